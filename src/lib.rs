@@ -1,0 +1,3 @@
+//! `zerostate`: a peer-to-peer node that runs strangers' WebAssembly tasks and proves what ran.
+pub mod document;
+pub mod identity;
