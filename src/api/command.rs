@@ -1,0 +1,214 @@
+//! What one may ask of a node, and what it answers.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::TaskView;
+use crate::document::{Comparison, Draft, Manifest, Receipt, Status, Untrusted, Verdict};
+use crate::identity::Did;
+use crate::storage::{AttestationRecord, Event, ReceiptRecord};
+
+/// A request. Ids may be cut to any unambiguous beginning of four characters or more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Dial an address; answered with [`Answer::Connected`] once the agent cards are exchanged.
+    Connect { address: String },
+    /// Submit a task whose artifact is already in the node's store; [`Answer::Submitted`], after it is durably stored.
+    Submit { draft: Box<Draft> },
+    /// Run a module here and now, outside any task queue; [`Answer::Ran`].
+    Run { draft: Box<Draft>, #[serde(with = "base64_bytes")] stdin: Vec<u8> },
+    /// [`Answer::Tasks`], newest first.
+    Tasks { page: PageRequest },
+    /// [`Answer::Task`].
+    TaskShow { task_id: String },
+    /// Stop a task that has no receipt yet; [`Answer::Done`].
+    TaskCancel { task_id: String },
+    /// [`Answer::Receipts`], newest first.
+    Receipts { page: PageRequest },
+    /// [`Answer::Receipt`].
+    ReceiptShow { receipt_id: String },
+    /// [`Answer::Attestations`], newest first.
+    Attestations { page: PageRequest },
+    /// Run a receipt's task again and sign what was found; [`Answer::Attested`].
+    Attest { receipt_id: String },
+    /// The same for a receipt that this node need not know yet.
+    AttestEnvelope { #[serde(with = "base64_bytes")] envelope: Vec<u8> },
+    /// [`Answer::Artifacts`].
+    Artifacts,
+    /// Fetch an artifact into the store, from the peers that have it; [`Answer::Artifact`].
+    ArtifactGet { cid: String },
+    /// [`Answer::Events`], oldest first, after `after`.
+    Events { after: u64, limit: u32 },
+    /// Say yes or no to something in the inbox; [`Answer::Done`] or what the yes led to.
+    Inbox { inbox_id: String, accept: bool },
+    /// End the node in good order; [`Answer::Done`] comes first.
+    Stop,
+}
+
+/// Which part of a long list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageRequest {
+    /// Entries older than this cursor; the newest when absent.
+    pub before: Option<u64>,
+    /// At most 1,000.
+    pub limit: u32,
+}
+
+/// A part of a long list, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    pub total: u64,
+    pub items: Vec<T>,
+    /// The cursor for the next, older page; absent at the end.
+    pub next: Option<u64>,
+}
+
+/// The answer to a [`Command`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "value", rename_all = "kebab-case")]
+pub enum Answer {
+    Done,
+    Connected { peer_id: String },
+    Submitted { task_id: String },
+    Ran(Box<RunReport>),
+    Tasks(Page<TaskView>),
+    Task(Box<TaskDetail>),
+    Receipts(Page<ReceiptRecord>),
+    Receipt(Box<ReceiptDetail>),
+    Attestations(Page<AttestationRecord>),
+    Attested { attestation_id: String, verdict: Verdict, reason: Option<Untrusted>, compared: Vec<Comparison> },
+    Artifact(ArtifactInfo),
+    Artifacts(Vec<ArtifactInfo>),
+    Events(Vec<Event>),
+}
+
+/// The outcome of [`Command::Run`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    pub receipt_id: String,
+    pub status: Status,
+    pub exit_code: Option<i32>,
+    #[serde(with = "base64_bytes")]
+    pub stdout: Vec<u8>,
+    #[serde(with = "base64_bytes")]
+    pub stderr: Vec<u8>,
+    /// The receipt's envelope, as text.
+    pub envelope: String,
+}
+
+/// Everything about a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskDetail {
+    #[serde(flatten)]
+    pub view: TaskView,
+    pub manifest: Manifest,
+    pub timeline: Vec<TimelineStep>,
+    /// The beginning of what the task printed, cleaned; absent before it ran here.
+    pub output: Option<Untrusted>,
+}
+
+/// One step of a task's life.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimelineStep {
+    pub step: String,
+    pub at: Timestamp,
+    pub node: Did,
+    pub detail: Option<Untrusted>,
+}
+
+/// Everything about a receipt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReceiptDetail {
+    pub receipt_id: String,
+    pub record: ReceiptRecord,
+    pub receipt: Receipt,
+    /// The signed envelope, as text.
+    pub envelope: String,
+    /// When it is known here.
+    pub manifest: Option<Manifest>,
+    pub attestations: Vec<AttestationView>,
+    /// The beginning of the output, cleaned, where it is known here.
+    pub output: Option<Untrusted>,
+}
+
+/// An attestation with what was compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttestationView {
+    pub attestation_id: String,
+    pub witness: Did,
+    pub verdict: Verdict,
+    pub reason: Option<Untrusted>,
+    pub compared: Vec<Comparison>,
+    pub differences: Vec<Comparison>,
+    pub at: Timestamp,
+    pub envelope: String,
+}
+
+/// A stored artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactInfo {
+    pub cid: String,
+    pub sha256: String,
+    pub size: u64,
+}
+
+/// Whose fault an error is: it decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The request is wrong (exit code 2).
+    Input,
+    /// There is no such thing (exit code 1).
+    NotFound,
+    /// It was tried and failed (exit code 1).
+    Failed,
+    /// The node is stopping or does not answer (exit code 1).
+    Unavailable,
+}
+
+/// Why a command was not done: what failed and why, and what to do about it where there is something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct ApiError {
+    pub kind: ErrorKind,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl ApiError {
+    /// An error without a hint.
+    pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
+        Self { kind, message: message.to_string(), hint: None }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Bytes as base64 text in JSON.
+pub(crate) mod base64_bytes {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map_err(|_| serde::de::Error::custom("base64 is expected"))
+    }
+}

@@ -1,0 +1,60 @@
+//! The way from a console or a verb to a node, wherever that node runs.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::command::{Answer, ApiError, Command};
+use super::snapshot::Snapshot;
+
+/// Anything that answers commands.
+pub trait Answering: Send + Sync + 'static {
+    /// Answers one command. Never panics, never blocks the caller's thread.
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>>;
+
+    /// Puts bytes into the node's artifact store.
+    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<super::ArtifactInfo, ApiError>>;
+
+    /// Reads a stored artifact.
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>>;
+}
+
+/// A node as a console sees it: its latest snapshot, and a place for commands.
+#[derive(Clone)]
+pub struct Link {
+    /// `None` until the node has said something.
+    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    node: Arc<dyn Answering>,
+}
+
+impl Link {
+    /// A link to `node`, whose snapshots arrive on `snapshots`.
+    pub fn new(node: Arc<dyn Answering>, snapshots: watch::Receiver<Option<Arc<Snapshot>>>) -> Self {
+        Self { snapshots, node }
+    }
+
+    /// Has a command done.
+    ///
+    /// # Errors
+    /// [`ApiError`] with a sentence for the operator.
+    pub async fn execute(&self, command: Command) -> Result<Answer, ApiError> {
+        self.node.execute(command).await
+    }
+
+    /// Puts bytes into the node's artifact store.
+    ///
+    /// # Errors
+    /// As [`Link::execute`].
+    pub async fn add_artifact(&self, bytes: Vec<u8>) -> Result<super::ArtifactInfo, ApiError> {
+        self.node.add_artifact(bytes).await
+    }
+
+    /// Reads a stored artifact.
+    ///
+    /// # Errors
+    /// As [`Link::execute`].
+    pub async fn read_artifact(&self, cid: String) -> Result<Vec<u8>, ApiError> {
+        self.node.read_artifact(cid).await
+    }
+}

@@ -1,0 +1,140 @@
+//! The state of a node at a moment: small enough to send ten times a second.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Payment, Untrusted};
+use crate::identity::Did;
+use crate::storage::{AttestationRecord, Event, ReceiptRecord, TaskRecord};
+
+/// What a node is and does right now. Long lists are counted and end in a tail; the rest is paged with a `Command`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub at: Timestamp,
+    pub node: NodeView,
+    pub peers: Vec<PeerView>,
+    pub guilds: Vec<GuildView>,
+    pub tasks: Tail<TaskView>,
+    pub receipts: Tail<ReceiptRecord>,
+    pub attestations: Tail<AttestationRecord>,
+    pub events: Tail<Event>,
+    /// What waits for the operator.
+    pub inbox: Vec<InboxItem>,
+    /// The last lines of the log, oldest first.
+    pub log: Vec<LogLine>,
+}
+
+/// The newest entries (newest first) of a list of `total`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tail<T> {
+    pub total: u64,
+    pub items: Vec<T>,
+}
+
+impl<T> Default for Tail<T> {
+    fn default() -> Self {
+        Self { total: 0, items: Vec::new() }
+    }
+}
+
+/// The node itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    pub did: Did,
+    pub peer_id: String,
+    pub name: Untrusted,
+    pub version: String,
+    pub started_at: Timestamp,
+    /// Dialable multiaddresses, ending in `/p2p/…`.
+    pub listen: Vec<Untrusted>,
+    pub data_dir: String,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub dht_peers: u64,
+    /// Tasks that run here now, own ones and re-runs for attestation.
+    pub running: u64,
+    /// `ask` or `always`.
+    pub attest_policy: String,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    pub peer_id: String,
+    /// Known once its agent card has come.
+    pub did: Option<Did>,
+    pub name: Option<Untrusted>,
+    pub address: Untrusted,
+    pub relayed: bool,
+    pub connected_since: Timestamp,
+    /// The last round trips in microseconds, oldest first.
+    pub ping_us: Vec<u32>,
+    pub capabilities: Vec<Untrusted>,
+    pub prices: Option<Payment>,
+    pub agent: Untrusted,
+    pub protocols: Vec<Untrusted>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// How often it broke a protocol.
+    pub faults: u32,
+}
+
+/// A guild this node is in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuildView {
+    pub guild_id: String,
+    pub name: Untrusted,
+    pub role: String,
+    pub members: Vec<GuildMember>,
+    pub expires_at: Timestamp,
+}
+
+/// A member of a guild.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuildMember {
+    pub did: Did,
+    pub name: Option<Untrusted>,
+    pub role: String,
+}
+
+/// A task and, while it runs here, how far it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    #[serde(flatten)]
+    pub record: TaskRecord,
+    pub progress: Option<ProgressView>,
+}
+
+/// A running task against its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressView {
+    pub fuel_used: u64,
+    pub fuel_limit: u64,
+    pub memory_bytes: u64,
+    pub memory_limit: u64,
+    pub elapsed_ms: u64,
+    pub time_limit_ms: u64,
+}
+
+/// Something that waits for the operator's yes or no.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InboxItem {
+    pub inbox_id: String,
+    /// `attest`, `task-offer`, `join-request`.
+    pub kind: String,
+    pub from: Did,
+    pub text: Untrusted,
+    /// What it is about: a receipt, task or guild id.
+    pub subject: String,
+    pub at: Timestamp,
+}
+
+/// A line of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at: Timestamp,
+    /// `ERROR`, `WARN`, `INFO`, `DEBUG`, `TRACE`.
+    pub level: String,
+    pub target: String,
+    pub text: Untrusted,
+}

@@ -1,0 +1,248 @@
+//! The attestation: a witness ran the task again and says whether the receipt is right.
+//!
+//! It is an in-toto Simple Verification Result v0.1 about the receipt's digest. `properties` names what was found equal,
+//! as that specification wants; what this project adds stands in the extension field `zerostate`.
+
+use std::fmt;
+
+use cid::Cid;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Content, Document, DocumentError, Environment, Faults, Receipt, Sha256Digest, Status, cid_text, statement};
+use crate::identity::Did;
+
+pub const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/svr/v0.1";
+const SUBJECT: &str = "receipt";
+const REASON_MAX: usize = 2048;
+
+/// What a witness found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Agree,
+    Disagree,
+    /// Nothing can be said: another environment, a status that depends on the machine, something not to be had.
+    Unverifiable,
+}
+
+impl Verdict {
+    /// The word for people and for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agree => "agree",
+            Self::Disagree => "disagree",
+            Self::Unverifiable => "unverifiable",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a run comes down to when two of them are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    pub status: Status,
+    pub exit_code: Option<i32>,
+    pub output: Content,
+    pub fuel_used: u64,
+    pub peak_memory_bytes: u64,
+}
+
+impl From<&Receipt> for Measured {
+    fn from(receipt: &Receipt) -> Self {
+        Self {
+            status: receipt.status,
+            exit_code: receipt.exit_code,
+            output: receipt.output,
+            fuel_used: receipt.fuel_used,
+            peak_memory_bytes: receipt.peak_memory_bytes,
+        }
+    }
+}
+
+/// One compared value, claimed and measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    pub what: String,
+    pub claimed: String,
+    pub measured: String,
+}
+
+impl Comparison {
+    /// Whether both are the same.
+    pub fn is_equal(&self) -> bool {
+        self.claimed == self.measured
+    }
+}
+
+/// A witness's statement about a receipt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attestation {
+    pub witness: Did,
+    pub created_at: Timestamp,
+    /// Id of the receipt.
+    pub receipt: Cid,
+    pub verdict: Verdict,
+    /// Why, for `unverifiable`, and for a `disagree` that no compared value shows.
+    pub reason: Option<String>,
+    /// What was compared; empty when nothing was run.
+    pub compared: Vec<Comparison>,
+    /// Where it was run again.
+    pub environment: Option<Environment>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Predicate {
+    verifier: Verifier,
+    #[serde(rename = "timeCreated")]
+    time_created: Timestamp,
+    properties: Vec<String>,
+    zerostate: Extension,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Verifier {
+    id: Did,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Extension {
+    #[serde(with = "cid_text")]
+    receipt: Cid,
+    verdict: Verdict,
+    reason: Option<String>,
+    compared: Vec<Comparison>,
+    environment: Option<Environment>,
+}
+
+impl Attestation {
+    /// Compares a receipt's claims with what a witness measured. `problem` is a reason found beforehand, without running,
+    /// for which the receipt is wrong (a field that does not fit the manifest).
+    pub fn compare(
+        receipt: (&Cid, &Receipt),
+        measured: &Measured,
+        environment: Environment,
+        problem: Option<String>,
+        witness: Did,
+        now: Timestamp,
+    ) -> Self {
+        let (id, claim) = receipt;
+        let compared = comparisons(&Measured::from(claim), measured);
+        let (verdict, reason) = if let Some(problem) = problem {
+            (Verdict::Disagree, Some(problem))
+        } else if environment != claim.environment {
+            (Verdict::Unverifiable, Some("it was run in another environment".to_owned()))
+        } else if let Some(status) = [claim.status, measured.status].iter().find(|status| !status.is_attestable()) {
+            (Verdict::Unverifiable, Some(format!("the status {status} depends on the machine")))
+        } else if compared.iter().all(Comparison::is_equal) {
+            (Verdict::Agree, None)
+        } else {
+            (Verdict::Disagree, None)
+        };
+        Self { witness, created_at: now, receipt: *id, verdict, reason, compared, environment: Some(environment) }
+    }
+
+    /// The statement that nothing can be said.
+    pub fn unverifiable(receipt: Cid, reason: String, witness: Did, now: Timestamp) -> Self {
+        let verdict = Verdict::Unverifiable;
+        Self { witness, created_at: now, receipt, verdict, reason: Some(reason), compared: Vec::new(), environment: None }
+    }
+
+    /// What differed.
+    pub fn differences(&self) -> impl Iterator<Item = &Comparison> {
+        self.compared.iter().filter(|comparison| !comparison.is_equal())
+    }
+
+    fn properties(&self) -> Vec<String> {
+        let name = |what: &str| format!("ZEROSTATE_{}_EQUAL", what.to_uppercase().replace(' ', "_"));
+        let mut properties: Vec<_> = self.compared.iter().filter(|c| c.is_equal()).map(|c| name(&c.what)).collect();
+        if self.verdict == Verdict::Agree {
+            properties.push("ZEROSTATE_REEXECUTION_AGREES".to_owned());
+        }
+        properties
+    }
+}
+
+fn comparisons(claimed: &Measured, measured: &Measured) -> Vec<Comparison> {
+    let row = |what: &str, claimed: String, measured: String| Comparison { what: what.to_owned(), claimed, measured };
+    let code = |m: &Measured| m.exit_code.map_or("none".to_owned(), |code| code.to_string());
+    vec![
+        row("status", claimed.status.to_string(), measured.status.to_string()),
+        row("exit code", code(claimed), code(measured)),
+        row("output", claimed.output.sha256.to_string(), measured.output.sha256.to_string()),
+        row("fuel", claimed.fuel_used.to_string(), measured.fuel_used.to_string()),
+        row("peak memory", claimed.peak_memory_bytes.to_string(), measured.peak_memory_bytes.to_string()),
+    ]
+}
+
+impl Document for Attestation {
+    const PAYLOAD_TYPE: &'static str = statement::PAYLOAD_TYPE;
+
+    fn encode(&self) -> Result<Vec<u8>, DocumentError> {
+        let subject = Sha256Digest::from_cid(&self.receipt)
+            .ok_or(DocumentError::Envelope("an attestation is about a receipt id with a sha2-256 hash"))?;
+        let predicate = Predicate {
+            verifier: Verifier { id: self.witness.clone() },
+            time_created: self.created_at,
+            properties: self.properties(),
+            zerostate: Extension {
+                receipt: self.receipt,
+                verdict: self.verdict,
+                reason: self.reason.clone(),
+                compared: self.compared.clone(),
+                environment: self.environment.clone(),
+            },
+        };
+        statement::encode(SUBJECT, subject, PREDICATE_TYPE, predicate)
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DocumentError> {
+        let (subject, predicate): (_, Predicate) = statement::decode(payload, SUBJECT, PREDICATE_TYPE)?;
+        let extension = predicate.zerostate;
+        let attestation = Self {
+            witness: predicate.verifier.id,
+            created_at: predicate.time_created,
+            receipt: extension.receipt,
+            verdict: extension.verdict,
+            reason: extension.reason,
+            compared: extension.compared,
+            environment: extension.environment,
+        };
+        let mut f = attestation.faults();
+        let about = Sha256Digest::from_cid(&attestation.receipt) == Some(subject);
+        f.check(about, "subject", subject, "the digest of the receipt");
+        let properties = predicate.properties == attestation.properties();
+        f.check(properties, "properties", predicate.properties.join(" "), "the properties that were found equal");
+        f.into_result().map_err(DocumentError::Faults)?;
+        Ok(attestation)
+    }
+
+    fn author(&self) -> &Did {
+        &self.witness
+    }
+
+    fn faults(&self) -> Faults {
+        let mut f = Faults::default();
+        let differs = self.differences().next().is_some();
+        let holds = match self.verdict {
+            Verdict::Agree => !self.compared.is_empty() && !differs && self.reason.is_none(),
+            Verdict::Disagree => differs || self.reason.is_some(),
+            Verdict::Unverifiable => self.reason.is_some(),
+        };
+        f.check(holds, "verdict", self.verdict, "a verdict that follows from what was compared and the reason given");
+        f.check(self.compared.len() <= 16, "compared", self.compared.len(), "at most 16 comparisons");
+        let long = self.reason.as_ref().map_or(0, String::len);
+        f.check(long <= REASON_MAX, "reason", format!("{long} bytes"), format!("at most {REASON_MAX} bytes"));
+        f
+    }
+}

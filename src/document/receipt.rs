@@ -1,0 +1,181 @@
+//! The receipt: what ran, on what, with what result, at what cost, said and signed by the one who ran it.
+
+use std::fmt;
+use std::time::Duration;
+
+use cid::Cid;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::Artifact;
+use super::{Cost, Document, DocumentError, Faults, Manifest, Sha256Digest, cid_text, statement};
+use crate::identity::Did;
+
+pub const PREDICATE_TYPE: &str = "urn:zerostate:execution-receipt:v1";
+const SUBJECT: &str = "output";
+/// An error message is a sentence, not a log.
+const ERROR_MAX: usize = 2048;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It ran to its end; the guest's exit code may be anything.
+    Ok,
+    Trap,
+    OutOfFuel,
+    OutOfMemory,
+    StackOverflow,
+    Timeout,
+    InvalidModule,
+    RunnerCrashed,
+}
+
+impl Status {
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Trap,
+        Self::OutOfFuel,
+        Self::OutOfMemory,
+        Self::StackOverflow,
+        Self::Timeout,
+        Self::InvalidModule,
+        Self::RunnerCrashed,
+    ];
+
+    /// The word for people and for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Trap => "trap",
+            Self::OutOfFuel => "out-of-fuel",
+            Self::OutOfMemory => "out-of-memory",
+            Self::StackOverflow => "stack-overflow",
+            Self::Timeout => "timeout",
+            Self::InvalidModule => "invalid-module",
+            Self::RunnerCrashed => "runner-crashed",
+        }
+    }
+
+    /// Whether another machine running the same must come to the same status; the others depend on the machine.
+    pub fn is_attestable(self) -> bool {
+        !matches!(self, Self::Timeout | Self::StackOverflow | Self::RunnerCrashed)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What could change the result of a run besides the module and its inputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    pub engine: String,
+    pub version: String,
+    /// Digest of every engine setting that could change a result.
+    pub settings_sha256: Sha256Digest,
+    /// Target triple.
+    pub target: String,
+}
+
+/// A blob named by its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    pub sha256: Sha256Digest,
+    pub size: u64,
+}
+
+impl Content {
+    /// Digest and size of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { sha256: Sha256Digest::of(bytes), size: u64::try_from(bytes.len()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// The predicate of a receipt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    pub task_id: String,
+    /// CID of the manifest's payload, so its digest too.
+    #[serde(with = "cid_text")]
+    pub manifest: Cid,
+    pub artifact: Artifact,
+    /// What the task read on stdin.
+    pub inputs: Content,
+    /// What it printed on stdout: the statement's subject.
+    pub output: Content,
+    pub guild: Option<String>,
+    pub executor: Did,
+    pub requester: Did,
+    pub status: Status,
+    pub exit_code: Option<i32>,
+    pub error: Option<String>,
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+    pub duration_ns: u64,
+    pub fuel_used: u64,
+    pub peak_memory_bytes: u64,
+    pub cost: Cost,
+    pub environment: Environment,
+    /// The manifest's nonce.
+    pub nonce: String,
+}
+
+impl Receipt {
+    /// The measured duration.
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.duration_ns)
+    }
+
+    /// Whether it is a receipt for this very manifest: every field that the manifest fixes, and the cost.
+    ///
+    /// # Errors
+    /// Each field that does not fit.
+    pub fn fits(&self, id: &Cid, manifest: &Manifest) -> Result<(), Faults> {
+        let mut f = Faults::default();
+        f.check(&self.manifest == id, "manifest", self.manifest, id.to_string());
+        f.check(self.task_id == manifest.task_id, "task_id", &self.task_id, &manifest.task_id);
+        f.check(self.artifact == manifest.artifact, "artifact", self.artifact.cid, manifest.artifact.cid.to_string());
+        let stdin = Content::of(&manifest.stdin());
+        f.check(self.inputs == stdin, "inputs", self.inputs.sha256, stdin.sha256.to_string());
+        f.check(self.requester == manifest.creator, "requester", &self.requester, manifest.creator.to_string());
+        f.check(self.nonce == manifest.nonce, "nonce", &self.nonce, &manifest.nonce);
+        let cost = Cost::of(&manifest.payment, self.duration(), self.peak_memory_bytes, self.fuel_used);
+        f.check(self.cost == cost, "cost.total", self.cost.total_micro, cost.total_micro.to_string());
+        f.into_result()
+    }
+}
+
+impl Document for Receipt {
+    const PAYLOAD_TYPE: &'static str = statement::PAYLOAD_TYPE;
+
+    fn encode(&self) -> Result<Vec<u8>, DocumentError> {
+        statement::encode(SUBJECT, self.output.sha256, PREDICATE_TYPE, self)
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DocumentError> {
+        let (subject, receipt): (_, Self) = statement::decode(payload, SUBJECT, PREDICATE_TYPE)?;
+        let mut f = receipt.faults();
+        f.check(subject == receipt.output.sha256, "subject", subject, "the digest of the output");
+        f.into_result().map_err(DocumentError::Faults)?;
+        Ok(receipt)
+    }
+
+    fn author(&self) -> &Did {
+        &self.executor
+    }
+
+    fn faults(&self) -> Faults {
+        let mut f = Faults::default();
+        f.check(self.finished_at >= self.started_at, "finished_at", self.finished_at, "a time not before started_at");
+        let long = self.error.as_ref().map_or(0, String::len);
+        f.check(long <= ERROR_MAX, "error", format!("{long} bytes"), format!("at most {ERROR_MAX} bytes"));
+        f.check(self.status != Status::Ok || self.error.is_none(), "error", "present", "no error when the status is ok");
+        f
+    }
+}

@@ -1,0 +1,126 @@
+//! Text that somebody else chose, made safe to show.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use unicode_width::UnicodeWidthChar;
+
+/// More is never shown in one place; what is longer ends in `…`.
+const MAX_CHARS: usize = 4096;
+/// Combining marks after one base character; stacks of them paint over the lines above.
+const MAX_MARKS: usize = 2;
+
+/// A string from a stranger without anything that could steer a terminal or mislead an eye: no control characters (C0, C1,
+/// DEL), no bidirectional controls, no invisible format characters, no stacks of combining marks, bounded in length.
+/// What is taken out is replaced by `\u{fffd}`; line ends and tabs become spaces.
+///
+/// ```
+/// use zerostate::document::Untrusted;
+/// assert_eq!(Untrusted::new("\u{1b}[31mred\u{202e}").as_str(), "\u{fffd}[31mred\u{fffd}");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Untrusted(String);
+
+impl Untrusted {
+    /// Cleans one line of text.
+    pub fn new(raw: &str) -> Self {
+        Self(clean(raw, false, MAX_CHARS))
+    }
+
+    /// Cleans text of several lines (program output): line ends stay, up to `max_chars`.
+    pub fn lines(raw: &str, max_chars: usize) -> Self {
+        Self(clean(raw, true, max_chars))
+    }
+
+    /// The cleaned text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn clean(raw: &str, keep_lines: bool, max_chars: usize) -> String {
+    let mut marks = 0;
+    let mut out = String::with_capacity(raw.len().min(max_chars));
+    for (count, c) in raw.chars().enumerate() {
+        if count >= max_chars {
+            out.push('…');
+            break;
+        }
+        match c {
+            '\n' if keep_lines => out.push('\n'),
+            '\n' | '\t' => out.push(' '),
+            '\r' if keep_lines => {}
+            c if c.is_control() || is_invisible(c) => out.push('\u{fffd}'),
+            c if c.width() == Some(0) => {
+                marks += 1;
+                if marks <= MAX_MARKS {
+                    out.push(c);
+                }
+                continue;
+            }
+            c => out.push(c),
+        }
+        marks = 0;
+    }
+    out
+}
+
+/// Bidirectional controls, joiners, fillers, tags and the other characters that are not seen but change what is.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+impl From<String> for Untrusted {
+    fn from(raw: String) -> Self {
+        Self::new(&raw)
+    }
+}
+
+impl From<&str> for Untrusted {
+    fn from(raw: &str) -> Self {
+        Self::new(raw)
+    }
+}
+
+impl From<Untrusted> for String {
+    fn from(text: Untrusted) -> Self {
+        text.0
+    }
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_stays() {
+        let attack = "\u{1b}]52;c;aGk=\u{7}a\u{9b}31m\u{202e}b\u{200d}c\u{7f}\u{e0041}";
+        let shown = Untrusted::new(attack);
+        assert!(shown.as_str().chars().all(|c| !c.is_control() && !is_invisible(c)), "{shown:?}");
+        assert!(shown.as_str().contains('a') && shown.as_str().contains('b'));
+    }
+
+    #[test]
+    fn marks_do_not_stack_and_length_is_bounded() {
+        let zalgo = format!("e{}", "\u{301}".repeat(50));
+        assert_eq!(Untrusted::new(&zalgo).as_str().chars().count(), 1 + MAX_MARKS);
+        assert_eq!(Untrusted::new(&"x".repeat(10_000)).as_str().chars().count(), MAX_CHARS + 1);
+    }
+
+    #[test]
+    fn honest_names_in_any_script_stay_as_they_are() {
+        for name in ["atlas", "Čapek", "日本語", "नमस्ते", "مرحبا"] {
+            assert_eq!(Untrusted::new(name).as_str(), name);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a row of each table says.
+
+use cid::Cid;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Credits, Status, Untrusted, Verdict, cid_text};
+use crate::identity::Did;
+
+/// Where a task is in its life, with what that state has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum TaskState {
+    Drafted,
+    Published,
+    Offered,
+    Guilded,
+    Agreed,
+    Running { executor: Did },
+    Receipted { #[serde(with = "cid_text")] receipt: Cid },
+    Attested { #[serde(with = "cid_text")] receipt: Cid },
+    Settled { #[serde(with = "cid_text")] receipt: Cid },
+    Closed { #[serde(with = "cid_text")] receipt: Cid },
+    Expired { reason: Untrusted },
+    Cancelled { reason: Untrusted },
+    Failed { reason: Untrusted, receipt: Option<String> },
+    Disputed { reason: Untrusted, #[serde(with = "cid_text")] receipt: Cid },
+}
+
+impl TaskState {
+    /// The word for people and for JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Drafted => "drafted",
+            Self::Published => "published",
+            Self::Offered => "offered",
+            Self::Guilded => "guilded",
+            Self::Agreed => "agreed",
+            Self::Running { .. } => "running",
+            Self::Receipted { .. } => "receipted",
+            Self::Attested { .. } => "attested",
+            Self::Settled { .. } => "settled",
+            Self::Closed { .. } => "closed",
+            Self::Expired { .. } => "expired",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Failed { .. } => "failed",
+            Self::Disputed { .. } => "disputed",
+        }
+    }
+
+    /// Whether work is still to be done before there is a receipt.
+    pub fn is_pending(&self) -> bool {
+        matches!(
+            self,
+            Self::Drafted | Self::Published | Self::Offered | Self::Guilded | Self::Agreed | Self::Running { .. }
+        )
+    }
+
+    /// The receipt it came to, if any.
+    pub fn receipt_id(&self) -> Option<String> {
+        match self {
+            Self::Receipted { receipt }
+            | Self::Attested { receipt }
+            | Self::Settled { receipt }
+            | Self::Closed { receipt }
+            | Self::Disputed { receipt, .. } => Some(receipt.to_string()),
+            Self::Failed { receipt, .. } => receipt.clone(),
+            _ => None,
+        }
+    }
+
+    /// Why it ended, where it did not end well.
+    pub fn reason(&self) -> Option<&Untrusted> {
+        match self {
+            Self::Expired { reason }
+            | Self::Cancelled { reason }
+            | Self::Failed { reason, .. }
+            | Self::Disputed { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+/// A task this node submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    pub task_id: String,
+    /// Id of the manifest.
+    pub manifest_id: String,
+    pub name: Untrusted,
+    pub creator: Did,
+    pub executor: Option<Did>,
+    #[serde(flatten)]
+    pub state: TaskState,
+    pub quorum: u32,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// A receipt as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReceiptRecord {
+    /// Position in this node's list, for paging.
+    pub cursor: u64,
+    pub receipt_id: String,
+    pub task_id: String,
+    pub name: Untrusted,
+    pub executor: Did,
+    pub requester: Did,
+    pub status: Status,
+    pub total_micro: Credits,
+    pub duration_ns: u64,
+    pub fuel_used: u64,
+    pub peak_memory_bytes: u64,
+    pub finished_at: Timestamp,
+    /// Witnesses by verdict, and how many the manifest asks for (0 when the manifest is not known here).
+    pub agree: u32,
+    pub disagree: u32,
+    pub unverifiable: u32,
+    pub quorum: u32,
+}
+
+/// An attestation as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttestationRecord {
+    pub cursor: u64,
+    pub attestation_id: String,
+    pub receipt_id: String,
+    pub name: Untrusted,
+    pub witness: Did,
+    pub verdict: Verdict,
+    pub reason: Option<Untrusted>,
+    /// What was not equal: `fuel`, `output`.
+    pub differences: Vec<Untrusted>,
+    pub at: Timestamp,
+}
