@@ -1,0 +1,303 @@
+//! Reading: one connection beside the writer's, used off the runtime's threads.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cid::Cid;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use serde::de::DeserializeOwned;
+
+use super::records::{AttestationRecord, ReceiptRecord, TaskRecord};
+use super::{Event, Storage, StorageError};
+use crate::document::{AnyEnvelope, Kind};
+
+/// Nobody gets more rows than this at once.
+const PAGE_MAX: u32 = 1_000;
+
+/// Which part of a list, newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Paging {
+    pub before: Option<u64>,
+    pub limit: u32,
+}
+
+/// How many there are of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub tasks: u64,
+    pub receipts: u64,
+    pub attestations: u64,
+    pub events: u64,
+}
+
+pub(super) struct Reader {
+    connection: Mutex<Connection>,
+}
+
+impl Reader {
+    pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+}
+
+const RECEIPT_COLUMNS: &str = "r.cursor, r.record,
+    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'agree'),
+    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'disagree'),
+    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'unverifiable')";
+
+impl Storage {
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let reader = Arc::clone(&self.reader);
+        let task = tokio::task::spawn_blocking(move || {
+            // A reader that panicked left the connection as it was: reading changes nothing.
+            query(&reader.connection.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        task.await.map_err(|error| StorageError::Database(error.to_string()))?
+    }
+
+    /// A stored document by its id, verified again on the way out.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when the stored bytes no longer verify.
+    pub async fn document(&self, id: &Cid) -> Result<Option<AnyEnvelope>, StorageError> {
+        let id = id.to_string();
+        let key = id.clone();
+        let bytes: Option<Vec<u8>> = self
+            .read(move |db| {
+                let mut query = db.prepare_cached("SELECT bytes FROM documents WHERE id = ?1")?;
+                Ok(query.query_row([key], |row| row.get(0)).optional()?)
+            })
+            .await?;
+        let damaged = |why: String| StorageError::Damaged { what: "document", id, why };
+        bytes.map(|bytes| AnyEnvelope::open(&bytes)).transpose().map_err(|error| damaged(error.to_string()))
+    }
+
+    /// The ids of documents of a kind that begin with `prefix`, at most two.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn matching_ids(&self, kind: Kind, prefix: &str) -> Result<Vec<String>, StorageError> {
+        // GLOB metacharacters never occur in ids; one that has them matches nothing.
+        let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric());
+        let pattern = if plain { format!("{prefix}*") } else { String::new() };
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT id FROM documents WHERE id GLOB ?1 AND kind = ?2 LIMIT 2")?;
+            Ok(query.query_map(params![pattern, kind.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// A task by its id, or by a beginning of it that fits no other.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn tasks_matching(&self, prefix: &str) -> Result<Vec<TaskRecord>, StorageError> {
+        let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric());
+        let pattern = if plain { format!("{prefix}*") } else { String::new() };
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT cursor, record FROM tasks WHERE task_id GLOB ?1 LIMIT 2")?;
+            collect(query.query_map([pattern], |row| from_json(row, 1, "task"))?)
+        })
+        .await
+    }
+
+    /// Tasks, newest first, each with its cursor.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn tasks(&self, paging: Paging) -> Result<Vec<(u64, TaskRecord)>, StorageError> {
+        self.read(move |db| {
+            let sql = "SELECT cursor, record FROM tasks WHERE cursor < ?1 ORDER BY cursor DESC LIMIT ?2";
+            let mut query = db.prepare_cached(sql)?;
+            collect(query.query_map(bounds(paging), task)?)
+        })
+        .await
+    }
+
+    /// Tasks that have no receipt yet, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn pending_tasks(&self) -> Result<Vec<TaskRecord>, StorageError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached("SELECT cursor, record FROM tasks WHERE pending ORDER BY cursor")?;
+            collect(query.query_map([], |row| from_json(row, 1, "task"))?)
+        })
+        .await
+    }
+
+    /// Receipts, newest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn receipts(&self, paging: Paging) -> Result<Vec<ReceiptRecord>, StorageError> {
+        self.read(move |db| {
+            let sql = format!("SELECT {RECEIPT_COLUMNS} FROM receipts r WHERE r.cursor < ?1 ORDER BY r.cursor DESC LIMIT ?2");
+            let mut query = db.prepare_cached(&sql)?;
+            collect(query.query_map(bounds(paging), receipt)?)
+        })
+        .await
+    }
+
+    /// One receipt.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn receipt(&self, id: &str) -> Result<Option<ReceiptRecord>, StorageError> {
+        let id = id.to_owned();
+        self.read(move |db| {
+            let sql = format!("SELECT {RECEIPT_COLUMNS} FROM receipts r WHERE r.receipt_id = ?1");
+            let mut query = db.prepare_cached(&sql)?;
+            query.query_row([id], receipt).optional()?.transpose()
+        })
+        .await
+    }
+
+    /// Attestations, newest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn attestations(&self, paging: Paging) -> Result<Vec<AttestationRecord>, StorageError> {
+        self.read(move |db| {
+            let sql = "SELECT cursor, record FROM attestations WHERE cursor < ?1 ORDER BY cursor DESC LIMIT ?2";
+            let mut query = db.prepare_cached(sql)?;
+            collect(query.query_map(bounds(paging), attestation)?)
+        })
+        .await
+    }
+
+    /// The attestations of one receipt, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn attestations_of(&self, receipt_id: &str) -> Result<Vec<AttestationRecord>, StorageError> {
+        let id = receipt_id.to_owned();
+        self.read(move |db| {
+            let sql = "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY cursor LIMIT 1000";
+            let mut query = db.prepare_cached(sql)?;
+            collect(query.query_map([id], attestation)?)
+        })
+        .await
+    }
+
+    /// Events after a number, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, StorageError> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT seq, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            collect(query.query_map(params![signed(after), limit.min(PAGE_MAX)], event)?)
+        })
+        .await
+    }
+
+    /// The newest events, newest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn latest_events(&self, limit: u32) -> Result<Vec<Event>, StorageError> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT seq, body FROM events ORDER BY seq DESC LIMIT ?1")?;
+            collect(query.query_map([limit.min(PAGE_MAX)], event)?)
+        })
+        .await
+    }
+
+    /// All events of one task, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn events_of(&self, task_id: &str) -> Result<Vec<Event>, StorageError> {
+        let id = task_id.to_owned();
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT seq, body FROM events WHERE task_id = ?1 ORDER BY seq LIMIT 1000")?;
+            collect(query.query_map([id], event)?)
+        })
+        .await
+    }
+
+    /// Addresses of peers met before, most recently seen first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn known_peers(&self, limit: u32) -> Result<Vec<String>, StorageError> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT address FROM peers ORDER BY seen_at DESC LIMIT ?1")?;
+            Ok(query.query_map([limit.min(PAGE_MAX)], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// How many there are of each.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn counts(&self) -> Result<Counts, StorageError> {
+        self.read(|db| {
+            let count = |table: &str| -> Result<u64, StorageError> {
+                let found: i64 = db.prepare_cached(&format!("SELECT count(*) FROM {table}"))?.query_row([], |row| row.get(0))?;
+                Ok(u64::try_from(found).unwrap_or(0))
+            };
+            Ok(Counts {
+                tasks: count("tasks")?,
+                receipts: count("receipts")?,
+                attestations: count("attestations")?,
+                events: count("events")?,
+            })
+        })
+        .await
+    }
+}
+
+type Fetched<T> = rusqlite::Result<Result<T, StorageError>>;
+
+fn task(row: &Row<'_>) -> Fetched<(u64, TaskRecord)> {
+    let (cursor, record) = (cursor(row)?, from_json(row, 1, "task")?);
+    Ok(cursor.and_then(|cursor| Ok((cursor, record?))))
+}
+
+fn receipt(row: &Row<'_>) -> Fetched<ReceiptRecord> {
+    let (cursor, agree, disagree, unverifiable) = (cursor(row)?, row.get(2)?, row.get(3)?, row.get(4)?);
+    let record = from_json::<ReceiptRecord>(row, 1, "receipt")?;
+    Ok(cursor.and_then(|cursor| Ok(ReceiptRecord { cursor, agree, disagree, unverifiable, ..record? })))
+}
+
+fn attestation(row: &Row<'_>) -> Fetched<AttestationRecord> {
+    let cursor = cursor(row)?;
+    let record = from_json::<AttestationRecord>(row, 1, "attestation")?;
+    Ok(cursor.and_then(|cursor| Ok(AttestationRecord { cursor, ..record? })))
+}
+
+fn event(row: &Row<'_>) -> Fetched<Event> {
+    let seq = cursor(row)?;
+    let event = from_json::<Event>(row, 1, "event")?;
+    Ok(seq.and_then(|seq| Ok(Event { seq, ..event? })))
+}
+
+fn cursor(row: &Row<'_>) -> Fetched<u64> {
+    let number: i64 = row.get(0)?;
+    Ok(u64::try_from(number).map_err(|_| StorageError::Database(format!("row number {number}"))))
+}
+
+fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, what: &'static str) -> Fetched<T> {
+    let text: String = row.get(column)?;
+    let damaged = |error: serde_json::Error| StorageError::Damaged { what, id: String::new(), why: error.to_string() };
+    Ok(serde_json::from_str(&text).map_err(damaged))
+}
+
+fn collect<T>(rows: impl Iterator<Item = Fetched<T>>) -> Result<Vec<T>, StorageError> {
+    rows.map(|row| row.map_err(StorageError::from).and_then(|inner| inner)).collect()
+}
+
+fn bounds(paging: Paging) -> [i64; 2] {
+    [paging.before.map_or(i64::MAX, signed), i64::from(paging.limit.min(PAGE_MAX))]
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,75 @@
+//! The database's tables, and the steps from each older schema to the next.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::StorageError;
+
+/// Step `n` takes a database from schema `n` to `n + 1`. Steps are never changed, only added.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE documents (
+        id      TEXT PRIMARY KEY,
+        kind    TEXT NOT NULL,
+        signer  TEXT NOT NULL,
+        bytes   BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE tasks (
+        cursor  INTEGER PRIMARY KEY AUTOINCREMENT,
+        task_id TEXT NOT NULL UNIQUE,
+        pending INTEGER NOT NULL,
+        record  TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX tasks_pending ON tasks (cursor) WHERE pending;
+
+    CREATE TABLE receipts (
+        cursor     INTEGER PRIMARY KEY AUTOINCREMENT,
+        receipt_id TEXT NOT NULL UNIQUE,
+        task_id    TEXT NOT NULL,
+        record     TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX receipts_task ON receipts (task_id);
+
+    CREATE TABLE attestations (
+        cursor         INTEGER PRIMARY KEY AUTOINCREMENT,
+        attestation_id TEXT NOT NULL UNIQUE,
+        receipt_id     TEXT NOT NULL,
+        witness        TEXT NOT NULL,
+        verdict        TEXT NOT NULL,
+        record         TEXT NOT NULL,
+        UNIQUE (receipt_id, witness)
+    ) STRICT;
+
+    CREATE TABLE events (
+        seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+        task_id TEXT,
+        body    TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX events_task ON events (task_id, seq) WHERE task_id IS NOT NULL;
+
+    CREATE TABLE peers (
+        peer_id TEXT PRIMARY KEY,
+        address TEXT NOT NULL,
+        seen_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Opens the database for writing and brings it to the newest schema.
+pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
+    let mut connection = Connection::open(path)?;
+    // FULL: a commit that was answered has been synced, so it outlives a power cut as well as a kill.
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > known {
+        return Err(StorageError::Newer { path: path.display().to_string(), found, known });
+    }
+    for (next, step) in (1_i64..).zip(STEPS).filter(|(next, _)| *next > found) {
+        let migration = connection.transaction()?;
+        migration.execute_batch(step)?;
+        migration.pragma_update(None, "user_version", next)?;
+        migration.commit()?;
+    }
+    Ok(connection)
+}
