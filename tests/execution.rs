@@ -134,10 +134,8 @@ async fn a_sleeping_guest_is_woken_for_its_deadline() {
 
 #[tokio::test]
 async fn growing_beyond_the_limit_is_refused_and_the_guest_goes_on() {
-    let mut job = job(
-        r#"(module (memory (export "memory") 1)
-            (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"#,
-    );
+    let mut job = job(r#"(module (memory (export "memory") 1)
+            (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))"#);
     job.function = "grow".into();
     job.limits.memory_bytes = 4 << 20;
     job.args = vec!["63".into()];
@@ -153,7 +151,8 @@ async fn growing_beyond_the_limit_is_refused_and_the_guest_goes_on() {
 #[tokio::test]
 async fn a_guest_that_traps_after_a_refusal_is_out_of_memory() {
     let outcome =
-        run_wat(&command("(if (i32.eq (memory.grow (i32.const 4000)) (i32.const -1)) (then unreachable))")).await;
+        run_wat(&command("(if (i32.eq (memory.grow (i32.const 4000)) (i32.const -1)) (then unreachable))"))
+            .await;
     assert_eq!(outcome.status, Status::OutOfMemory);
     assert_eq!(
         error(&outcome),
@@ -163,9 +162,10 @@ async fn a_guest_that_traps_after_a_refusal_is_out_of_memory() {
 
 #[tokio::test]
 async fn a_modules_own_maximum_is_not_the_limits_refusal() {
-    let outcome =
-        run_wat(r#"(module (memory 1 2) (func (export "_start") (drop (memory.grow (i32.const 5000))) unreachable))"#)
-            .await;
+    let outcome = run_wat(
+        r#"(module (memory 1 2) (func (export "_start") (drop (memory.grow (i32.const 5000))) unreachable))"#,
+    )
+    .await;
     assert_eq!((outcome.status, error(&outcome)), (Status::Trap, "unreachable"));
 }
 
@@ -180,11 +180,9 @@ async fn a_module_that_needs_more_than_the_limit_from_the_start_is_out_of_memory
 
 #[tokio::test]
 async fn the_whole_of_a_large_limit_can_be_used() {
-    let mut job = job(
-        r#"(module (memory (export "memory") 1) (func (export "_start")
+    let mut job = job(r#"(module (memory (export "memory") 1) (func (export "_start")
             (if (i32.eq (memory.grow (i32.const 65535)) (i32.const -1)) (then unreachable))
-            (i32.store8 (i32.const -1) (i32.const 7))))"#,
-    );
+            (i32.store8 (i32.const -1) (i32.const 7))))"#);
     job.limits.memory_bytes = 16 << 30;
     let outcome = run(job).await;
     assert_eq!((outcome.status, error(&outcome), outcome.peak_memory_bytes), (Status::Ok, "", 4 << 30));
@@ -204,7 +202,8 @@ async fn endless_recursion_overflows_the_guests_stack_and_no_other() {
 async fn a_trap_is_named_with_its_function() {
     let outcome = run_wat(r#"(module (func $oops unreachable) (func (export "_start") (call $oops)))"#).await;
     assert_eq!((outcome.status, error(&outcome)), (Status::Trap, "unreachable in oops"));
-    let outcome = run_wat(r#"(module (memory 1) (func (export "_start") (drop (i32.load (i32.const -4)))))"#).await;
+    let outcome =
+        run_wat(r#"(module (memory 1) (func (export "_start") (drop (i32.load (i32.const -4)))))"#).await;
     assert_eq!((outcome.status, error(&outcome)), (Status::Trap, "memory access out of bounds"));
     let outcome =
         run_wat(r#"(module (func (export "_start") (drop (i32.div_s (i32.const 1) (i32.const 0)))))"#).await;
@@ -213,7 +212,8 @@ async fn a_trap_is_named_with_its_function() {
 
 #[tokio::test]
 async fn a_flood_of_output_ends_the_run_and_keeps_what_was_allowed() {
-    let mut job = job(&command("(loop (call $write (i32.const 1) (i32.const 1024) (i32.const 60000)) (br 0))"));
+    let mut job =
+        job(&command("(loop (call $write (i32.const 1) (i32.const 1024) (i32.const 60000)) (br 0))"));
     job.limits.output_bytes = 100_000;
     let outcome = run(job).await;
     assert_eq!((outcome.status, error(&outcome)), (Status::Trap, "output-limit"));
@@ -238,8 +238,14 @@ async fn what_is_not_a_module_is_refused_with_a_reason() {
     }
     for (wat, reason) in [
         (r#"(module (import "env" "launch" (func)) (func (export "_start")))"#, "it imports env.launch,"),
-        (r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)) (func (export "_start")))"#, "do not fit"),
-        (r#"(module (func (export "main")) (func (export "b")))"#, "no function `_start`; it exports `main`, `b`"),
+        (
+            r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)) (func (export "_start")))"#,
+            "do not fit",
+        ),
+        (
+            r#"(module (func (export "main")) (func (export "b")))"#,
+            "no function `_start`; it exports `main`, `b`",
+        ),
         (r#"(module (memory (export "_start") 1))"#, "no function `_start`, and no other"),
         (r#"(module (func (export "_start") (param i32)))"#, "must take and return nothing"),
         (r#"(module (memory 1 1 shared) (func (export "_start")))"#, "does not compile"),
@@ -331,7 +337,9 @@ async fn typed_functions_take_words_and_give_json() {
         assert_eq!((outcome.status, error(&outcome)), (Status::Ok, ""));
         assert_eq!(String::from_utf8(outcome.stdout).unwrap(), result, "{function} {args:?}");
     }
-    for (args, reason) in [(&["1"][..], "takes 2 arguments (i32, i32), 1 given"), (&["1", "x"], "argument 2 of `add`")] {
+    for (args, reason) in
+        [(&["1"][..], "takes 2 arguments (i32, i32), 1 given"), (&["1", "x"], "argument 2 of `add`")]
+    {
         let mut job = job(wat);
         job.function = "add".into();
         job.args = args.iter().map(|arg| arg.to_string()).collect();
@@ -355,7 +363,8 @@ fn probe() -> Job {
 
 #[tokio::test]
 async fn the_same_job_gives_the_same_everything_and_another_seed_other_bytes() {
-    let facts = |outcome: Outcome| (outcome.status, outcome.stdout, outcome.fuel_used, outcome.peak_memory_bytes);
+    let facts =
+        |outcome: Outcome| (outcome.status, outcome.stdout, outcome.fuel_used, outcome.peak_memory_bytes);
     let first = facts(run(probe()).await);
     assert_eq!(first.0, Status::Ok);
     assert_eq!(first, facts(run(probe()).await));
@@ -421,7 +430,9 @@ fn process_of(mark: &str) -> Option<i32> {
 fn children() -> Vec<i32> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>()).collect()
+    lists
+        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>())
+        .collect()
 }
 
 async fn until_running(progress: &mut watch::Receiver<Progress>) {
@@ -458,7 +469,11 @@ async fn cancelling_ends_a_run_at_once_and_leaves_no_process() {
 #[tokio::test]
 async fn a_runner_killed_in_the_middle_is_a_crash_and_says_by_what() {
     let (run, pid) = start_long("killed", CancellationToken::new()).await;
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
     let outcome = run.await.unwrap().unwrap();
     assert_eq!((outcome.status, outcome.fuel_used), (Status::RunnerCrashed, 0));
     assert_eq!(error(&outcome), "the runner ended while it ran (signal: 9 (SIGKILL))");
@@ -507,9 +522,26 @@ async fn a_runner_whose_parent_is_another_does_not_begin() {
 }
 
 #[tokio::test]
+async fn a_run_that_nobody_waits_for_any_more_is_killed_and_reaped() {
+    let (run, pid) = start_long("dropped", CancellationToken::new()).await;
+    run.abort();
+    assert!(run.await.unwrap_err().is_cancelled());
+    // Reaping is tokio's, on the next SIGCHLD: there is nothing of ours to await.
+    let gone = async {
+        while children().contains(&pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the runner goes away");
+}
+
+#[tokio::test]
 async fn jobs_beyond_the_concurrency_wait_and_can_be_cancelled_there() {
-    let config =
-        RunnersConfig { program: RUNNER.into(), concurrency: std::num::NonZeroUsize::MIN, ..RunnersConfig::default() };
+    let config = RunnersConfig {
+        program: RUNNER.into(),
+        concurrency: std::num::NonZeroUsize::MIN,
+        ..RunnersConfig::default()
+    };
     let runners = Runners::new(config).unwrap();
     let (told, mut progress) = watch::channel(Progress::default());
     let (first, second) = (CancellationToken::new(), CancellationToken::new());
@@ -541,7 +573,10 @@ async fn a_runner_that_talks_nonsense_is_not_believed() {
         ("printf '\\377\\377\\377\\377'; sleep 60", "a frame of 4294967295 bytes"),
         ("printf '\\004\\000\\000\\000oops'; sleep 60", "did not keep to the protocol"),
         ("printf '\\000\\000\\000\\000'; sleep 60", "did not keep to the protocol"),
-        ("printf '\\011\\000\\000\\000\"running\"\\011\\000\\000\\000\"running\"'; sleep 60", "began to run twice"),
+        (
+            "printf '\\011\\000\\000\\000\"running\"\\011\\000\\000\\000\"running\"'; sleep 60",
+            "began to run twice",
+        ),
         ("echo some last words >&2; exit 7", "exit status: 7): some last words"),
     ] {
         let outcome = scripted(script).run(probe(), None, CancellationToken::new()).await.unwrap();

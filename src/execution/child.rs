@@ -35,6 +35,7 @@ pub fn serve() -> ExitCode {
 fn serve_one() -> io::Result<()> {
     // Before anything else: if the parent dies from here on, so does this process.
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    close_inherited()?;
     limit(Resource::Core, 0, 0)?;
     limit(Resource::Fsize, 0, 0)?;
     limit(Resource::Nofile, MAX_DESCRIPTORS, MAX_DESCRIPTORS)?;
@@ -54,6 +55,22 @@ fn serve_one() -> io::Result<()> {
     write_json(&mut stdout, &Message::Done(report))?;
     write_frame(&mut stdout, &out)?;
     write_frame(&mut stdout, &err)
+}
+
+/// Closes what came down from whoever started the node (a shell's spare descriptors, a supervisor's sockets). What
+/// the node itself opens is close-on-exec and never gets here.
+#[allow(unsafe_code)]
+fn close_inherited() -> io::Result<()> {
+    let numbers: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in numbers {
+        // SAFETY: nothing has run in this process that could own a descriptor beside the three standard ones. The
+        // one the directory was read through is closed already, and closing it again does nothing.
+        unsafe { rustix::io::close(number) };
+    }
+    Ok(())
 }
 
 fn receive(header: Header, from: &mut impl Read) -> io::Result<(Job, Budget)> {

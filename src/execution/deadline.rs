@@ -99,3 +99,39 @@ impl Wake for Bell {
         self.outer.wake_by_ref();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that computes without end, as wasmtime shows it: it yields by waking itself.
+    async fn busy() {
+        std::future::poll_fn(|context| {
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_busy_guest_and_a_sleeping_one_both_end_at_the_deadline() {
+        let soon = || Instant::now() + Duration::from_millis(20);
+        assert_eq!(guarded(soon(), busy(), |_| {}).await, Err(TimeIsUp));
+        assert_eq!(guarded(soon(), std::future::pending::<()>(), |_| {}).await, Err(TimeIsUp));
+        assert_eq!(guarded(soon(), async { 7 }, |_| {}).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn fuel_is_counted_by_yields_and_waiting_costs_none() {
+        let far = Instant::now() + Duration::from_secs(600);
+        let (mut burnt, mut slept) = (Vec::new(), Vec::new());
+        {
+            let busy = guarded(far, busy(), |fuel| burnt.push(fuel));
+            assert!(tokio::time::timeout(REPORT_EVERY * 3, busy).await.is_err());
+            let asleep = guarded(far, std::future::pending::<()>(), |fuel| slept.push(fuel));
+            assert!(tokio::time::timeout(REPORT_EVERY * 3, asleep).await.is_err());
+        }
+        assert!(burnt.last().is_some_and(|fuel| *fuel > YIELD_FUEL), "{burnt:?}");
+        assert!(!slept.is_empty() && slept.iter().all(|fuel| *fuel == 0), "{slept:?}");
+    }
+}

@@ -22,9 +22,6 @@ pub(super) const MEMORY_GUARD: u64 = 32 << 20;
 
 /// Stack left to host functions above what WebAssembly may use: a native overflow would abort the process.
 const HOST_STACK_BYTES: usize = 1 << 20;
-/// Bounds of the WebAssembly stack: below, nothing runs; above, a job's threads cost real memory.
-const MIN_STACK_BYTES: u64 = 64 << 10;
-const MAX_STACK_BYTES: u64 = 64 << 20;
 
 /// The features a module may use: those of WebAssembly 2.0 and a few plain later ones. Left out is what
 /// differs between machines (threads, relaxed SIMD), what multiplies the attack surface (GC types, exceptions,
@@ -70,10 +67,9 @@ const SETTINGS: Settings = Settings {
     host_stack: HOST_STACK_BYTES,
 };
 
-/// The settings, with the stack limit a job asks for.
+/// The settings, with the stack limit a job asks for ([`Limits::possible`](super::Limits) bounds it).
 fn config(stack_bytes: u64) -> Config {
-    let stack =
-        usize::try_from(stack_bytes.clamp(MIN_STACK_BYTES, MAX_STACK_BYTES)).unwrap_or(HOST_STACK_BYTES);
+    let stack = usize::try_from(stack_bytes).unwrap_or(HOST_STACK_BYTES);
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)

@@ -14,6 +14,12 @@ pub const MAX_STDIN_BYTES: u64 = 64 << 20;
 /// Largest sum of all arguments, in bytes; an envelope (64 KiB) cannot carry more.
 pub const MAX_ARGS_BYTES: u64 = 64 << 10;
 
+/// Largest of each output, in bytes: parent and child both hold them whole.
+pub const MAX_OUTPUT_BYTES: u64 = 64 << 20;
+/// Bounds of the WebAssembly stack, bytes: below, nothing runs; above, it is memory by another name.
+const MIN_STACK_BYTES: u64 = 64 << 10;
+const MAX_STACK_BYTES: u64 = 64 << 20;
+
 /// A piece of work, complete in itself.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -61,8 +67,17 @@ pub struct Limits {
     pub stack_bytes: u64,
     /// Fuel of the entry call; instantiation may burn as much again.
     pub fuel: u64,
-    /// stdout and stderr, bytes each.
+    /// stdout and stderr, bytes each. Held to [`MAX_OUTPUT_BYTES`].
     pub output_bytes: u64,
+}
+
+impl Limits {
+    /// What of these limits a runner can hold to.
+    pub(super) fn possible(mut self) -> Self {
+        self.stack_bytes = self.stack_bytes.clamp(MIN_STACK_BYTES, MAX_STACK_BYTES);
+        self.output_bytes = self.output_bytes.min(MAX_OUTPUT_BYTES);
+        self
+    }
 }
 
 impl Default for Limits {

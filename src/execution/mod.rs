@@ -44,12 +44,12 @@ mod stdio;
 mod traps;
 mod wire;
 
-#[cfg(test)]
-mod tests;
-
 pub use child::serve;
 pub use engine::{Environment, Status, environment};
-pub use job::{Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_STDIN_BYTES, Outcome, Phase, Progress};
+pub use job::{
+    Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_OUTPUT_BYTES, MAX_STDIN_BYTES, Outcome, Phase,
+    Progress,
+};
 pub use runners::{Runners, RunnersConfig};
 
 use std::path::PathBuf;

@@ -13,6 +13,8 @@ const COMPONENT_VERSION: &[u8] = &[0x0d, 0, 1, 0];
 const MAX_LISTED: usize = 20;
 /// Longest name repeated from a module, in characters.
 const MAX_NAME: usize = 100;
+/// Longest error, in characters: with four bytes each it fits into a receipt's 2,048.
+const MAX_ERROR: usize = 500;
 
 /// Looks at the first bytes, compiles, and checks that everything imported exists.
 pub(super) fn prepare(
@@ -28,7 +30,7 @@ pub(super) fn prepare(
             shown(unknown.module()),
             shown(unknown.name())
         ),
-        None => format!("its imports do not fit: {}", shown_long(&format!("{error:#}"))),
+        None => format!("its imports do not fit: {}", shown_error(&format!("{error:#}"))),
     })
 }
 
@@ -78,9 +80,9 @@ fn not_wasm(bytes: &[u8]) -> String {
 fn compile_error(bytes: &[u8], error: &wasmtime::Error) -> String {
     let text = format!("{error:#}");
     if text.contains("unexpected end") || text.contains("unexpected EOF") {
-        return format!("{} ({})", truncated(bytes), shown_long(&text));
+        return format!("{} ({})", truncated(bytes), shown_error(&text));
     }
-    format!("it does not compile: {}", shown_long(&text))
+    format!("it does not compile: {}", shown_error(&text))
 }
 
 /// The message for a function that is not there.
@@ -108,8 +110,8 @@ pub(super) fn shown(name: &str) -> String {
 }
 
 /// A message that carries names from a module, likewise.
-pub(super) fn shown_long(text: &str) -> String {
-    clean(text, 4 * MAX_NAME)
+pub(super) fn shown_error(text: &str) -> String {
+    clean(text, MAX_ERROR)
 }
 
 fn clean(text: &str, longest: usize) -> String {
@@ -122,4 +124,16 @@ fn clean(text: &str, longest: usize) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_a_module_are_short_and_printable_in_messages() {
+        assert_eq!(shown("a\x1b[31m\n"), "a\u{fffd}[31m\u{fffd}");
+        assert_eq!(shown(&"x".repeat(5000)).chars().count(), MAX_NAME + 1);
+        assert!(shown_error(&"\u{10ffff}".repeat(5000)).len() <= 2048);
+    }
 }

@@ -20,7 +20,7 @@ use super::budget::{Budget, HAND_OVER};
 use super::engine::{Status, environment};
 use super::guest::{Report, time_is_up};
 use super::job::{MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_STDIN_BYTES};
-use super::module::shown_long;
+use super::module::shown_error;
 use super::wire::{Header, MAX_MESSAGE_BYTES, Message, receive_frame, receive_json, send_frame};
 use super::{ExecutionError, Job, Outcome, Phase, Progress};
 
@@ -96,13 +96,14 @@ impl Runners {
     /// [`ExecutionError`]: only for faults of this side, and for a cancelled `cancel`.
     pub async fn run(
         &self,
-        job: Job,
+        mut job: Job,
         progress: Option<watch::Sender<Progress>>,
         cancel: CancellationToken,
     ) -> Result<Outcome, ExecutionError> {
         if let Some(outcome) = refuse(&job)? {
             return Ok(outcome);
         }
+        job.limits = job.limits.possible();
         let teller = Teller::new(progress);
         let _permit = tokio::select! {
             biased;
@@ -325,7 +326,7 @@ impl Watched<'_> {
         report.fuel_used = report.fuel_used.min(limits.fuel);
         report.peak_memory_bytes = report.peak_memory_bytes.min(limits.memory_bytes);
         report.duration = report.duration.min(elapsed);
-        report.error = report.error.map(|error| shown_long(&error));
+        report.error = report.error.map(|error| shown_error(&error));
         outcome_of(report, stdout, stderr, started_at)
     }
 
@@ -368,7 +369,10 @@ impl Watched<'_> {
             Ending::HungUp => {
                 let phase = if compiling { "before it ran" } else { "while it ran" };
                 let how = exit.map_or_else(|| "in an unknown way".to_string(), |exit| exit.to_string());
-                let words = last_words.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("note:"));
+                let words = last_words
+                    .lines()
+                    .rev()
+                    .find(|line| !line.trim().is_empty() && !line.starts_with("note:"));
                 let words = words.map(|line| format!(": {}", line.trim())).unwrap_or_default();
                 (Status::RunnerCrashed, format!("the runner ended {phase} ({how}){words}"))
             }

@@ -5,7 +5,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::engine::Status;
 use super::meter::Meter;
-use super::module::{shown, shown_long};
+use super::module::{shown, shown_error};
 use super::stdio::OUTPUT_LIMIT;
 
 /// How a guest ended.
@@ -34,7 +34,7 @@ pub(super) fn judge(error: &wasmtime::Error, meter: &Meter, output_exceeded: boo
         return End::failed(Status::Trap, OUTPUT_LIMIT);
     }
     if meter.host_failed() {
-        return End::failed(Status::RunnerCrashed, shown_long(&format!("{error:#}")));
+        return End::failed(Status::RunnerCrashed, shown_error(&format!("{error:#}")));
     }
     let trap = error.downcast_ref::<Trap>();
     match (trap, meter.refusal()) {
@@ -48,7 +48,7 @@ pub(super) fn judge(error: &wasmtime::Error, meter: &Meter, output_exceeded: boo
         ),
         (None, Some(refusal)) => End::failed(Status::OutOfMemory, refusal),
         (Some(trap), None) => End::failed(Status::Trap, located(name(*trap), error)),
-        (None, None) => End::failed(Status::Trap, shown_long(&format!("host call: {}", error.root_cause()))),
+        (None, None) => End::failed(Status::Trap, shown_error(&format!("host call: {}", error.root_cause()))),
     }
 }
 

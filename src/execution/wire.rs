@@ -148,3 +148,43 @@ fn complete(bytes: Vec<u8>, length: u64) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::UnexpectedEof.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_halves_read_what_the_other_wrote() {
+        let mut pipe = Vec::new();
+        write_frame(&mut pipe, b"one").unwrap();
+        assert_eq!(receive_frame(&mut pipe.as_slice(), 3).await.unwrap(), b"one");
+        let mut pipe = Vec::new();
+        send_frame(&mut pipe, b"two").await.unwrap();
+        assert_eq!(read_frame(&mut pipe.as_slice(), 3).unwrap(), b"two");
+    }
+
+    #[tokio::test]
+    async fn a_frame_longer_than_allowed_or_than_its_bytes_is_refused() {
+        let mut long = &b"\x04\0\0\0four"[..];
+        assert_eq!(receive_frame(&mut long, 3).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let mut short = &b"\xff\0\0\0few"[..];
+        assert_eq!(receive_frame(&mut short, 300).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let mut short = &b"\xff\0\0\0few"[..];
+        assert_eq!(read_frame(&mut short, 300).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_header_brings_the_whole_job_over() {
+        let mut job = Job::new(b"module".to_vec());
+        job.function = "f".into();
+        job.args = vec!["a\0b".into()];
+        job.stdin = b"in".to_vec();
+        (job.seed, job.wall_clock, job.random) = ([7; 32], true, true);
+        job.limits.fuel = u64::MAX;
+        let mut pipe = Vec::new();
+        write_json(&mut pipe, &Header::of(&job)).unwrap();
+        let header: Header = read_json(&mut pipe.as_slice(), MAX_HEADER_BYTES).unwrap();
+        let over = header.into_job(b"module".to_vec(), b"in".to_vec());
+        assert_eq!(format!("{over:?}"), format!("{job:?}"));
+    }
+}
