@@ -1,0 +1,147 @@
+//! The engine's settings, and the [`Environment`] that names them in a receipt.
+
+use std::sync::LazyLock;
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, Strategy, WasmFeatures};
+
+pub use super::local::{Environment, Status};
+
+/// The wasmtime this is built with; a test compares it with the lock file.
+pub(super) const ENGINE_VERSION: &str = "48.0.8";
+
+/// Changes whenever this code gives a guest something else to see (its clocks, its random bytes, what a
+/// host call costs), which the engine's own settings cannot show.
+const HOST_REVISION: &str = "host-1";
+
+/// Address space kept for a linear memory: all that 32 bits can name, so that compiled code needs no bounds
+/// checks and memory never moves. Address space is not memory; the limits bound what is used of it.
+pub(super) const MEMORY_RESERVATION: u64 = 4 << 30;
+/// What lies around a memory, on both sides, to catch constant offsets.
+pub(super) const MEMORY_GUARD: u64 = 32 << 20;
+
+/// Stack left to host functions above what WebAssembly may use: a native overflow would abort the process.
+const HOST_STACK_BYTES: usize = 1 << 20;
+
+/// The features a module may use: those of WebAssembly 2.0 and a few plain later ones. Left out is what
+/// differs between machines (threads, relaxed SIMD), what multiplies the attack surface (GC types, exceptions,
+/// several memories), and 64-bit memories, which lose the guard pages.
+const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::SIMD)
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::FLOATS);
+
+/// Everything in the settings that could change a result. The stack limit is the job's and stands in its
+/// manifest. The processor's own extensions (AVX and such) change speed, never results.
+#[derive(Debug, PartialEq, Eq)]
+struct Settings {
+    /// Bits of [`WasmFeatures`].
+    features: u64,
+    fuel: bool,
+    /// Only one NaN: which bits an operation yields otherwise depends on the processor.
+    canonical_nan: bool,
+    epochs: bool,
+    /// Copy-on-write images make fuel differ between platforms (wasmtime issue 14331).
+    copy_on_write: bool,
+    reservation: u64,
+    guard: u64,
+    may_move: bool,
+    host_stack: usize,
+}
+
+const SETTINGS: Settings = Settings {
+    features: FEATURES.bits(),
+    fuel: true,
+    canonical_nan: true,
+    epochs: false,
+    copy_on_write: false,
+    reservation: MEMORY_RESERVATION,
+    guard: MEMORY_GUARD,
+    may_move: false,
+    host_stack: HOST_STACK_BYTES,
+};
+
+/// The settings, with the stack limit a job asks for ([`Limits::possible`](super::Limits) bounds it).
+fn config(stack_bytes: u64) -> Config {
+    let stack = usize::try_from(stack_bytes).unwrap_or(HOST_STACK_BYTES);
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .wasm_features(FEATURES.complement(), false)
+        .wasm_features(FEATURES, true)
+        .consume_fuel(SETTINGS.fuel)
+        .cranelift_nan_canonicalization(SETTINGS.canonical_nan)
+        .epoch_interruption(SETTINGS.epochs)
+        // One thread compiles: the child's limits then mean what they say.
+        .parallel_compilation(false)
+        .concurrency_support(false)
+        .max_wasm_stack(stack)
+        .async_stack_size(stack.saturating_add(SETTINGS.host_stack))
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(SETTINGS.reservation)
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(SETTINGS.guard)
+        .memory_may_move(SETTINGS.may_move)
+        .memory_init_cow(SETTINGS.copy_on_write);
+    config
+}
+
+/// An engine of its own for one job.
+pub(super) fn engine(stack_bytes: u64) -> wasmtime::Result<Engine> {
+    Engine::new(&config(stack_bytes))
+}
+
+/// What results depend on besides the job: equal environments give equal outcomes. Starts no engine.
+pub fn environment() -> Environment {
+    static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| Environment {
+        engine: "wasmtime".into(),
+        version: ENGINE_VERSION.into(),
+        settings_sha256: hex::encode(Sha256::digest(format!("{HOST_REVISION} {SETTINGS:?}"))),
+        target: target(),
+    });
+    ENVIRONMENT.clone()
+}
+
+/// The target triple, as the engine would name it.
+fn target() -> String {
+    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    match std::env::consts::OS {
+        "linux" => format!("{}-unknown-linux-{libc}", std::env::consts::ARCH),
+        other => format!("{}-{other}", std::env::consts::ARCH),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_the_settings_the_engine_really_has() {
+        let engine = engine(1 << 20).unwrap();
+        let real = Settings {
+            features: engine.get_wasm_features().bits(),
+            fuel: engine.get_consume_fuel(),
+            canonical_nan: engine.get_cranelift_nan_canonicalization() == Some(true),
+            epochs: engine.get_epoch_interruption(),
+            copy_on_write: engine.get_memory_init_cow(),
+            reservation: engine.get_memory_reservation(),
+            guard: engine.get_memory_guard_size(),
+            may_move: engine.get_memory_may_move(),
+            host_stack: engine.get_async_stack_size() - engine.get_max_wasm_stack(),
+        };
+        assert_eq!(real, SETTINGS);
+        assert_eq!(engine.get_target(), Some(target()));
+    }
+
+    #[test]
+    fn the_environment_names_the_version_that_is_linked() {
+        let lock = include_str!("../../Cargo.lock");
+        assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{ENGINE_VERSION}\"\n")));
+    }
+}

@@ -1,0 +1,138 @@
+//! What is asked of a runner and what comes back: plain values.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::{Environment, Status};
+
+/// Largest module taken, in bytes: 64 MiB holds a Python interpreter with its library twice over.
+pub const MAX_MODULE_BYTES: u64 = 64 << 20;
+/// Largest standard input, in bytes.
+pub const MAX_STDIN_BYTES: u64 = 64 << 20;
+/// Largest sum of all arguments, in bytes; an envelope (64 KiB) cannot carry more.
+pub const MAX_ARGS_BYTES: u64 = 64 << 10;
+
+/// Largest of each output, in bytes: parent and child both hold them whole.
+pub const MAX_OUTPUT_BYTES: u64 = 64 << 20;
+/// Bounds of the WebAssembly stack, bytes: below, nothing runs; above, it is memory by another name.
+const MIN_STACK_BYTES: u64 = 64 << 10;
+const MAX_STACK_BYTES: u64 = 64 << 20;
+
+/// A piece of work, complete in itself.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The binary module.
+    pub module: Arc<[u8]>,
+    /// The exported function to call: `_start` for a WASI command.
+    pub function: String,
+    /// For a command its arguments after the program name; for another function its parameters.
+    pub args: Vec<String>,
+    pub stdin: Vec<u8>,
+    pub limits: Limits,
+    /// Seed of what the guest gets as random bytes.
+    pub seed: [u8; 32],
+    /// Show the guest real clocks. The result then no longer repeats.
+    pub wall_clock: bool,
+    /// Give the guest real random bytes. The result then no longer repeats.
+    pub random: bool,
+}
+
+impl Job {
+    /// A command without arguments or input, deterministic, under the default limits.
+    pub fn new(module: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            module: module.into(),
+            function: "_start".into(),
+            args: Vec::new(),
+            stdin: Vec::new(),
+            limits: Limits::default(),
+            seed: [0; 32],
+            wall_clock: false,
+            random: false,
+        }
+    }
+}
+
+/// What a guest may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Linear memory, bytes.
+    pub memory_bytes: u64,
+    /// Wall clock from instantiation to the end; compiling is not in it.
+    pub time: Duration,
+    /// The WebAssembly stack, bytes. Held between 64 KiB and 64 MiB.
+    pub stack_bytes: u64,
+    /// Fuel of the entry call; instantiation may burn as much again.
+    pub fuel: u64,
+    /// stdout and stderr, bytes each. Held to [`MAX_OUTPUT_BYTES`].
+    pub output_bytes: u64,
+}
+
+impl Limits {
+    /// What of these limits a runner can hold to.
+    pub(super) fn possible(mut self) -> Self {
+        self.stack_bytes = self.stack_bytes.clamp(MIN_STACK_BYTES, MAX_STACK_BYTES);
+        self.output_bytes = self.output_bytes.min(MAX_OUTPUT_BYTES);
+        self
+    }
+}
+
+impl Default for Limits {
+    /// 128 MiB, 30 s, 1 MiB of stack, 10^10 fuel, 8 MiB of output.
+    fn default() -> Self {
+        Self {
+            memory_bytes: 128 << 20,
+            time: Duration::from_secs(30),
+            stack_bytes: 1 << 20,
+            fuel: 10_000_000_000,
+            output_bytes: 8 << 20,
+        }
+    }
+}
+
+/// What came of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub status: Status,
+    /// What the guest gave to `proc_exit`, 0 when it simply returned; none when it did not end by itself.
+    pub exit_code: Option<i32>,
+    /// Why the status is not `ok`, in stable words.
+    pub error: Option<String>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// Fuel burnt by the entry call. 0 after `timeout` and `runner-crashed`, where no true number exists.
+    pub fuel_used: u64,
+    /// The most linear memory held at once, bytes.
+    pub peak_memory_bytes: u64,
+    pub started_at: jiff::Timestamp,
+    pub finished_at: jiff::Timestamp,
+    /// From instantiation to the end.
+    pub duration: Duration,
+    pub environment: Environment,
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Waiting for a free runner.
+    #[default]
+    Queued,
+    Compiling,
+    Running,
+}
+
+/// How far a job is; a few times a second while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    pub phase: Phase,
+    /// Fuel so far, to the nearest million.
+    pub fuel_used: u64,
+    /// The most linear memory held so far, bytes.
+    pub memory_bytes: u64,
+    /// Since the phase began.
+    pub elapsed: Duration,
+}
