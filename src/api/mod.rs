@@ -8,19 +8,19 @@
 //!
 //! A [`Link`] is either the node in the same process or a [`Client`] on its socket; nobody on this side can tell which.
 
-//mod client;
+mod client;
 mod command;
 mod link;
-//mod server;
+mod server;
 mod snapshot;
 
-//pub use client::{Client, socket_path};
+pub use client::{Client, socket_path};
 pub use command::{
     Answer, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Page, PageRequest, ReceiptDetail, RunReport,
     TaskDetail, TimelineStep,
 };
 pub use link::{Answering, Link};
-//pub use server::serve;
+pub use server::serve;
 pub use snapshot::{
     GuildMember, GuildView, InboxItem, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail, TaskView,
 };

@@ -119,10 +119,32 @@ pub enum ValueType {
     Number,
     Boolean,
     Json,
+    /// The CID of a block whose bytes reach the task on stdin as they are; such an input stands alone.
+    Blob,
+}
+
+/// What a task reads on stdin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stdin {
+    /// The inputs as one JSON object, or nothing when there are none.
+    Inline(Vec<u8>),
+    /// The bytes of this block.
+    Blob(Cid),
+}
+
+impl Stdin {
+    /// The digest of its bytes, when its CID tells it.
+    pub fn sha256(&self) -> Option<Sha256Digest> {
+        match self {
+            Self::Inline(bytes) => Some(Sha256Digest::of(bytes)),
+            Self::Blob(cid) => Sha256Digest::from_cid(cid),
+        }
+    }
 }
 
 impl ValueType {
-    pub(super) const NAMES: &str = "string, integer, number, boolean or json";
+    pub(super) const NAMES: &str = "string, integer, number, boolean, json or blob";
+    const ALL: [Self; 6] = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Json, Self::Blob];
 
     /// Whether `value` is of this type.
     pub fn admits(self, value: &Value) -> bool {
@@ -132,6 +154,7 @@ impl ValueType {
             Self::Number => value.is_number(),
             Self::Boolean => value.is_boolean(),
             Self::Json => true,
+            Self::Blob => blob(value).is_some(),
         }
     }
 }
@@ -253,6 +276,8 @@ impl Manifest {
             let fits = input.value_type.admits(&input.value);
             f.check(fits, format!("{field}.value"), &input.value, format!("a value of type {}", input.value_type.as_str()));
         }
+        let alone = self.inputs.len() <= 1 || self.inputs.iter().all(|input| input.value_type != ValueType::Blob);
+        f.check(alone, "inputs", "a blob among others", "a blob as the only input");
         list(f, "outputs", self.outputs.len());
         for (i, output) in self.outputs.iter().enumerate() {
             identifier(f, &format!("outputs[{i}].name"), &output.name);
@@ -284,14 +309,17 @@ impl Manifest {
         f.check(enough, "attestation.witnesses", a.witnesses, format!("at least the quorum ({}) and at most {WITNESSES_MAX}", a.quorum));
     }
 
-    /// What the task reads on stdin: the inputs as one JSON object, or nothing when there are none.
-    pub fn stdin(&self) -> Vec<u8> {
-        if self.inputs.is_empty() {
-            return Vec::new();
+    /// What the task reads on stdin.
+    pub fn stdin(&self) -> Stdin {
+        match self.inputs.as_slice() {
+            [] => Stdin::Inline(Vec::new()),
+            [Input { value_type: ValueType::Blob, value, .. }] if let Some(cid) = blob(value) => Stdin::Blob(cid),
+            inputs => {
+                let entry = |input: &Input| (input.name.clone(), input.value.clone());
+                let object: serde_json::Map<String, Value> = inputs.iter().map(entry).collect();
+                Stdin::Inline(Value::Object(object).to_string().into_bytes())
+            }
         }
-        let object: serde_json::Map<String, Value> =
-            self.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect();
-        Value::Object(object).to_string().into_bytes()
     }
 
     /// Whether it asks for something.
@@ -309,13 +337,18 @@ impl ValueType {
             Self::Number => "number",
             Self::Boolean => "boolean",
             Self::Json => "json",
+            Self::Blob => "blob",
         }
     }
 
     /// The type that a word names.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Json].into_iter().find(|t| t.as_str() == word)
+        Self::ALL.into_iter().find(|t| t.as_str() == word)
     }
+}
+
+fn blob(value: &Value) -> Option<Cid> {
+    value.as_str()?.parse().ok().filter(|cid: &Cid| cid.codec() == super::RAW_CODEC && Sha256Digest::from_cid(cid).is_some())
 }
 
 fn id(f: &mut Faults, field: &str, value: &str) {

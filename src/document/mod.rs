@@ -40,7 +40,7 @@ pub use draft::{ArtifactSource, Completion, Draft, DraftFormat};
 pub use envelope::Envelope;
 pub use fault::{Fault, Faults};
 pub use manifest::{
-    ARTIFACT_MAX, Artifact, AttestationTerms, DEFAULT_FUNCTION, Input, Limits, Manifest, Output, Payment, Sla, ValueType,
+    ARTIFACT_MAX, Artifact, AttestationTerms, DEFAULT_FUNCTION, Input, Limits, Manifest, Output, Payment, Sla, Stdin, ValueType,
 };
 pub use receipt::{Content, Environment, Receipt, Status};
 pub use units::{bytes_text, duration_text, parse_bytes, parse_duration};

@@ -14,7 +14,7 @@ use crate::document::AnyEnvelope;
 const GROUP: usize = 256;
 
 /// One row to be written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Write {
     /// A verified envelope. One that is stored already stays as it is.
     Document(AnyEnvelope),

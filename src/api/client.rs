@@ -1,0 +1,188 @@
+//! A node in another process, spoken to over the socket in its data directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use super::command::{Answer, ApiError, ArtifactInfo, Command, ErrorKind};
+use super::link::{Answering, Link};
+use super::snapshot::Snapshot;
+use crate::storage::Event;
+
+/// A Unix socket's path holds 107 bytes on Linux and 103 on macOS.
+const PATH_MAX: usize = 100;
+/// A line of a stream: a snapshot with full tails is under 1 MiB.
+const LINE_MAX: usize = 16 << 20;
+
+/// Where the socket of the node on `data_dir` is. In a deep directory it is under the runtime directory instead, by a name
+/// made from the data directory's path, so that both sides find it.
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    let plain = data_dir.join("api.sock");
+    if plain.as_os_str().len() <= PATH_MAX {
+        return plain;
+    }
+    let whole = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_path_buf());
+    let digest = crate::document::Sha256Digest::of(whole.as_os_str().as_encoded_bytes()).to_string();
+    let name: String = digest.chars().take(16).collect();
+    let runtime = directories::ProjectDirs::from("", "", "zerostate").and_then(|dirs| dirs.runtime_dir().map(Path::to_path_buf));
+    runtime.unwrap_or_else(std::env::temp_dir).join(format!("zerostate-{name}.sock"))
+}
+
+/// A client of one node. Each call has a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: Arc<PathBuf>,
+}
+
+impl Client {
+    /// A client of the node that runs on `data_dir`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when none runs there.
+    pub async fn connect(data_dir: &Path) -> Result<Self, ApiError> {
+        let client = Self { socket: Arc::new(socket_path(data_dir)) };
+        match UnixStream::connect(client.socket.as_path()).await {
+            Ok(_) => Ok(client),
+            Err(_) => Err(ApiError::new(ErrorKind::Unavailable, format!("no node runs on {}", data_dir.display()))
+                .hint("start one with `zerostate node`, or name another data directory with --data-dir")),
+        }
+    }
+
+    /// The node's snapshot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the node is gone.
+    pub async fn snapshot(&self) -> Result<Snapshot, ApiError> {
+        parse(&self.request(Method::GET, "/v1/snapshot", Vec::new()).await?)
+    }
+
+    /// The way to the node that a console uses; its snapshots come for as long as the node lives.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the node is gone.
+    pub async fn link(&self) -> Result<Link, ApiError> {
+        let mut lines = Lines::new(self.open(Method::GET, "/v1/snapshots", Vec::new()).await?);
+        let (sender, snapshots) = watch::channel(None);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next().await {
+                let Ok(snapshot) = parse::<Snapshot>(&line) else { break };
+                if sender.send(Some(Arc::new(snapshot))).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Link::new(Arc::new(self.clone()), snapshots))
+    }
+
+    /// Calls `each` for every journal entry after `after`, and for those to come, until it answers `false`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the node is gone.
+    pub async fn follow(&self, after: u64, mut each: impl FnMut(Event) -> bool) -> Result<(), ApiError> {
+        let mut lines = Lines::new(self.open(Method::GET, &format!("/v1/events?after={after}"), Vec::new()).await?);
+        while let Some(line) = lines.next().await? {
+            if !each(parse(&line)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, ApiError> {
+        let stream = UnixStream::connect(self.socket.as_path()).await.map_err(gone)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to the node ended");
+            }
+        });
+        let request = Request::builder().method(method).uri(path).header("host", "zerostate");
+        let request = request.body(Full::new(Bytes::from(body))).map_err(gone)?;
+        sender.send_request(request).await.map_err(gone)
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, ApiError> {
+        let response = self.open(method, path, body).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(gone)?.to_bytes();
+        match status {
+            StatusCode::OK => Ok(body),
+            _ => Err(parse::<ApiError>(&body).unwrap_or_else(|_| {
+                let text = crate::document::Untrusted::new(&String::from_utf8_lossy(&body));
+                ApiError::new(ErrorKind::Failed, format!("the node answered {status}: {text}"))
+            })),
+        }
+    }
+}
+
+impl Answering for Client {
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>> {
+        async move {
+            let body = serde_json::to_vec(&command).map_err(|error| ApiError::new(ErrorKind::Input, error))?;
+            parse(&self.request(Method::POST, "/v1/command", body).await?)
+        }
+        .boxed()
+    }
+
+    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
+        async move { parse(&self.request(Method::POST, "/v1/artifacts", bytes).await?) }.boxed()
+    }
+
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>> {
+        async move {
+            let plain = !cid.is_empty() && cid.bytes().all(|b| b.is_ascii_alphanumeric());
+            if !plain {
+                return Err(ApiError::new(ErrorKind::Input, "an artifact is named by its CID, like bafkrei…"));
+            }
+            Ok(self.request(Method::GET, &format!("/v1/artifacts/{cid}"), Vec::new()).await?.to_vec())
+        }
+        .boxed()
+    }
+}
+
+/// The lines of a response that may never end.
+struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn new(response: Response<Incoming>) -> Self {
+        Self { body: response.into_body(), rest: Vec::new() }
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let after = self.rest.split_off(end.saturating_add(1));
+                return Ok(Some(std::mem::replace(&mut self.rest, after)));
+            }
+            if self.rest.len() > LINE_MAX {
+                return Err(ApiError::new(ErrorKind::Failed, "the node sent an endless line"));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.rest.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref())),
+                Some(Err(error)) => return Err(gone(error)),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let wrong = |error| ApiError::new(ErrorKind::Failed, format!("the node's answer is not understood: {error}"));
+    serde_json::from_slice(bytes).map_err(wrong)
+}
+
+fn gone(error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::Unavailable, format!("the node does not answer: {error}"))
+}

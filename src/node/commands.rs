@@ -1,0 +1,341 @@
+//! What each command does: the one place where the vocabulary of the API meets the engines.
+
+use std::sync::Arc;
+
+use cid::Cid;
+use futures::future::{BoxFuture, FutureExt as _};
+use tokio_util::sync::CancellationToken;
+
+use super::reducer::view;
+use crate::api::{
+    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Event, Happening, Page, PageRequest,
+    ReceiptDetail, RunReport, TaskDetail, TimelineStep,
+};
+use crate::document::{
+    ARTIFACT_MAX, AnyEnvelope, ArtifactSource, Comparison, Content, Draft, Envelope, Input, Kind, Receipt,
+    Sha256Digest, Untrusted, ValueType,
+};
+use crate::identity::Identity;
+use crate::network::{Network, NetworkError};
+use crate::storage::{Paging, Storage, StorageError, TaskRecord, Write};
+use crate::task::{Attested, TaskError, Tasks};
+
+/// Ids may be cut, but not so far that any would do.
+const PREFIX_MIN: usize = 4;
+/// How much of an output is shown.
+const OUTPUT_SHOWN: usize = 16 * 1024;
+
+pub(super) struct Commands {
+    pub(super) identity: Arc<Identity>,
+    pub(super) storage: Storage,
+    pub(super) network: Network,
+    pub(super) tasks: Tasks,
+    pub(super) stop: CancellationToken,
+}
+
+impl Answering for Commands {
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>> {
+        self.answer(command).boxed()
+    }
+
+    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
+        async move {
+            let content = Content::of(&bytes);
+            if !(1..=ARTIFACT_MAX).contains(&content.size) {
+                return Err(ApiError::new(ErrorKind::Input, "an artifact has 1 byte to 64 MiB"));
+            }
+            let cid = self.storage.blocks().put(bytes).await?;
+            let stored = Happening::Artifact { cid: cid.to_string(), size: content.size };
+            self.storage.write(vec![Write::Event(jiff::Timestamp::now(), stored)]).await?;
+            Ok(artifact_info(&cid, content.size))
+        }
+        .boxed()
+    }
+
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>> {
+        async move {
+            let parsed = parse_cid(&cid)?;
+            let found = self.storage.blocks().get(&parsed).await?;
+            found.ok_or_else(|| {
+                ApiError::new(ErrorKind::NotFound, format!("the artifact {cid} is not stored here"))
+                    .hint("`zerostate artifact get CID` fetches it from connected peers")
+            })
+        }
+        .boxed()
+    }
+}
+
+impl Commands {
+    async fn answer(&self, command: Command) -> Result<Answer, ApiError> {
+        match command {
+            Command::Connect { address } => Ok(Answer::Connected { peer_id: self.network.connect(&address).await? }),
+            Command::Submit { draft } => Ok(Answer::Submitted { task_id: self.tasks.submit(*draft).await? }),
+            Command::Run { draft, stdin } => self.run(*draft, stdin).await,
+            Command::Tasks { page } => self.task_page(page).await,
+            Command::TaskShow { task_id } => self.task(&task_id).await,
+            Command::TaskCancel { task_id } => {
+                let task = self.find_task(&task_id).await?;
+                self.tasks.cancel(task.task_id).await?;
+                Ok(Answer::Done)
+            }
+            Command::Receipts { page } => {
+                let total = self.storage.counts().await?.receipts;
+                Ok(Answer::Receipts(paged(total, self.storage.receipts(paging(page)).await?, page, |row| row.cursor)))
+            }
+            Command::ReceiptShow { receipt_id } => self.receipt(&receipt_id).await,
+            Command::Attestations { page } => {
+                let total = self.storage.counts().await?.attestations;
+                let rows = self.storage.attestations(paging(page)).await?;
+                Ok(Answer::Attestations(paged(total, rows, page, |row| row.cursor)))
+            }
+            Command::Attest { receipt_id } => {
+                let receipt = self.find_receipt(&receipt_id).await?;
+                Ok(attested(self.tasks.attest(receipt).await?))
+            }
+            Command::AttestEnvelope { envelope } => {
+                let receipt = Envelope::<Receipt>::open(&envelope);
+                let receipt = receipt.map_err(|error| ApiError::new(ErrorKind::Failed, format!("the receipt does not verify: {error}")))?;
+                Ok(attested(self.tasks.attest(receipt).await?))
+            }
+            Command::Artifacts => {
+                let blocks = self.storage.blocks().list().await?;
+                Ok(Answer::Artifacts(blocks.iter().map(|(cid, size)| artifact_info(cid, *size)).collect()))
+            }
+            Command::ArtifactGet { cid } => self.fetch_artifact(&cid).await,
+            Command::Events { after, limit } => Ok(Answer::Events(self.storage.events_after(after, limit).await?)),
+            Command::Inbox { inbox_id, .. } => {
+                Err(ApiError::new(ErrorKind::NotFound, format!("nothing with the id {inbox_id} waits in the inbox")))
+            }
+            Command::Stop => {
+                self.stop.cancel();
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    async fn run(&self, mut draft: Draft, stdin: Vec<u8>) -> Result<Answer, ApiError> {
+        attach_stdin(&self.storage, &mut draft, stdin).await?;
+        let ran = self.tasks.run(draft).await?;
+        Ok(Answer::Ran(Box::new(report(ran))))
+    }
+
+    async fn task_page(&self, page: PageRequest) -> Result<Answer, ApiError> {
+        let total = self.storage.counts().await?.tasks;
+        let rows = self.storage.tasks(paging(page)).await?;
+        let live = self.tasks.live().borrow().clone();
+        let paged = paged(total, rows, page, |(cursor, _)| *cursor);
+        let items = paged.items.iter().map(|(_, record)| view(record, live.iter().find(|run| run.id == record.task_id)));
+        Ok(Answer::Tasks(Page { total, items: items.collect(), next: paged.next }))
+    }
+
+    async fn task(&self, task_id: &str) -> Result<Answer, ApiError> {
+        let record = self.find_task(task_id).await?;
+        let manifest = match self.storage.document(&parse_cid(&record.manifest_id)?).await? {
+            Some(AnyEnvelope::Manifest(manifest)) => manifest.document().clone(),
+            _ => return Err(ApiError::new(ErrorKind::Failed, format!("the manifest of task {task_id} is not stored here"))),
+        };
+        let output = match record.state.receipt_id() {
+            Some(id) => match self.storage.document(&parse_cid(&id)?).await? {
+                Some(AnyEnvelope::Receipt(receipt)) => self.output(receipt.document()).await?,
+                _ => None,
+            },
+            None => None,
+        };
+        let mut events = self.storage.events_of(&record.task_id).await?;
+        if let Some(receipt_id) = record.state.receipt_id() {
+            events.extend(self.attestation_events(&receipt_id, &record).await?);
+        }
+        events.sort_by_key(|event| event.at);
+        let live = self.tasks.live().borrow().clone();
+        let view = view(&record, live.iter().find(|run| run.id == record.task_id));
+        let timeline = events.iter().filter_map(timeline_step).collect();
+        Ok(Answer::Task(Box::new(TaskDetail { view, manifest, timeline, output })))
+    }
+
+    /// Attestations are steps of the task they are about, with the time at which the witness made them.
+    async fn attestation_events(&self, receipt_id: &str, record: &TaskRecord) -> Result<Vec<Event>, ApiError> {
+        let votes = self.storage.attestations_of(receipt_id).await?;
+        Ok(votes
+            .into_iter()
+            .map(|vote| {
+                let differs: Vec<&str> = vote.differences.iter().map(Untrusted::as_str).collect();
+                let what = if differs.is_empty() { vote.verdict.to_string() } else { format!("{}: {}", vote.verdict, differs.join(", ")) };
+                let detail = Some(Untrusted::new(&format!("{what} ({})", vote.attestation_id)));
+                let (task_id, name, step) = (record.task_id.clone(), record.name.clone(), "attestation".to_owned());
+                Event { seq: 0, at: vote.at, what: Happening::Task { task_id, name, step, node: vote.witness, detail } }
+            })
+            .collect())
+    }
+
+    async fn receipt(&self, receipt_id: &str) -> Result<Answer, ApiError> {
+        let envelope = self.find_receipt(receipt_id).await?;
+        let id = envelope.id().to_string();
+        let record = self.storage.receipt(&id).await?;
+        let record = record.ok_or_else(|| ApiError::new(ErrorKind::NotFound, format!("receipt {id} is not listed here")))?;
+        let manifest = match self.storage.document(&envelope.document().manifest).await? {
+            Some(AnyEnvelope::Manifest(manifest)) => Some(manifest.document().clone()),
+            _ => None,
+        };
+        let mut attestations = Vec::new();
+        for vote in self.storage.attestations_of(&id).await? {
+            if let Some(AnyEnvelope::Attestation(envelope)) = self.storage.document(&parse_cid(&vote.attestation_id)?).await? {
+                attestations.push(attestation_view(&envelope));
+            }
+        }
+        let output = self.output(envelope.document()).await?;
+        let receipt = envelope.document().clone();
+        let envelope = String::from_utf8_lossy(envelope.bytes()).into_owned();
+        Ok(Answer::Receipt(Box::new(ReceiptDetail { receipt_id: id, record, receipt, envelope, manifest, attestations, output })))
+    }
+
+    async fn fetch_artifact(&self, cid: &str) -> Result<Answer, ApiError> {
+        let parsed = parse_cid(cid)?;
+        let bytes = self.tasks.fetch(parsed).await?;
+        Ok(Answer::Artifact(artifact_info(&parsed, bytes)))
+    }
+
+    async fn output(&self, receipt: &Receipt) -> Result<Option<Untrusted>, ApiError> {
+        let bytes = self.storage.blocks().get(&receipt.output.sha256.to_cid()).await?;
+        Ok(bytes.map(|bytes| Untrusted::lines(&String::from_utf8_lossy(&bytes), OUTPUT_SHOWN)))
+    }
+
+    async fn find_task(&self, prefix: &str) -> Result<TaskRecord, ApiError> {
+        long_enough("task", prefix)?;
+        let mut found = self.storage.tasks_matching(prefix).await?;
+        match (found.pop(), found.is_empty()) {
+            (Some(task), true) => Ok(task),
+            (Some(_), false) => Err(ambiguous("task", prefix)),
+            (None, _) => Err(ApiError::new(ErrorKind::NotFound, format!("there is no task {prefix} here")).hint("`zerostate task list` shows them")),
+        }
+    }
+
+    async fn find_receipt(&self, prefix: &str) -> Result<Envelope<Receipt>, ApiError> {
+        long_enough("receipt", prefix)?;
+        let mut found = self.storage.matching_ids(Kind::Receipt, prefix).await?;
+        let missing = || ApiError::new(ErrorKind::NotFound, format!("there is no receipt {prefix} here")).hint("`zerostate receipt list` shows them");
+        match (found.pop(), found.is_empty()) {
+            (Some(id), true) => match self.storage.document(&parse_cid(&id)?).await? {
+                Some(AnyEnvelope::Receipt(receipt)) => Ok(receipt),
+                _ => Err(missing()),
+            },
+            (Some(_), false) => Err(ambiguous("receipt", prefix)),
+            (None, _) => Err(missing()),
+        }
+    }
+}
+
+/// Puts raw bytes for stdin into the store and makes them the draft's one input.
+///
+/// # Errors
+/// When the draft has inputs of its own, or the store is full.
+pub async fn attach_stdin(storage: &Storage, draft: &mut Draft, stdin: Vec<u8>) -> Result<(), ApiError> {
+    if stdin.is_empty() {
+        return Ok(());
+    }
+    if !draft.inputs.is_empty() {
+        return Err(ApiError::new(ErrorKind::Input, "this manifest has inputs, which the task reads on stdin; --stdin would take their place"));
+    }
+    let cid = storage.blocks().put(stdin).await?;
+    draft.inputs = vec![Input { name: "stdin".to_owned(), value_type: ValueType::Blob, value: cid.to_string().into() }];
+    Ok(())
+}
+
+/// What a finished run comes to.
+pub fn report(ran: crate::task::Ran) -> RunReport {
+    let receipt = ran.receipt.document();
+    RunReport {
+        receipt_id: ran.receipt.id().to_string(),
+        status: receipt.status,
+        exit_code: receipt.exit_code,
+        stdout: ran.stdout,
+        stderr: ran.stderr,
+        envelope: String::from_utf8_lossy(ran.receipt.bytes()).into_owned(),
+    }
+}
+
+fn attested(attested: Attested) -> Answer {
+    let Attested { id, attestation } = attested;
+    let reason = attestation.reason.as_deref().map(Untrusted::new);
+    Answer::Attested { attestation_id: id.to_string(), verdict: attestation.verdict, reason, compared: attestation.compared }
+}
+
+fn attestation_view(envelope: &Envelope<crate::document::Attestation>) -> AttestationView {
+    let attestation = envelope.document();
+    let differences: Vec<Comparison> = attestation.differences().cloned().collect();
+    AttestationView {
+        attestation_id: envelope.id().to_string(),
+        witness: attestation.witness.clone(),
+        verdict: attestation.verdict,
+        reason: attestation.reason.as_deref().map(Untrusted::new),
+        compared: attestation.compared.clone(),
+        differences,
+        at: attestation.created_at,
+        envelope: String::from_utf8_lossy(envelope.bytes()).into_owned(),
+    }
+}
+
+fn timeline_step(event: &Event) -> Option<TimelineStep> {
+    match &event.what {
+        Happening::Task { step, node, detail, .. } => {
+            Some(TimelineStep { step: step.clone(), at: event.at, node: node.clone(), detail: detail.clone() })
+        }
+        _ => None,
+    }
+}
+
+fn artifact_info(cid: &Cid, size: u64) -> ArtifactInfo {
+    let sha256 = Sha256Digest::from_cid(cid).map(|digest| digest.to_string()).unwrap_or_default();
+    ArtifactInfo { cid: cid.to_string(), sha256, size }
+}
+
+fn parse_cid(text: &str) -> Result<Cid, ApiError> {
+    text.parse().map_err(|_| ApiError::new(ErrorKind::Input, format!("\"{}\" is not a CID, like bafkrei…", Untrusted::new(text))))
+}
+
+fn long_enough(what: &str, prefix: &str) -> Result<(), ApiError> {
+    if prefix.len() >= PREFIX_MIN {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorKind::Input, format!("\"{}\" is too short for a {what} id: give at least {PREFIX_MIN} characters", Untrusted::new(prefix))))
+}
+
+fn ambiguous(what: &str, prefix: &str) -> ApiError {
+    ApiError::new(ErrorKind::Input, format!("several {what} ids begin with {prefix}; give more of it"))
+}
+
+fn paging(page: PageRequest) -> Paging {
+    Paging { before: page.before, limit: page.limit }
+}
+
+fn paged<T>(total: u64, items: Vec<T>, page: PageRequest, cursor: impl Fn(&T) -> u64) -> Page<T> {
+    let full = u32::try_from(items.len()).is_ok_and(|count| count >= page.limit) && page.limit > 0;
+    let next = items.last().map(cursor).filter(|last| full && *last > 1);
+    Page { total, items, next }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        Self::new(ErrorKind::Failed, error)
+    }
+}
+
+impl From<NetworkError> for ApiError {
+    fn from(error: NetworkError) -> Self {
+        let kind = if matches!(error, NetworkError::Address { .. }) { ErrorKind::Input } else { ErrorKind::Failed };
+        Self::new(kind, error)
+    }
+}
+
+impl From<TaskError> for ApiError {
+    fn from(error: TaskError) -> Self {
+        let kind = match error {
+            TaskError::Document(_) | TaskError::Faults(_) | TaskError::UnsupportedCid(_) => ErrorKind::Input,
+            TaskError::Missing { .. } => ErrorKind::NotFound,
+            TaskError::Stopping | TaskError::Busy(_) => ErrorKind::Unavailable,
+            _ => ErrorKind::Failed,
+        };
+        let missing = matches!(error, TaskError::Missing { what: "artifact", .. });
+        let error = Self::new(kind, error);
+        if missing { error.hint("`zerostate artifact add FILE` puts one into the store") } else { error }
+    }
+}

@@ -1,0 +1,340 @@
+//! The composition root: starts every part in order, watches over them, stops them in the opposite order.
+//!
+//! ```text
+//!   start:  data directory ─► key ─► storage ─► runners ─► network ─► tasks ─► reducer ─► socket
+//!   stop:   socket ◄─ reducer ◄─ tasks ◄─ network ◄─ storage, within two seconds
+//! ```
+
+mod commands;
+mod reducer;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use jiff::Timestamp;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Link};
+use crate::config::{Attest, Config};
+use crate::document::{AgentCard, DocumentError, Envelope, Untrusted};
+use crate::execution::{ExecutionError, Runners, RunnersConfig};
+use crate::identity::{Identity, KeyFileError, PassphraseSource, load_or_create};
+use crate::network::{BlockSource, Network, NetworkConfig, NetworkError, NetworkEvent};
+use crate::storage::{DataDir, Happening, Paging, Storage, StorageError, Write};
+use crate::task::{Context, Policy, TaskError, Tasks};
+use crate::telemetry::RecentLog;
+
+/// How long the parts have to end by themselves.
+const STOP_WITHIN: Duration = Duration::from_millis(1_800);
+/// Peers of earlier runs that are dialled at the start.
+const REMEMBERED: u32 = 16;
+/// Newest receipts and attestations of its own that a node gives a peer it has just met.
+const CATCH_UP: u32 = 32;
+
+/// Why a node did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("{0}")]
+    Key(#[from] KeyFileError),
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    #[error("{0}")]
+    Network(#[from] NetworkError),
+    #[error("{0}")]
+    Execution(#[from] ExecutionError),
+    #[error("{0}")]
+    Task(#[from] TaskError),
+    #[error("the agent card: {0}")]
+    Card(#[from] DocumentError),
+    #[error("cannot open the socket {path}: {source}")]
+    Socket { path: PathBuf, source: io::Error },
+}
+
+/// A data directory that this process holds: its key and its storage. Enough to run something; a [`Node`] needs more.
+pub struct Home {
+    pub identity: Arc<Identity>,
+    pub storage: Storage,
+}
+
+impl Home {
+    /// Locks the directory, opens (or makes) the key and the database in it.
+    ///
+    /// # Errors
+    /// [`NodeError`] naming what is in the way; a key or database that cannot be used is left as it is.
+    pub fn open(data_dir: &Path, passphrase: &PassphraseSource<'_>) -> Result<Self, NodeError> {
+        let directory = DataDir::lock(data_dir)?;
+        let identity = load_or_create(&data_dir.join("keys").join("node.pem"), passphrase)?;
+        Ok(Self { identity: Arc::new(identity), storage: Storage::open(directory)? })
+    }
+
+    /// Task execution without a network, for a single run.
+    ///
+    /// # Errors
+    /// When runners cannot be started.
+    pub async fn tasks(&self, config: &Config, tracker: &TaskTracker, shutdown: CancellationToken) -> Result<Tasks, NodeError> {
+        let runners = Runners::new(runners_config(config))?;
+        let policy = Policy { attest_always: false };
+        let context = Context::new(Arc::clone(&self.identity), self.storage.clone(), runners, None, policy);
+        Ok(Tasks::start(context, tracker, shutdown).await?)
+    }
+}
+
+/// A running node.
+pub struct Node {
+    link: Link,
+    identity: Arc<Identity>,
+    storage: Storage,
+    network: Network,
+    socket: PathBuf,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Node {
+    /// Starts everything. When it returns, the node listens, answers on its socket and has taken up unfinished tasks.
+    ///
+    /// # Errors
+    /// [`NodeError`]; whatever had been started is stopped again.
+    pub async fn start(home: Home, config: Config, log: RecentLog) -> Result<Self, NodeError> {
+        let shutdown = CancellationToken::new();
+        let started = Self::start_parts(home, config, log, &shutdown).await;
+        if started.is_err() {
+            shutdown.cancel();
+        }
+        started
+    }
+
+    async fn start_parts(home: Home, config: Config, log: RecentLog, shutdown: &CancellationToken) -> Result<Self, NodeError> {
+        let Home { identity, storage } = home;
+        let tracker = TaskTracker::new();
+        let name = config.name.clone().unwrap_or_else(|| default_name(&identity));
+        let runners = Runners::new(runners_config(&config))?;
+        let card = card(&identity, &config, &name)?;
+        let remembered = storage.known_peers(REMEMBERED).await?;
+        let mut bootstrap = config.network.bootstrap.clone();
+        bootstrap.extend(remembered.into_iter().filter(|address| !config.network.bootstrap.contains(address)));
+        let network_config = NetworkConfig {
+            listen: config.network.listen.clone(),
+            bootstrap,
+            mdns: config.network.mdns,
+            ..NetworkConfig::default()
+        };
+        let blocks = Arc::new(StoredBlocks(storage.clone()));
+        let (network, events) =
+            Network::start(&identity, network_config, blocks, card.bytes().clone(), &tracker, shutdown.child_token()).await?;
+        let policy = Policy { attest_always: config.policy.attest == Attest::Always };
+        let context =
+            Context::new(Arc::clone(&identity), storage.clone(), runners, Some(network.clone()), policy);
+        let tasks = Tasks::start(context, &tracker, shutdown.clone()).await?;
+        storage
+            .write(vec![Write::Event(Timestamp::now(), Happening::Started { version: env!("CARGO_PKG_VERSION").to_owned() })])
+            .await?;
+        tracker.spawn(hear(events, storage.clone(), network.clone(), tasks.clone(), Arc::clone(&identity), shutdown.clone()));
+
+        let (publisher, snapshots) = watch::channel(None);
+        let about = reducer::About { identity: Arc::clone(&identity), name, attest: config.policy.attest, log };
+        let reducer = reducer::Reducer::new(about, storage.clone(), network.clone(), tasks.clone());
+        tracker.spawn(reducer.work(publisher, shutdown.clone()));
+
+        let commands = commands::Commands {
+            identity: Arc::clone(&identity),
+            storage: storage.clone(),
+            network: network.clone(),
+            tasks,
+            stop: shutdown.clone(),
+        };
+        let link = Link::new(Arc::new(commands), snapshots);
+        let socket = api::socket_path(storage.directory());
+        let listener = open_socket(&socket)?;
+        let (served, stop, tracked) = (link.clone(), shutdown.clone(), tracker.clone());
+        tracked.spawn(async move {
+            if let Err(error) = api::serve(listener, served, stop.clone()).await {
+                tracing::error!(%error, "the local API ended; the node stops");
+                stop.cancel();
+            }
+        });
+        Ok(Self { link, identity, storage, network, socket, tracker, shutdown: shutdown.clone() })
+    }
+
+    /// The way in for a console in this process.
+    pub fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where it listens, dialable.
+    pub fn addresses(&self) -> Vec<String> {
+        self.network.state().borrow().listen.clone()
+    }
+
+    /// Its API socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Cancelled when the node stops, whoever made it stop.
+    pub fn stopping(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Stops in good order, within two seconds. What was acknowledged is on disk; unfinished tasks go on at the next start.
+    pub async fn stop(self) {
+        let last = Write::Event(Timestamp::now(), Happening::Stopped);
+        if let Err(error) = self.storage.write(vec![last]).await {
+            tracing::warn!(%error, "the stop could not be noted in the journal");
+        }
+        self.shutdown.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(STOP_WITHIN, self.tracker.wait()).await.is_err() {
+            tracing::warn!(left = self.tracker.len(), "parts of the node did not end in time");
+        }
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "the socket was not there any more");
+        }
+    }
+}
+
+fn runners_config(config: &Config) -> RunnersConfig {
+    let default = RunnersConfig::default();
+    RunnersConfig { concurrency: config.execution.concurrency.unwrap_or(default.concurrency), ..default }
+}
+
+fn default_name(identity: &Identity) -> String {
+    let id = identity.did().short();
+    format!("node-{}", id.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect::<String>())
+}
+
+fn card(identity: &Identity, config: &Config, name: &str) -> Result<Envelope<AgentCard>, DocumentError> {
+    let mut card = AgentCard::new(identity.did().clone(), name, Timestamp::now());
+    card.capabilities = ["wasi-preview1".to_owned()].into_iter().chain(config.capabilities.iter().cloned()).collect();
+    card.prices = config.payment();
+    Envelope::sign(identity, &card)
+}
+
+/// The socket of a node that died is in the way and is removed: the data directory's lock says that nobody uses it.
+fn open_socket(path: &Path) -> Result<UnixListener, NodeError> {
+    let failed = |source| NodeError::Socket { path: path.to_path_buf(), source };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// What this node serves to peers that ask by CID.
+struct StoredBlocks(Storage);
+
+impl BlockSource for StoredBlocks {
+    fn read(&self, cid: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let cid = *cid;
+        async move {
+            let found = self.0.blocks().get(&cid).await;
+            found.unwrap_or_else(|error| {
+                tracing::warn!(%cid, %error, "a stored block cannot be served");
+                None
+            })
+        }
+        .boxed()
+    }
+
+    fn document(&self, id: &cid::Cid) -> BoxFuture<'_, Option<Arc<[u8]>>> {
+        let id = *id;
+        async move {
+            let found = self.0.document(&id).await;
+            found.map(|found| found.map(|document| Arc::clone(document.bytes()))).unwrap_or_else(|error| {
+                tracing::warn!(%id, %error, "a stored document cannot be served");
+                None
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Turns what the network says into journal entries, and hands documents to the tasks.
+async fn hear(
+    mut events: mpsc::Receiver<NetworkEvent>,
+    storage: Storage,
+    network: Network,
+    tasks: Tasks,
+    identity: Arc<Identity>,
+    shutdown: CancellationToken,
+) {
+    let catch_ups = TaskTracker::new();
+    loop {
+        let event = tokio::select! {
+            () = shutdown.cancelled() => return,
+            event = events.recv() => event,
+        };
+        let Some(event) = event else { return };
+        let happening = match event {
+            NetworkEvent::Document { from, document } => {
+                if tasks.receive(from, document).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            NetworkEvent::Listening(address) => Happening::Listening { address: Untrusted::new(&address) },
+            NetworkEvent::Connected { peer_id, address } => {
+                Happening::PeerConnected { peer_id, address: Untrusted::new(&address) }
+            }
+            NetworkEvent::Disconnected { peer_id, reason } => {
+                Happening::PeerDisconnected { peer_id, reason: Untrusted::new(&reason) }
+            }
+            NetworkEvent::Card { peer_id, envelope } => {
+                let (storage, network, identity) = (storage.clone(), network.clone(), Arc::clone(&identity));
+                let (to, shutdown) = (peer_id.clone(), shutdown.clone());
+                catch_ups.spawn(async move {
+                    shutdown.run_until_cancelled(catch_up(to, storage, network, identity)).await;
+                });
+                let card = envelope.document();
+                Happening::PeerCard { peer_id, did: card.did.clone(), name: Untrusted::new(&card.name) }
+            }
+            NetworkEvent::Fault { peer_id, what } => Happening::PeerFault { peer_id, what: Untrusted::new(&what) },
+        };
+        if let Err(error) = storage.write(vec![Write::Event(Timestamp::now(), happening)]).await {
+            tracing::warn!(%error, "a network event is not in the journal");
+        }
+    }
+}
+
+/// Gives a peer that has just come what it may have missed, and remembers where it was met.
+async fn catch_up(peer: String, storage: Storage, network: Network, identity: Arc<Identity>) {
+    let address = network.state().borrow().peers.iter().find(|known| known.peer_id == peer).map(|known| known.address.clone());
+    if let Some(address) = address {
+        let row = Write::Peer { peer_id: peer.clone(), address, seen_at: Timestamp::now() };
+        if let Err(error) = storage.write(vec![row]).await {
+            tracing::debug!(%error, "peer not remembered");
+        }
+    }
+    let newest = Paging { before: None, limit: CATCH_UP };
+    let mut ids: Vec<String> = Vec::new();
+    if let Ok(receipts) = storage.receipts(newest).await {
+        ids.extend(receipts.into_iter().rev().filter(|r| r.executor == *identity.did()).map(|r| r.receipt_id));
+    }
+    if let Ok(attestations) = storage.attestations(newest).await {
+        ids.extend(attestations.into_iter().rev().filter(|a| a.witness == *identity.did()).map(|a| a.attestation_id));
+    }
+    for id in ids.iter().filter_map(|id| id.parse().ok()) {
+        let Ok(Some(document)) = storage.document(&id).await else { continue };
+        if let Err(error) = network.deliver(&peer, Arc::clone(document.bytes())).await {
+            tracing::debug!(%peer, %error, "catch-up ended");
+            return;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The reducer: folds everything the parts say into the one snapshot that consoles look at.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{
+    AttestationRecord, Event, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot, Tail, TaskRecord, TaskView,
+};
+use crate::config::Attest;
+use crate::document::Untrusted;
+use crate::identity::Identity;
+use crate::network::{Network, NetworkState, PeerState};
+use crate::storage::{Happening, Paging, Storage, StorageError};
+use crate::task::{LiveRun, Tasks};
+use crate::telemetry::RecentLog;
+
+/// At most ten snapshots a second.
+const PERIOD: Duration = Duration::from_millis(100);
+/// Rows of each list in a snapshot; the rest is paged.
+const TAIL: u32 = 200;
+const LOG_LINES: usize = 100;
+
+/// What does not change while the node runs.
+pub(super) struct About {
+    pub(super) identity: Arc<Identity>,
+    pub(super) name: String,
+    pub(super) attest: Attest,
+    pub(super) log: RecentLog,
+}
+
+pub(super) struct Reducer {
+    about: About,
+    storage: Storage,
+    network: Network,
+    tasks: Tasks,
+    started_at: Timestamp,
+}
+
+/// Which lists have to be read again.
+#[derive(Clone, Copy, Default)]
+struct Stale {
+    tasks: bool,
+    receipts: bool,
+    attestations: bool,
+    events: bool,
+}
+
+impl Stale {
+    const ALL: Self = Self { tasks: true, receipts: true, attestations: true, events: true };
+
+    fn note(&mut self, event: &Event) {
+        self.events = true;
+        match event.what {
+            Happening::Task { .. } => self.tasks = true,
+            Happening::Receipt { .. } => self.receipts = true,
+            // A receipt's row carries its counts.
+            Happening::Attestation { .. } => (self.receipts, self.attestations) = (true, true),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct Lists {
+    tasks: Tail<TaskRecord>,
+    receipts: Tail<ReceiptRecord>,
+    attestations: Tail<AttestationRecord>,
+    events: Tail<Event>,
+}
+
+impl Reducer {
+    pub(super) fn new(about: About, storage: Storage, network: Network, tasks: Tasks) -> Self {
+        Self { about, storage, network, tasks, started_at: Timestamp::now() }
+    }
+
+    pub(super) async fn work(self, publisher: watch::Sender<Option<Arc<Snapshot>>>, shutdown: CancellationToken) {
+        let mut events = self.storage.subscribe();
+        let mut network = self.network.state();
+        let mut live = self.tasks.live();
+        let mut stale = Stale::ALL;
+        let mut lists = Lists::default();
+        loop {
+            if let Err(error) = self.refresh(&mut lists, stale).await {
+                tracing::warn!(%error, "the snapshot could not be refreshed");
+            }
+            stale = Stale::default();
+            let (state, runs) = (network.borrow_and_update().clone(), live.borrow_and_update().clone());
+            publisher.send_replace(Some(Arc::new(self.snapshot(&lists, &state, &runs))));
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = events.recv() => match event {
+                    Ok(event) => stale.note(&event),
+                    Err(broadcast::error::RecvError::Lagged(_)) => stale = Stale::ALL,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                changed = network.changed() => if changed.is_err() { return },
+                changed = live.changed() => if changed.is_err() { return },
+            }
+            loop {
+                match events.try_recv() {
+                    Ok(event) => stale.note(&event),
+                    Err(broadcast::error::TryRecvError::Lagged(_)) => stale = Stale::ALL,
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    async fn refresh(&self, lists: &mut Lists, stale: Stale) -> Result<(), StorageError> {
+        let newest = Paging { before: None, limit: TAIL };
+        let counts = if stale.events { Some(self.storage.counts().await?) } else { None };
+        if stale.tasks {
+            lists.tasks.items = self.storage.tasks(newest).await?.into_iter().map(|(_, task)| task).collect();
+        }
+        if stale.receipts {
+            lists.receipts.items = self.storage.receipts(newest).await?;
+        }
+        if stale.attestations {
+            lists.attestations.items = self.storage.attestations(newest).await?;
+        }
+        if stale.events {
+            lists.events.items = self.storage.latest_events(TAIL).await?;
+        }
+        if let Some(counts) = counts {
+            lists.tasks.total = counts.tasks;
+            lists.receipts.total = counts.receipts;
+            lists.attestations.total = counts.attestations;
+            lists.events.total = counts.events;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self, lists: &Lists, network: &NetworkState, live: &[LiveRun]) -> Snapshot {
+        let running: HashMap<&str, &LiveRun> = live.iter().map(|run| (run.id.as_str(), run)).collect();
+        let tasks = lists.tasks.items.iter().map(|record| view(record, running.get(record.task_id.as_str()).copied()));
+        let log = self.about.log.tail(LOG_LINES).into_iter();
+        let log = log.map(|line| LogLine {
+            at: line.at,
+            level: line.level.to_owned(),
+            target: line.target,
+            text: Untrusted::new(&line.text),
+        });
+        Snapshot {
+            at: Timestamp::now(),
+            node: NodeView {
+                did: self.about.identity.did().clone(),
+                peer_id: self.about.identity.peer_id(),
+                name: Untrusted::new(&self.about.name),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at: self.started_at,
+                listen: network.listen.iter().map(|address| Untrusted::new(address)).collect(),
+                data_dir: self.storage.directory().display().to_string(),
+                bytes_in: network.bytes_in,
+                bytes_out: network.bytes_out,
+                dht_peers: u64::try_from(network.dht_peers).unwrap_or(0),
+                running: u64::try_from(live.len()).unwrap_or(0),
+                attest_policy: self.about.attest.as_str().to_owned(),
+            },
+            peers: network.peers.iter().map(peer).collect(),
+            guilds: Vec::new(),
+            tasks: Tail { total: lists.tasks.total, items: tasks.collect() },
+            receipts: lists.receipts.clone(),
+            attestations: lists.attestations.clone(),
+            events: lists.events.clone(),
+            inbox: Vec::new(),
+            log: log.collect(),
+        }
+    }
+}
+
+/// A task's row with how far it is.
+pub(super) fn view(record: &TaskRecord, run: Option<&LiveRun>) -> TaskView {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let progress = run.map(|run| ProgressView {
+        fuel_used: run.progress.fuel_used,
+        fuel_limit: run.limits.fuel,
+        memory_bytes: run.progress.memory_bytes,
+        memory_limit: run.limits.memory_bytes,
+        elapsed_ms: millis(run.progress.elapsed),
+        time_limit_ms: run.limits.time_ms,
+    });
+    TaskView { record: record.clone(), progress }
+}
+
+fn peer(state: &PeerState) -> PeerView {
+    let card = state.card.as_ref().map(|card| card.document());
+    PeerView {
+        peer_id: state.peer_id.clone(),
+        did: card.map(|card| card.did.clone()),
+        name: card.map(|card| Untrusted::new(&card.name)),
+        address: Untrusted::new(&state.address),
+        relayed: state.relayed,
+        connected_since: state.connected_since,
+        ping_us: state.ping.clone(),
+        capabilities: card.map(|c| c.capabilities.iter().map(|c| Untrusted::new(c)).collect()).unwrap_or_default(),
+        prices: card.map(|card| card.prices),
+        agent: Untrusted::new(&state.agent_version),
+        protocols: state.protocols.iter().map(|protocol| Untrusted::new(protocol)).collect(),
+        bytes_in: state.bytes_in,
+        bytes_out: state.bytes_out,
+        faults: state.faults,
+    }
+}

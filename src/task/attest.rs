@@ -1,0 +1,128 @@
+//! Attesting: the receipt's task is run again here, and what was found is signed.
+
+use std::sync::Arc;
+
+use cid::Cid;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::execute::{Material, measured, receipt_rows};
+use super::{Context, TaskError};
+use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted};
+use crate::execution::Progress;
+use crate::storage::{AttestationRecord, Happening, Write};
+
+/// What came of attesting.
+#[derive(Debug, Clone)]
+pub struct Attested {
+    pub id: Cid,
+    pub attestation: Attestation,
+}
+
+impl Context {
+    /// Runs the receipt's task again, signs, stores and announces the finding. A receipt this node has attested already is
+    /// not run again: a witness has one vote.
+    pub(super) async fn attest(
+        self: Arc<Self>,
+        receipt: Envelope<Receipt>,
+        progress: watch::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Attested, TaskError> {
+        let (id, claim, me) = (*receipt.id(), receipt.document(), self.identity.did().clone());
+        if claim.executor == me {
+            return Err(TaskError::Refused("a node cannot attest its own receipt; another one must".to_owned()));
+        }
+        for known in self.storage.attestations_of(&id.to_string()).await? {
+            if known.witness == me
+                && let Ok(known_id) = known.attestation_id.parse()
+                && let Some(AnyEnvelope::Attestation(envelope)) = self.storage.document(&known_id).await?
+            {
+                return Ok(Attested { id: known_id, attestation: envelope.document().clone() });
+            }
+        }
+        let likely = [claim.executor.peer_id(), claim.requester.peer_id()];
+        let (attestation, name) = match self.find_manifest(&claim.manifest, &likely).await {
+            Ok(manifest) => {
+                let name = Untrusted::new(&manifest.document().name);
+                let rows = receipt_rows(&receipt, Some(manifest.document()));
+                self.store_receipt(&id, rows).await?;
+                let problem = claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
+                let terms = manifest.document();
+                let attestation = match self.material(terms, &likely).await {
+                    Ok(material) => {
+                        let outcome = self.execute(terms, material, Some(progress), cancel).await?;
+                        let environment = outcome.environment.clone();
+                        let measured = measured(&outcome);
+                        Attestation::compare((&id, claim), &measured, environment, problem, me, Timestamp::now())
+                    }
+                    Err(error) => Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()),
+                };
+                (attestation, name)
+            }
+            Err(error) => {
+                self.store_receipt(&id, receipt_rows(&receipt, None)).await?;
+                let name = Untrusted::new(&claim.task_id);
+                (Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()), name)
+            }
+        };
+        let envelope = Envelope::sign(&self.identity, &attestation)?;
+        self.write(attestation_rows(&envelope, name)).await?;
+        let document = AnyEnvelope::Attestation(envelope.clone());
+        self.announce(&document).await;
+        self.deliver(&document, &likely).await;
+        Ok(Attested { id: *envelope.id(), attestation })
+    }
+
+    async fn material(&self, terms: &crate::document::Manifest, likely: &[String]) -> Result<Material, TaskError> {
+        let (module, _) = self.find_block("artifact", &terms.artifact.cid, likely).await?;
+        let stdin = self.find_stdin(terms, likely).await?;
+        Ok(Material { module, stdin })
+    }
+
+    async fn store_receipt(&self, id: &Cid, rows: Vec<Write>) -> Result<(), TaskError> {
+        if self.storage.receipt(&id.to_string()).await?.is_none() {
+            self.write(rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Straight to those whom it concerns, where they are connected; gossip reaches the others.
+    async fn deliver(&self, document: &AnyEnvelope, peers: &[String]) {
+        let Some(network) = &self.network else { return };
+        let connected: Vec<String> = network.state().borrow().peers.iter().map(|peer| peer.peer_id.clone()).collect();
+        for peer in peers.iter().filter(|peer| connected.contains(peer)) {
+            if let Err(error) = network.deliver(peer, Arc::clone(document.bytes())).await {
+                tracing::debug!(%peer, %error, "not delivered");
+            }
+        }
+    }
+}
+
+/// The rows that store an attestation.
+pub(super) fn attestation_rows(envelope: &Envelope<Attestation>, name: Untrusted) -> Vec<Write> {
+    let attestation = envelope.document();
+    let record = AttestationRecord {
+        cursor: 0,
+        attestation_id: envelope.id().to_string(),
+        receipt_id: attestation.receipt.to_string(),
+        name: name.clone(),
+        witness: attestation.witness.clone(),
+        verdict: attestation.verdict,
+        reason: attestation.reason.as_deref().map(Untrusted::new),
+        differences: attestation.differences().map(|difference| Untrusted::new(&difference.what)).collect(),
+        at: attestation.created_at,
+    };
+    let happening = Happening::Attestation {
+        attestation_id: record.attestation_id.clone(),
+        receipt_id: record.receipt_id.clone(),
+        name,
+        witness: record.witness.clone(),
+        verdict: record.verdict,
+    };
+    vec![
+        Write::Document(AnyEnvelope::Attestation(envelope.clone())),
+        Write::Attestation(record),
+        Write::Event(Timestamp::now(), happening),
+    ]
+}

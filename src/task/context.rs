@@ -1,0 +1,80 @@
+//! What every life of a task needs of the node around it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use super::TaskError;
+use crate::document::AnyEnvelope;
+use crate::execution::Runners;
+use crate::identity::Identity;
+use crate::network::Network;
+use crate::storage::{Happening, Storage, StorageError, Write};
+
+/// How long a write waits between tries while the disk is full.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the node does unasked.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Attest every receipt that is announced.
+    pub attest_always: bool,
+}
+
+/// The engines below, and who this node is.
+pub struct Context {
+    pub identity: Arc<Identity>,
+    pub storage: Storage,
+    pub runners: Runners,
+    /// Absent when something is run without a node.
+    pub network: Option<Network>,
+    pub policy: Policy,
+    /// Held while attestations are counted, so that a quorum is reached once.
+    pub(super) counting: Mutex<()>,
+}
+
+impl Context {
+    /// A context; see the fields.
+    pub fn new(
+        identity: Arc<Identity>,
+        storage: Storage,
+        runners: Runners,
+        network: Option<Network>,
+        policy: Policy,
+    ) -> Self {
+        Self { identity, storage, runners, network, policy, counting: Mutex::new(()) }
+    }
+
+    /// Writes what must not be lost: a full disk is waited out, anything else is an error.
+    pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), StorageError> {
+        loop {
+            match self.storage.write(writes.clone()).await {
+                Err(StorageError::Full(why)) => {
+                    tracing::error!(%why, "the disk is full; the work waits until there is room");
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Tells the peers; what cannot be told now is in the network's outbox or in its catch-up, so it is only logged.
+    pub(super) async fn announce(&self, document: &AnyEnvelope) {
+        let Some(network) = &self.network else { return };
+        if let Err(error) = network.publish(Arc::clone(document.bytes())).await {
+            tracing::debug!(id = %document.id(), %error, "not announced now");
+        }
+    }
+
+    pub(super) fn event(&self, what: Happening) -> Write {
+        Write::Event(Timestamp::now(), what)
+    }
+
+    pub(super) fn random(&self) -> Result<[u8; 32], TaskError> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|error| TaskError::Refused(format!("the system gave no randomness: {error}")))?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,210 @@
+//! One run: from a manifest and its bytes to an outcome, and from an outcome to a signed receipt.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, TaskError};
+use crate::document::{
+    AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, Draft, Envelope, Manifest, Measured, Receipt,
+    Sha256Digest, Status, Untrusted,
+};
+use crate::execution::{Job, Limits, Outcome, Progress};
+use crate::storage::{Happening, ReceiptRecord, Write};
+
+/// More of an error than this says nothing new; a receipt takes 2,048 bytes.
+const ERROR_MAX: usize = 500;
+
+/// Capabilities that give up determinism.
+const WALL_CLOCK: &str = "wall-clock";
+const RANDOM: &str = "random";
+
+/// What came of [`super::Tasks::run`].
+#[derive(Debug)]
+pub struct Ran {
+    pub receipt: Envelope<Receipt>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+/// Everything a run needs besides its manifest.
+pub(super) struct Material {
+    pub(super) module: Vec<u8>,
+    pub(super) stdin: Vec<u8>,
+}
+
+impl Context {
+    /// Completes a draft whose artifact is stored here (or with a peer) and signs the manifest.
+    pub(super) async fn seal(&self, draft: Draft, random: [u8; 32]) -> Result<(Envelope<Manifest>, Vec<u8>), TaskError> {
+        let now = Timestamp::now();
+        let faults = draft.value_faults(now);
+        faults.into_result()?;
+        let ArtifactSource::Cid { cid, sha256, size } = &draft.artifact else {
+            return Err(TaskError::Refused("the artifact must be put into the store before it is submitted".to_owned()));
+        };
+        let cid = cid.parse().map_err(|_| TaskError::UnsupportedCid(cid.clone()))?;
+        let (module, _) = self.find_block("artifact", &cid, &[]).await?;
+        let content = Content::of(&module);
+        if sha256.is_some_and(|claimed| claimed != content.sha256) || size.is_some_and(|claimed| claimed != content.size) {
+            return Err(TaskError::Refused(format!("the artifact {cid} has another sha256 or size than the manifest says")));
+        }
+        let artifact = Artifact { cid, sha256: content.sha256, size: content.size };
+        let creator = self.identity.did().clone();
+        let manifest = draft.complete(Completion { creator, artifact, now, random });
+        Ok((Envelope::sign(&self.identity, &manifest)?, module))
+    }
+
+    /// Runs a manifest's work.
+    pub(super) async fn execute(
+        &self,
+        manifest: &Manifest,
+        material: Material,
+        progress: Option<watch::Sender<Progress>>,
+        cancel: CancellationToken,
+    ) -> Result<Outcome, TaskError> {
+        Ok(self.runners.run(job(manifest, material), progress, cancel).await?)
+    }
+
+    /// The signed receipt of an outcome, and the rows that store it.
+    pub(super) async fn receipt(
+        &self,
+        manifest: &Envelope<Manifest>,
+        inputs: Content,
+        outcome: &Outcome,
+    ) -> Result<(Envelope<Receipt>, Vec<Write>), TaskError> {
+        let terms = manifest.document();
+        let error = (outcome.status != Status::Ok).then(|| brief(outcome.error.as_deref().unwrap_or(outcome.status.as_str())));
+        let receipt = Receipt {
+            task_id: terms.task_id.clone(),
+            manifest: *manifest.id(),
+            artifact: terms.artifact.clone(),
+            inputs,
+            output: Content::of(&outcome.stdout),
+            guild: None,
+            executor: self.identity.did().clone(),
+            requester: terms.creator.clone(),
+            status: outcome.status,
+            exit_code: outcome.exit_code,
+            error,
+            started_at: outcome.started_at,
+            finished_at: outcome.finished_at.max(outcome.started_at),
+            duration_ns: u64::try_from(outcome.duration.as_nanos()).unwrap_or(u64::MAX),
+            fuel_used: outcome.fuel_used,
+            peak_memory_bytes: outcome.peak_memory_bytes,
+            cost: Cost::of(&terms.payment, outcome.duration, outcome.peak_memory_bytes, outcome.fuel_used),
+            environment: outcome.environment.clone(),
+            nonce: terms.nonce.clone(),
+        };
+        let envelope = Envelope::sign(&self.identity, &receipt)?;
+        self.storage.blocks().put(outcome.stdout.clone()).await?;
+        let writes = receipt_rows(&envelope, Some(terms));
+        Ok((envelope, writes))
+    }
+
+    /// Runs a draft here and now; see [`super::Tasks::run`].
+    pub(super) async fn run_now(
+        self: Arc<Self>,
+        draft: Draft,
+        progress: watch::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Ran, TaskError> {
+        let (manifest, module) = self.seal(draft, self.random()?).await?;
+        let stdin = self.find_stdin(manifest.document(), &[]).await?;
+        let inputs = Content::of(&stdin);
+        let outcome = self.execute(manifest.document(), Material { module, stdin }, Some(progress), cancel).await?;
+        let (receipt, mut writes) = self.receipt(&manifest, inputs, &outcome).await?;
+        writes.insert(0, Write::Document(AnyEnvelope::Manifest(manifest)));
+        self.write(writes).await?;
+        Ok(Ran { receipt, stdout: outcome.stdout, stderr: outcome.stderr })
+    }
+}
+
+/// The rows that store a receipt.
+pub(super) fn receipt_rows(envelope: &Envelope<Receipt>, manifest: Option<&Manifest>) -> Vec<Write> {
+    let receipt = envelope.document();
+    let name = manifest.map_or_else(|| Untrusted::new(&receipt.task_id), |manifest| Untrusted::new(&manifest.name));
+    let record = ReceiptRecord {
+        cursor: 0,
+        receipt_id: envelope.id().to_string(),
+        task_id: receipt.task_id.clone(),
+        name: name.clone(),
+        executor: receipt.executor.clone(),
+        requester: receipt.requester.clone(),
+        status: receipt.status,
+        total_micro: receipt.cost.total_micro,
+        duration_ns: receipt.duration_ns,
+        fuel_used: receipt.fuel_used,
+        peak_memory_bytes: receipt.peak_memory_bytes,
+        finished_at: receipt.finished_at,
+        agree: 0,
+        disagree: 0,
+        unverifiable: 0,
+        quorum: manifest.map_or(0, |manifest| manifest.attestation.quorum),
+    };
+    let happening = Happening::Receipt {
+        receipt_id: record.receipt_id.clone(),
+        task_id: record.task_id.clone(),
+        name,
+        executor: record.executor.clone(),
+        status: record.status,
+    };
+    vec![
+        Write::Document(AnyEnvelope::Receipt(envelope.clone())),
+        Write::Receipt(record),
+        Write::Event(Timestamp::now(), happening),
+    ]
+}
+
+pub(super) fn measured(outcome: &Outcome) -> Measured {
+    Measured {
+        status: outcome.status,
+        exit_code: outcome.exit_code,
+        output: Content::of(&outcome.stdout),
+        fuel_used: outcome.fuel_used,
+        peak_memory_bytes: outcome.peak_memory_bytes,
+    }
+}
+
+fn job(manifest: &Manifest, material: Material) -> Job {
+    let seed = seed(manifest, &material.stdin);
+    let mut job = Job::new(material.module);
+    job.function = manifest.function.clone();
+    job.args = manifest.args.clone();
+    job.stdin = material.stdin;
+    job.limits = Limits {
+        memory_bytes: manifest.limits.memory_bytes,
+        time: manifest.limits.time(),
+        stack_bytes: manifest.limits.stack_bytes,
+        fuel: manifest.limits.fuel,
+        ..Limits::default()
+    };
+    job.seed = seed;
+    job.wall_clock = manifest.wants(WALL_CLOCK);
+    job.random = manifest.wants(RANDOM);
+    job
+}
+
+/// The seed of the guest's randomness comes from the work alone, not from nonce or creator: the same work gives the same
+/// result anywhere.
+fn seed(manifest: &Manifest, stdin: &[u8]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(b"zerostate guest seed v1");
+    hasher.update(manifest.artifact.sha256.as_bytes());
+    for arg in &manifest.args {
+        hasher.update(u64::try_from(arg.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(arg.as_bytes());
+    }
+    hasher.update(Sha256Digest::of(stdin).as_bytes());
+    hasher.finalize().into()
+}
+
+fn brief(error: &str) -> String {
+    let cleaned = Untrusted::new(error).to_string();
+    match cleaned.char_indices().nth(ERROR_MAX) {
+        Some((end, _)) => cleaned.chars().take(end).take(ERROR_MAX).collect(),
+        None => cleaned,
+    }
+}

@@ -1,0 +1,95 @@
+//! Where the bytes of a manifest or an artifact are: here, or with a connected peer.
+
+use cid::Cid;
+
+use super::{Context, TaskError};
+use crate::document::{ARTIFACT_MAX, AnyEnvelope, Envelope, Manifest, Receipt, RAW_CODEC, Sha256Digest, Stdin};
+use crate::storage::{Happening, Write};
+
+/// Peers that are asked for something before it counts as missing.
+const ASKED: usize = 8;
+
+impl Context {
+    /// The bytes of a raw block, stored here afterwards. `likely` are peers to ask first. The second value says from whom.
+    pub(super) async fn find_block(
+        &self,
+        what: &'static str,
+        cid: &Cid,
+        likely: &[String],
+    ) -> Result<(Vec<u8>, Option<String>), TaskError> {
+        if cid.codec() != RAW_CODEC || Sha256Digest::from_cid(cid).is_none() {
+            return Err(TaskError::UnsupportedCid(cid.to_string()));
+        }
+        match self.storage.blocks().get(cid).await {
+            Ok(Some(bytes)) => return Ok((bytes, None)),
+            Ok(None) => {}
+            // A damaged block has been removed and can be fetched like a missing one.
+            Err(error) => tracing::warn!(%cid, %error, "a stored block cannot be used"),
+        }
+        for peer in self.peers_to_ask(likely) {
+            let Some(network) = &self.network else { break };
+            match network.fetch(&peer, cid, ARTIFACT_MAX).await {
+                Ok(bytes) => {
+                    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                    self.storage.blocks().put(bytes.clone()).await?;
+                    self.write(vec![self.event(Happening::Artifact { cid: cid.to_string(), size })]).await?;
+                    return Ok((bytes, Some(peer)));
+                }
+                Err(error) => tracing::debug!(%cid, %peer, %error, "not fetched from this peer"),
+            }
+        }
+        Err(TaskError::Missing { what, id: cid.to_string() })
+    }
+
+    /// The bytes a task reads on stdin.
+    pub(super) async fn find_stdin(&self, manifest: &Manifest, likely: &[String]) -> Result<Vec<u8>, TaskError> {
+        match manifest.stdin() {
+            Stdin::Inline(bytes) => Ok(bytes),
+            Stdin::Blob(cid) => self.find_block("input", &cid, likely).await.map(|(bytes, _)| bytes),
+        }
+    }
+
+    /// A manifest by its id.
+    pub(super) async fn find_manifest(&self, id: &Cid, likely: &[String]) -> Result<Envelope<Manifest>, TaskError> {
+        match self.find_document(id, likely).await? {
+            Some(AnyEnvelope::Manifest(manifest)) => Ok(manifest),
+            _ => Err(TaskError::Missing { what: "manifest", id: id.to_string() }),
+        }
+    }
+
+    /// A receipt by its id.
+    pub(super) async fn find_receipt(&self, id: &Cid, likely: &[String]) -> Result<Envelope<Receipt>, TaskError> {
+        match self.find_document(id, likely).await? {
+            Some(AnyEnvelope::Receipt(receipt)) => Ok(receipt),
+            _ => Err(TaskError::Missing { what: "receipt", id: id.to_string() }),
+        }
+    }
+
+    async fn find_document(&self, id: &Cid, likely: &[String]) -> Result<Option<AnyEnvelope>, TaskError> {
+        if let Some(known) = self.storage.document(id).await? {
+            return Ok(Some(known));
+        }
+        for peer in self.peers_to_ask(likely) {
+            let Some(network) = &self.network else { break };
+            match network.fetch_document(&peer, id).await {
+                Ok(document) => {
+                    self.write(vec![Write::Document(document.clone())]).await?;
+                    return Ok(Some(document));
+                }
+                Err(error) => tracing::debug!(%id, %peer, %error, "document not fetched from this peer"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Connected peers, the likely ones first.
+    fn peers_to_ask(&self, likely: &[String]) -> Vec<String> {
+        let Some(network) = &self.network else { return Vec::new() };
+        let state = network.state();
+        let state = state.borrow();
+        let connected = |peer: &&String| state.peers.iter().any(|known| known.peer_id == **peer);
+        let first: Vec<String> = likely.iter().filter(connected).cloned().collect();
+        let others = state.peers.iter().map(|peer| peer.peer_id.clone()).filter(|peer| !first.contains(peer));
+        first.clone().into_iter().chain(others).take(ASKED).collect()
+    }
+}

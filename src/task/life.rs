@@ -1,0 +1,175 @@
+//! The life of one task that this node submitted.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::execute::Material;
+use super::{Context, TaskError};
+use crate::document::{AnyEnvelope, Content, Draft, Envelope, Manifest, Status, Untrusted};
+use crate::execution::{ExecutionError, Progress};
+use crate::storage::{Happening, TaskRecord, TaskState, Write};
+
+/// What a life is given by the worker.
+pub(super) struct Reins {
+    pub(super) progress: watch::Sender<Progress>,
+    /// Pulled by the operator: the task ends as cancelled.
+    pub(super) cancel: CancellationToken,
+    /// Pulled by the node's stop: the task stays as it is and goes on at the next start.
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Context {
+    /// Makes the task durable, answers with its id, and lives it to its receipt.
+    pub(super) async fn submit(
+        self: Arc<Self>,
+        draft: Draft,
+        random: [u8; 32],
+        answer: oneshot::Sender<Result<String, TaskError>>,
+        reins: Reins,
+    ) {
+        let sealed = match self.seal(draft, random).await {
+            Ok((manifest, _)) => self.publish(&manifest).await.map(|record| (manifest, record)),
+            Err(error) => Err(error),
+        };
+        let (answered, sealed) = match sealed {
+            Ok((manifest, record)) => (answer.send(Ok(record.task_id.clone())), Some((manifest, record))),
+            Err(error) => (answer.send(Err(error)), None),
+        };
+        if answered.is_err() {
+            tracing::debug!("whoever submitted did not wait for the answer");
+        }
+        if let Some((manifest, record)) = sealed {
+            self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
+            self.live(record, manifest, reins).await;
+        }
+    }
+
+    /// Takes up a task that an earlier process left unfinished.
+    pub(super) async fn resume(self: Arc<Self>, mut record: TaskRecord, reins: Reins) {
+        let id = record.manifest_id.parse().map_err(|_| TaskError::UnsupportedCid(record.manifest_id.clone()));
+        let manifest = match id {
+            Ok(id) => self.find_manifest(&id, &[]).await,
+            Err(error) => Err(error),
+        };
+        match manifest {
+            Ok(manifest) => self.live(record, manifest, reins).await,
+            Err(error) => {
+                let reason = Untrusted::new(&format!("it could not be taken up again: {error}"));
+                self.turn_logged(&mut record, TaskState::Failed { reason, receipt: None }, None).await;
+            }
+        }
+    }
+
+    async fn publish(&self, manifest: &Envelope<Manifest>) -> Result<TaskRecord, TaskError> {
+        let terms = manifest.document();
+        let record = TaskRecord {
+            task_id: terms.task_id.clone(),
+            manifest_id: manifest.id().to_string(),
+            name: Untrusted::new(&terms.name),
+            creator: terms.creator.clone(),
+            executor: None,
+            state: TaskState::Published,
+            quorum: terms.attestation.quorum,
+            created_at: terms.created_at,
+            updated_at: Timestamp::now(),
+            expires_at: terms.expires_at,
+        };
+        let manifest_id = Untrusted::new(&format!("manifest {}", manifest.id()));
+        self.storage
+            .write(vec![
+                Write::Document(AnyEnvelope::Manifest(manifest.clone())),
+                Write::Task(record.clone()),
+                self.step(&record, "drafted", None),
+                self.step(&record, "published", Some(manifest_id)),
+            ])
+            .await?;
+        Ok(record)
+    }
+
+    async fn live(self: Arc<Self>, mut record: TaskRecord, manifest: Envelope<Manifest>, reins: Reins) {
+        let shutdown = reins.shutdown.clone();
+        let ended = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            ended = self.to_receipt(&mut record, &manifest, &reins) => ended,
+        };
+        let state = match ended {
+            Ok(()) => return,
+            Err(TaskError::Execution(ExecutionError::Cancelled)) if !reins.cancel.is_cancelled() => return,
+            Err(TaskError::Execution(ExecutionError::Cancelled)) => {
+                TaskState::Cancelled { reason: Untrusted::new("cancelled by the operator") }
+            }
+            Err(TaskError::Refused(reason)) => TaskState::Expired { reason: Untrusted::new(&reason) },
+            Err(error) => TaskState::Failed { reason: Untrusted::new(&error.to_string()), receipt: None },
+        };
+        self.turn_logged(&mut record, state, None).await;
+    }
+
+    async fn to_receipt(&self, record: &mut TaskRecord, manifest: &Envelope<Manifest>, reins: &Reins) -> Result<(), TaskError> {
+        let terms = manifest.document();
+        let (module, from) = self.find_block("artifact", &terms.artifact.cid, &[]).await?;
+        let fetched = match from {
+            Some(peer) => format!("artifact {} from {peer}", terms.artifact.cid),
+            None => format!("artifact {} from the own store", terms.artifact.cid),
+        };
+        let stdin = self.find_stdin(terms, &[]).await?;
+        let inputs = Content::of(&stdin);
+        if Timestamp::now() > terms.expires_at {
+            return Err(TaskError::Refused("it expired before it was run".to_owned()));
+        }
+        let me = self.identity.did().clone();
+        record.executor = Some(me.clone());
+        self.write(vec![self.step(record, "fetched", Some(Untrusted::new(&fetched)))]).await?;
+        self.turn(record, TaskState::Running { executor: me }, None).await?;
+
+        let run = self.execute(terms, Material { module, stdin }, Some(reins.progress.clone()), reins.cancel.clone());
+        let outcome = run.await?;
+
+        let (receipt, rows) = self.receipt(manifest, inputs, &outcome).await?;
+        let (id, claim) = (*receipt.id(), receipt.document());
+        let state = if outcome.status == Status::InvalidModule {
+            let reason = claim.error.clone().unwrap_or_else(|| outcome.status.to_string());
+            TaskState::Failed { reason: Untrusted::new(&reason), receipt: Some(id.to_string()) }
+        } else {
+            TaskState::Receipted { receipt: id }
+        };
+        let said = format!("{id} {} for {}, {} fuel", claim.status, claim.cost.total_micro, claim.fuel_used);
+        record.state = state;
+        record.updated_at = Timestamp::now();
+        let mut writes = rows;
+        writes.push(Write::Task(record.clone()));
+        let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
+        writes.push(self.step(record, record.state.word(), Some(said)));
+        self.write(writes).await?;
+        self.announce(&AnyEnvelope::Receipt(receipt)).await;
+        Ok(())
+    }
+
+    /// Writes a task's new state and the step in its timeline.
+    pub(super) async fn turn(&self, record: &mut TaskRecord, state: TaskState, detail: Option<Untrusted>) -> Result<(), TaskError> {
+        record.state = state;
+        record.updated_at = Timestamp::now();
+        let detail = detail.or_else(|| record.state.reason().cloned());
+        let step = self.step(record, record.state.word(), detail);
+        Ok(self.write(vec![Write::Task(record.clone()), step]).await?)
+    }
+
+    async fn turn_logged(&self, record: &mut TaskRecord, state: TaskState, detail: Option<Untrusted>) {
+        if let Err(error) = self.turn(record, state, detail).await {
+            tracing::error!(task = %record.task_id, %error, "a task's end could not be stored; it is taken up again at the next start");
+        }
+    }
+
+    pub(super) fn step(&self, record: &TaskRecord, step: &str, detail: Option<Untrusted>) -> Write {
+        self.event(Happening::Task {
+            task_id: record.task_id.clone(),
+            name: record.name.clone(),
+            step: step.to_owned(),
+            node: self.identity.did().clone(),
+            detail,
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! A task's life, from manifest to attested receipt.
+//!
+//! ```text
+//!   submit ─► drafted ─► published ─► running ─► receipted ─► attested
+//!                │                                   ▲            ▲
+//!   worker ──────┴─ one life per task ───────────────┘            │
+//!      └─ intake of what peers announce ── attestations ──────────┘
+//! ```
+//!
+//! Every step is durable before anybody is told of it: what was answered with a task id is there after `kill -9`, and a node
+//! that starts again takes up what it finds unfinished.
+
+mod attest;
+mod context;
+mod execute;
+mod find;
+mod intake;
+mod life;
+mod worker;
+
+use std::sync::Arc;
+
+use cid::Cid;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use attest::Attested;
+pub use context::{Context, Policy};
+pub use execute::Ran;
+
+use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
+use crate::execution::{ExecutionError, Progress};
+use crate::storage::StorageError;
+use worker::{Request, Worker};
+
+/// Requests that wait for the worker; more make the caller wait.
+const QUEUE: usize = 256;
+
+/// Why something about a task was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    #[error("{0}")]
+    Document(#[from] DocumentError),
+    #[error("the manifest does not hold: {0}")]
+    Faults(#[from] Faults),
+    #[error("the {what} {id} is neither stored here nor with any connected peer that was asked")]
+    Missing { what: &'static str, id: String },
+    #[error("{0} is a CID of another kind; only raw sha2-256 blocks can be run so far")]
+    UnsupportedCid(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("the node has {0} unfinished tasks, which is its limit; try again when some are done")]
+    Busy(usize),
+    #[error("{0}")]
+    Storage(#[from] StorageError),
+    #[error("{0}")]
+    Execution(#[from] ExecutionError),
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// A run in progress.
+#[derive(Debug, Clone)]
+pub struct LiveRun {
+    /// A task's id, or the receipt's for a re-run.
+    pub id: String,
+    pub limits: Limits,
+    pub progress: Progress,
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Tasks {
+    requests: mpsc::Sender<Request>,
+    live: watch::Receiver<Arc<Vec<LiveRun>>>,
+}
+
+impl Tasks {
+    /// Starts the worker and takes up every task that the last run of the node left unfinished.
+    ///
+    /// # Errors
+    /// When those cannot be read.
+    pub async fn start(context: Context, tracker: &TaskTracker, shutdown: CancellationToken) -> Result<Self, TaskError> {
+        let unfinished = context.storage.pending_tasks().await?;
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (publisher, live) = watch::channel(Arc::default());
+        let worker = Worker::new(Arc::new(context), publisher, shutdown);
+        tracker.spawn(worker.work(unfinished, receiver));
+        Ok(Self { requests, live })
+    }
+
+    /// Submits a task whose artifact is stored here. Its id comes back once it is on disk.
+    ///
+    /// # Errors
+    /// [`TaskError`]; nothing was stored then.
+    pub async fn submit(&self, draft: Draft) -> Result<String, TaskError> {
+        self.ask(|answer| Request::Submit { draft, answer }).await
+    }
+
+    /// Runs something here and now and stores its receipt.
+    ///
+    /// # Errors
+    /// [`TaskError`]; however the guest ends is not an error.
+    pub async fn run(&self, draft: Draft) -> Result<Ran, TaskError> {
+        self.ask(|answer| Request::Run { draft, answer }).await
+    }
+
+    /// Runs a receipt's task again, signs what was found and announces it.
+    ///
+    /// # Errors
+    /// [`TaskError::Refused`] for one's own receipts.
+    pub async fn attest(&self, receipt: Envelope<Receipt>) -> Result<Attested, TaskError> {
+        self.ask(|answer| Request::Attest { receipt: Box::new(receipt), answer }).await
+    }
+
+    /// Ends a task that has no receipt yet.
+    ///
+    /// # Errors
+    /// [`TaskError::Refused`] when it has ended already.
+    pub async fn cancel(&self, task_id: String) -> Result<(), TaskError> {
+        self.ask(|answer| Request::Cancel { task_id, answer }).await
+    }
+
+    /// Fetches an artifact from connected peers into the store, and gives its size.
+    ///
+    /// # Errors
+    /// [`TaskError::Missing`] when nobody has it.
+    pub async fn fetch(&self, cid: Cid) -> Result<u64, TaskError> {
+        self.ask(|answer| Request::Fetch { cid, answer }).await
+    }
+
+    /// Hands over a verified document that a peer announced.
+    ///
+    /// # Errors
+    /// [`TaskError::Stopping`].
+    pub async fn receive(&self, from: String, document: AnyEnvelope) -> Result<(), TaskError> {
+        self.requests.send(Request::Received { from, document }).await.map_err(|_| TaskError::Stopping)
+    }
+
+    /// What runs now, a few times a second.
+    pub fn live(&self) -> watch::Receiver<Arc<Vec<LiveRun>>> {
+        self.live.clone()
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, TaskError>>) -> Request) -> Result<T, TaskError> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(request(answer)).await.map_err(|_| TaskError::Stopping)?;
+        answered.await.map_err(|_| TaskError::Stopping)?
+    }
+}

@@ -1,0 +1,254 @@
+//! The worker: it owns what runs now, and every life, run, re-run and intake is a job of its.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cid::Cid;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::life::Reins;
+use super::{Attested, Context, LiveRun, Ran, TaskError};
+use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Receipt};
+use crate::execution::{Phase, Progress};
+use crate::storage::{TaskRecord, TaskState};
+
+/// Tasks without a receipt; one more is refused with a clear answer.
+const UNFINISHED_MAX: usize = 10_000;
+/// Documents taken in at once; the rest wait in the network's queue.
+const INTAKE_MAX: usize = 64;
+/// Receipts that wait to be attested by policy; more are left to the operator.
+const TO_ATTEST_MAX: usize = 1_000;
+/// How often what runs is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+pub(super) enum Request {
+    Submit { draft: Draft, answer: oneshot::Sender<Result<String, TaskError>> },
+    Run { draft: Draft, answer: oneshot::Sender<Result<Ran, TaskError>> },
+    Attest { receipt: Box<Envelope<Receipt>>, answer: oneshot::Sender<Result<Attested, TaskError>> },
+    Cancel { task_id: String, answer: oneshot::Sender<Result<(), TaskError>> },
+    Fetch { cid: Cid, answer: oneshot::Sender<Result<u64, TaskError>> },
+    Received { from: String, document: AnyEnvelope },
+}
+
+/// What a job was, for the bookkeeping when it ends.
+enum Ended {
+    Run(String),
+    Intake(Option<Envelope<Receipt>>),
+    Attest(String),
+}
+
+struct Running {
+    limits: Limits,
+    progress: watch::Receiver<Progress>,
+    cancel: CancellationToken,
+}
+
+pub(super) struct Worker {
+    context: Arc<Context>,
+    jobs: JoinSet<Ended>,
+    running: HashMap<String, Running>,
+    intakes: usize,
+    to_attest: VecDeque<Envelope<Receipt>>,
+    attesting: bool,
+    publisher: watch::Sender<Arc<Vec<LiveRun>>>,
+    shutdown: CancellationToken,
+}
+
+impl Worker {
+    pub(super) fn new(
+        context: Arc<Context>,
+        publisher: watch::Sender<Arc<Vec<LiveRun>>>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            context,
+            jobs: JoinSet::new(),
+            running: HashMap::new(),
+            intakes: 0,
+            to_attest: VecDeque::new(),
+            attesting: false,
+            publisher,
+            shutdown,
+        }
+    }
+
+    pub(super) async fn work(mut self, unfinished: Vec<TaskRecord>, mut requests: mpsc::Receiver<Request>) {
+        for record in unfinished {
+            tracing::info!(task = %record.task_id, state = record.state.word(), "taken up again");
+            let (id, context) = (record.task_id.clone(), Arc::clone(&self.context));
+            let reins = self.rein(id.clone(), Limits::default());
+            self.jobs.spawn(async move {
+                context.resume(record, reins).await;
+                Ended::Run(id)
+            });
+        }
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                request = requests.recv(), if self.intakes < INTAKE_MAX => match request {
+                    Some(request) => self.take(request),
+                    None => break,
+                },
+                Some(ended) = self.jobs.join_next() => match ended {
+                    Ok(ended) => self.clear(ended),
+                    Err(error) if error.is_panic() => {
+                        tracing::error!(%error, "a task's job panicked; the node stops");
+                        self.shutdown.cancel();
+                    }
+                    Err(error) => tracing::debug!(%error, "a job was aborted"),
+                },
+                _ = look.tick(), if !self.running.is_empty() => self.publish(),
+            }
+        }
+        // Lives end by themselves at the shutdown; re-runs and intakes lose nothing by being dropped.
+        self.jobs.shutdown().await;
+    }
+
+    fn take(&mut self, request: Request) {
+        let context = Arc::clone(&self.context);
+        match request {
+            Request::Submit { answer, .. } if self.running.len() >= UNFINISHED_MAX => {
+                tell(answer, Err(TaskError::Busy(UNFINISHED_MAX)));
+            }
+            Request::Submit { draft, answer } => match context.random() {
+                Ok(random) => {
+                    let id = hex::encode(random.split_at(16).0);
+                    let reins = self.rein(id.clone(), draft.limits);
+                    self.jobs.spawn(async move {
+                        context.submit(draft, random, answer, reins).await;
+                        Ended::Run(id)
+                    });
+                }
+                Err(error) => tell(answer, Err(error)),
+            },
+            Request::Run { draft, answer } => match context.random() {
+                Ok(random) => {
+                    let id = format!("run-{}", hex::encode(random.split_at(8).0));
+                    let reins = self.rein(id.clone(), draft.limits);
+                    self.jobs.spawn(async move {
+                        tell(answer, context.run_now(draft, reins.progress, reins.cancel).await);
+                        Ended::Run(id)
+                    });
+                }
+                Err(error) => tell(answer, Err(error)),
+            },
+            Request::Attest { receipt, answer } => {
+                let id = receipt.id().to_string();
+                let reins = self.rein(id.clone(), Limits::default());
+                self.jobs.spawn(async move {
+                    tell(answer, context.attest(*receipt, reins.progress, reins.cancel).await);
+                    Ended::Run(id)
+                });
+            }
+            Request::Cancel { task_id, answer } => {
+                let running = self.running.get(&task_id).map(|running| running.cancel.clone());
+                self.jobs.spawn(async move {
+                    tell(answer, context.cancel(&task_id, running).await);
+                    Ended::Intake(None)
+                });
+                self.intakes += 1;
+            }
+            Request::Fetch { cid, answer } => {
+                self.intakes += 1;
+                self.jobs.spawn(async move {
+                    let found = context.find_block("artifact", &cid, &[]).await;
+                    tell(answer, found.map(|(bytes, _)| u64::try_from(bytes.len()).unwrap_or(u64::MAX)));
+                    Ended::Intake(None)
+                });
+            }
+            Request::Received { from, document } => {
+                self.intakes += 1;
+                self.jobs.spawn(async move { Ended::Intake(context.take_in(from, document).await) });
+            }
+        }
+    }
+
+    fn clear(&mut self, ended: Ended) {
+        match ended {
+            Ended::Run(id) => {
+                self.running.remove(&id);
+                self.publish();
+            }
+            Ended::Attest(id) => {
+                self.attesting = false;
+                self.running.remove(&id);
+                self.publish();
+            }
+            Ended::Intake(to_attest) => {
+                self.intakes = self.intakes.saturating_sub(1);
+                match to_attest {
+                    Some(receipt) if self.to_attest.len() < TO_ATTEST_MAX => self.to_attest.push_back(receipt),
+                    Some(receipt) => tracing::warn!(receipt = %receipt.id(), "too many receipts wait to be attested; this one is left"),
+                    None => {}
+                }
+            }
+        }
+        self.attest_next();
+    }
+
+    /// Receipts are attested by policy one after the other, so that they never crowd out the operator's own work.
+    fn attest_next(&mut self) {
+        if self.attesting {
+            return;
+        }
+        let Some(receipt) = self.to_attest.pop_front() else { return };
+        self.attesting = true;
+        let id = receipt.id().to_string();
+        let reins = self.rein(id.clone(), Limits::default());
+        let context = Arc::clone(&self.context);
+        self.jobs.spawn(async move {
+            if let Err(error) = context.attest(receipt, reins.progress, reins.cancel).await {
+                tracing::warn!(receipt = %id, %error, "not attested");
+            }
+            Ended::Attest(id)
+        });
+    }
+
+    fn rein(&mut self, id: String, limits: Limits) -> Reins {
+        let (progress, watched) = watch::channel(Progress::default());
+        let cancel = CancellationToken::new();
+        self.running.insert(id, Running { limits, progress: watched, cancel: cancel.clone() });
+        Reins { progress, cancel, shutdown: self.shutdown.clone() }
+    }
+
+    fn publish(&mut self) {
+        let live = self.running.iter().filter_map(|(id, running)| {
+            let progress = *running.progress.borrow();
+            let runs = progress.phase != Phase::Queued;
+            runs.then(|| LiveRun { id: id.clone(), limits: running.limits, progress })
+        });
+        let live: Vec<LiveRun> = live.collect();
+        if !(live.is_empty() && self.publisher.borrow().is_empty()) {
+            self.publisher.send_replace(Arc::new(live));
+        }
+    }
+}
+
+impl Context {
+    async fn cancel(&self, task_id: &str, running: Option<CancellationToken>) -> Result<(), TaskError> {
+        let tasks = self.storage.tasks_matching(task_id).await?;
+        let Some(task) = tasks.into_iter().find(|task| task.task_id == task_id) else {
+            return Err(TaskError::Missing { what: "task", id: task_id.to_owned() });
+        };
+        match running {
+            Some(token) if task.state.is_pending() => {
+                token.cancel();
+                Ok(())
+            }
+            _ if matches!(task.state, TaskState::Cancelled { .. }) => Ok(()),
+            _ => Err(TaskError::Refused(format!("task {task_id} is {} already", task.state.word()))),
+        }
+    }
+}
+
+fn tell<T>(answer: oneshot::Sender<T>, value: T) {
+    if answer.send(value).is_err() {
+        tracing::debug!("whoever asked did not wait for the answer");
+    }
+}
