@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use zerostate::execution::Status;
+use zerostate::document::Status;
 use zerostate::execution::{ExecutionError, Job, Limits, Outcome, Phase, Progress, Runners, RunnersConfig};
 
 const RUNNER: &str = env!("CARGO_BIN_EXE_zerostate");
@@ -516,6 +516,7 @@ async fn a_runner_whose_parent_is_another_does_not_begin() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&u32::try_from(header.len()).unwrap().to_le_bytes()).unwrap();
     stdin.write_all(header.as_bytes()).unwrap();
+    drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "runner: its parent died before it began\n");
