@@ -390,11 +390,17 @@ async fn real_clocks_and_random_bytes_come_only_when_allowed() {
 }
 
 #[tokio::test]
-async fn random_bytes_cost_fuel() {
-    let mut job = job(&command("(loop (drop (call $random_get (i32.const 4096) (i32.const 60000))) (br 0))"));
-    job.limits.fuel = 1_000_000;
-    let outcome = run(job).await;
-    assert_eq!((outcome.status, outcome.fuel_used), (Status::OutOfFuel, 1_000_000));
+async fn random_bytes_cost_fuel_and_come_in_bounded_pieces() {
+    let body = |length: u32| {
+        command(&format!("(call $proc_exit (call $random_get (i32.const 4096) (i32.const {length})))"))
+    };
+    let outcome = run_wat(&body(40_000)).await;
+    assert_eq!(outcome.exit_code, Some(0));
+    assert!((40_000..40_100).contains(&outcome.fuel_used), "{}", outcome.fuel_used);
+    assert_eq!(run_wat(&body(100_000)).await.exit_code, Some(28), "EINVAL");
+    let mut dear = job(&body(40_000));
+    dear.limits.fuel = 30_000;
+    assert_eq!(run(dear).await.status, Status::OutOfFuel);
 }
 
 #[tokio::test]
