@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use zerostate::execution::Status;
+use zerostate::document::Status;
 use zerostate::execution::{ExecutionError, Job, Limits, Outcome, Phase, Progress, Runners, RunnersConfig};
 
 const RUNNER: &str = env!("CARGO_BIN_EXE_zerostate");
@@ -390,11 +390,17 @@ async fn real_clocks_and_random_bytes_come_only_when_allowed() {
 }
 
 #[tokio::test]
-async fn random_bytes_cost_fuel() {
-    let mut job = job(&command("(loop (drop (call $random_get (i32.const 4096) (i32.const 60000))) (br 0))"));
-    job.limits.fuel = 1_000_000;
-    let outcome = run(job).await;
-    assert_eq!((outcome.status, outcome.fuel_used), (Status::OutOfFuel, 1_000_000));
+async fn random_bytes_cost_fuel_and_come_in_bounded_pieces() {
+    let body = |length: u32| {
+        command(&format!("(call $proc_exit (call $random_get (i32.const 4096) (i32.const {length})))"))
+    };
+    let outcome = run_wat(&body(40_000)).await;
+    assert_eq!(outcome.exit_code, Some(0));
+    assert!((40_000..40_100).contains(&outcome.fuel_used), "{}", outcome.fuel_used);
+    assert_eq!(run_wat(&body(100_000)).await.exit_code, Some(28), "EINVAL");
+    let mut dear = job(&body(40_000));
+    dear.limits.fuel = 30_000;
+    assert_eq!(run(dear).await.status, Status::OutOfFuel);
 }
 
 #[tokio::test]
@@ -516,6 +522,7 @@ async fn a_runner_whose_parent_is_another_does_not_begin() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&u32::try_from(header.len()).unwrap().to_le_bytes()).unwrap();
     stdin.write_all(header.as_bytes()).unwrap();
+    drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "runner: its parent died before it began\n");

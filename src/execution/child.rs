@@ -9,12 +9,13 @@ use rustix::process::{
 };
 
 use super::budget::Budget;
-use super::engine::{Status, engine};
+use super::engine::engine;
 use super::guest::{self, Finished, Report};
 use super::host::linker;
 use super::job::{Job, MAX_MODULE_BYTES, MAX_STDIN_BYTES};
 use super::module::prepare;
 use super::wire::{Header, MAX_HEADER_BYTES, Message, read_frame, read_json, write_frame, write_json};
+use crate::document::Status;
 
 /// Descriptors a runner may have open: three pipes, and room for what the standard library opens in passing.
 const MAX_DESCRIPTORS: u64 = 16;

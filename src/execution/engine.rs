@@ -2,10 +2,9 @@
 
 use std::sync::LazyLock;
 
-use sha2::{Digest, Sha256};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, Strategy, WasmFeatures};
 
-pub use super::local::{Environment, Status};
+use crate::document::{Environment, Sha256Digest};
 
 /// The wasmtime this is built with; a test compares it with the lock file.
 pub(super) const ENGINE_VERSION: &str = "48.0.8";
@@ -102,7 +101,7 @@ pub fn environment() -> Environment {
     static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| Environment {
         engine: "wasmtime".into(),
         version: ENGINE_VERSION.into(),
-        settings_sha256: hex::encode(Sha256::digest(format!("{HOST_REVISION} {SETTINGS:?}"))),
+        settings_sha256: Sha256Digest::of(format!("{HOST_REVISION} {SETTINGS:?}").as_bytes()),
         target: target(),
     });
     ENVIRONMENT.clone()

@@ -10,13 +10,13 @@ use wasmtime::{Engine, ExternType, InstancePre, Store, Trap};
 
 use super::Job;
 use super::deadline::{TimeIsUp, YIELD_FUEL, guarded};
-use super::engine::Status;
 use super::entry;
 use super::host::Host;
 use super::meter::Meter;
 use super::module::missing_entry;
 use super::stdio::{OUTPUT_LIMIT, Output};
 use super::traps::{End, judge};
+use crate::document::Status;
 
 /// The entry of a WASI command.
 const COMMAND_ENTRY: &str = "_start";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Environment, Status};
+use crate::document::{Environment, Status};
 
 /// Largest module taken, in bytes: 64 MiB holds a Python interpreter with its library twice over.
 pub const MAX_MODULE_BYTES: u64 = 64 << 20;

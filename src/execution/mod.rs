@@ -36,16 +36,16 @@ mod entry;
 mod guest;
 mod host;
 mod job;
-mod local;
 mod meter;
 mod module;
 mod runners;
 mod stdio;
 mod traps;
+mod watched;
 mod wire;
 
 pub use child::serve;
-pub use engine::{Environment, Status, environment};
+pub use engine::environment;
 pub use job::{
     Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_OUTPUT_BYTES, MAX_STDIN_BYTES, Outcome, Phase,
     Progress,

@@ -3,10 +3,10 @@
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::engine::Status;
 use super::meter::Meter;
 use super::module::{shown, shown_error};
 use super::stdio::OUTPUT_LIMIT;
+use crate::document::Status;
 
 /// How a guest ended.
 pub(super) struct End {
