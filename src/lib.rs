@@ -1,6 +1,29 @@
 //! `zerostate`: a peer-to-peer node that runs strangers' WebAssembly tasks and proves what ran.
+//!
+//! ```text
+//!   ui            the program: command line and console (its own crate, `ui/`)
+//!   node          composition root: start, supervise, ordered stop
+//!   api           Snapshot, Command, Event; the socket's server and client
+//!   task          a task's life from manifest to attested receipt
+//!   execution     runs WebAssembly in runner processes      the only user of wasmtime
+//!   network       swarm, protocols, gossip, fetching        the only user of libp2p
+//!   storage       database, journal, block files            the only user of rusqlite
+//!   document      everything that is signed; pure
+//!   identity      one Ed25519 key = PeerId = did:key
+//!   config, telemetry                                       leaves that any may use
+//! ```
+//!
+//! Arrows point down only: a folder uses what stands below it, never what stands above or beside it. A test holds the code to
+//! that. Every long-lived part is a cheap handle, a private worker, a bounded queue of requests with their answers, and one
+//! error enum.
+
 pub mod api;
+pub mod config;
 pub mod document;
 pub mod execution;
 pub mod identity;
+pub mod network;
+pub mod node;
 pub mod storage;
+pub mod task;
+pub mod telemetry;

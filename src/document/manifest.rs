@@ -20,8 +20,8 @@ const MEMORY_RANGE: (u64, u64) = (64 << 10, 16 << 30);
 const TIME_DEFAULT_MS: u64 = 30_000;
 const TIME_MAX_MS: u64 = 3_600_000;
 const STACK_DEFAULT: u64 = 1 << 20;
-/// Under 16 KiB not even a print statement runs; over 16 MiB the host's own stack is at risk.
-const STACK_RANGE: (u64, u64) = (16 << 10, 16 << 20);
+/// What a runner can give: under 64 KiB not even a print statement runs, over 16 MiB the host's own stack is at risk.
+const STACK_RANGE: (u64, u64) = (64 << 10, 16 << 20);
 const FUEL_DEFAULT: u64 = 10_000_000_000;
 const START_DELAY_DEFAULT_MS: u64 = 60_000;
 /// A manifest lives at most a week; what is not run by then is forgotten.
@@ -262,7 +262,7 @@ impl Manifest {
         f.check(memory, "limits.memory", l.memory_bytes, "64 KiB to 16 GiB");
         f.check((1..=TIME_MAX_MS).contains(&l.time_ms), "limits.time", format!("{} ms", l.time_ms), "1 ms to 1 h");
         let stack = (STACK_RANGE.0..=STACK_RANGE.1).contains(&l.stack_bytes);
-        f.check(stack, "limits.stack", l.stack_bytes, "16 KiB to 16 MiB");
+        f.check(stack, "limits.stack", l.stack_bytes, "64 KiB to 16 MiB");
         f.check((1..INTEGER_END).contains(&l.fuel), "limits.fuel", l.fuel, "1 to 2^53 - 1");
     }
 

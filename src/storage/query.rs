@@ -118,7 +118,7 @@ impl Storage {
         .await
     }
 
-    /// Tasks that have no receipt yet, oldest first.
+    /// Tasks that still need their node, oldest first.
     ///
     /// # Errors
     /// [`StorageError::Database`].

@@ -21,7 +21,7 @@ pub enum TaskState {
     Attested { #[serde(with = "cid_text")] receipt: Cid },
     Settled { #[serde(with = "cid_text")] receipt: Cid },
     Closed { #[serde(with = "cid_text")] receipt: Cid },
-    Expired { reason: Untrusted },
+    Expired { reason: Untrusted, receipt: Option<String> },
     Cancelled { reason: Untrusted },
     Failed { reason: Untrusted, receipt: Option<String> },
     Disputed { reason: Untrusted, #[serde(with = "cid_text")] receipt: Cid },
@@ -64,7 +64,7 @@ impl TaskState {
             | Self::Settled { receipt }
             | Self::Closed { receipt }
             | Self::Disputed { receipt, .. } => Some(receipt.to_string()),
-            Self::Failed { receipt, .. } => receipt.clone(),
+            Self::Failed { receipt, .. } | Self::Expired { receipt, .. } => receipt.clone(),
             _ => None,
         }
     }
@@ -72,7 +72,7 @@ impl TaskState {
     /// Why it ended, where it did not end well.
     pub fn reason(&self) -> Option<&Untrusted> {
         match self {
-            Self::Expired { reason }
+            Self::Expired { reason, .. }
             | Self::Cancelled { reason }
             | Self::Failed { reason, .. }
             | Self::Disputed { reason, .. } => Some(reason),
@@ -96,6 +96,18 @@ pub struct TaskRecord {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub expires_at: Timestamp,
+}
+
+impl TaskRecord {
+    /// Whether it still needs its node: to be run, or to have its attestations awaited until it expires.
+    pub fn is_unfinished(&self) -> bool {
+        self.state.is_pending() || (self.quorum > 0 && matches!(self.state, TaskState::Receipted { .. }))
+    }
+
+    /// Whether `submit --wait` has nothing more to wait for.
+    pub fn is_settled(&self) -> bool {
+        !self.is_unfinished()
+    }
 }
 
 /// A receipt as lists show it.

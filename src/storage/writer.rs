@@ -115,7 +115,7 @@ fn write_one(db: &Connection, write: &Write) -> Result<Option<Event>, StorageErr
                 "INSERT INTO tasks (task_id, pending, record) VALUES (?1, ?2, ?3)
                  ON CONFLICT (task_id) DO UPDATE SET pending = excluded.pending, record = excluded.record",
             )?
-            .execute(params![record.task_id, record.state.is_pending(), json(record)?])?,
+            .execute(params![record.task_id, record.is_unfinished(), json(record)?])?,
         Write::Receipt(record) => db
             .prepare_cached("INSERT OR IGNORE INTO receipts (receipt_id, task_id, record) VALUES (?1, ?2, ?3)")?
             .execute(params![record.receipt_id, record.task_id, json(record)?])?,

@@ -1,10 +1,12 @@
 //! What every life of a task needs of the node around it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
 use crate::document::AnyEnvelope;
@@ -31,8 +33,9 @@ pub struct Context {
     /// Absent when something is run without a node.
     pub network: Option<Network>,
     pub policy: Policy,
-    /// Held while attestations are counted, so that a quorum is reached once.
-    pub(super) counting: Mutex<()>,
+    /// Held while attestations are counted, so that a quorum is reached once. Of each task that waits for its quorum, what
+    /// ends the waiting.
+    pub(super) waiting: Mutex<HashMap<String, CancellationToken>>,
 }
 
 impl Context {
@@ -44,7 +47,7 @@ impl Context {
         network: Option<Network>,
         policy: Policy,
     ) -> Self {
-        Self { identity, storage, runners, network, policy, counting: Mutex::new(()) }
+        Self { identity, storage, runners, network, policy, waiting: Mutex::default() }
     }
 
     /// Writes what must not be lost: a full disk is waited out, anything else is an error.

@@ -69,7 +69,7 @@ impl Context {
 
     /// Moves an own task on when its quorum is reached, or when a witness disagrees before that.
     async fn count(&self, claim: &Receipt, finding: &Attestation) -> Result<(), TaskError> {
-        let _once = self.counting.lock().await;
+        let mut waiting = self.waiting.lock().await;
         let tasks = self.storage.tasks_matching(&claim.task_id).await?;
         let Some(mut task) = tasks.into_iter().find(|task| task.task_id == claim.task_id) else { return Ok(()) };
         let TaskState::Receipted { receipt } = task.state else { return Ok(()) };
@@ -88,6 +88,11 @@ impl Context {
             let why = finding.reason.clone().unwrap_or_else(|| differs.join(", "));
             let reason = Untrusted::new(&format!("{} disagrees: {why}", finding.witness.short()));
             self.turn(&mut task, TaskState::Disputed { reason, receipt }, None).await?;
+        } else {
+            return Ok(());
+        }
+        if let Some(done) = waiting.remove(&claim.task_id) {
+            done.cancel();
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! The life of one task that this node submitted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use cid::Cid;
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -94,7 +96,7 @@ impl Context {
         let ended = tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            ended = self.to_receipt(&mut record, &manifest, &reins) => ended,
+            ended = self.to_end(&mut record, &manifest, &reins) => ended,
         };
         let state = match ended {
             Ok(()) => return,
@@ -102,10 +104,47 @@ impl Context {
             Err(TaskError::Execution(ExecutionError::Cancelled)) => {
                 TaskState::Cancelled { reason: Untrusted::new("cancelled by the operator") }
             }
-            Err(TaskError::Refused(reason)) => TaskState::Expired { reason: Untrusted::new(&reason) },
+            Err(TaskError::Refused(reason)) => TaskState::Expired { reason: Untrusted::new(&reason), receipt: None },
             Err(error) => TaskState::Failed { reason: Untrusted::new(&error.to_string()), receipt: None },
         };
         self.turn_logged(&mut record, state, None).await;
+    }
+
+    async fn to_end(&self, record: &mut TaskRecord, manifest: &Envelope<Manifest>, reins: &Reins) -> Result<(), TaskError> {
+        if record.state.is_pending() {
+            self.to_receipt(record, manifest, reins).await?;
+        }
+        if let TaskState::Receipted { receipt } = record.state
+            && record.quorum > 0
+        {
+            self.await_quorum(record, receipt).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the intake to count a quorum; at the deadline the task expires with its receipt.
+    async fn await_quorum(&self, record: &mut TaskRecord, receipt: Cid) -> Result<(), TaskError> {
+        let counted = CancellationToken::new();
+        {
+            let mut waiting = self.waiting.lock().await;
+            let current = self.storage.tasks_matching(&record.task_id).await?;
+            if current.first().is_some_and(TaskRecord::is_settled) {
+                return Ok(());
+            }
+            waiting.insert(record.task_id.clone(), counted.clone());
+        }
+        let left = Duration::try_from(record.expires_at.duration_since(Timestamp::now())).unwrap_or_default();
+        if tokio::time::timeout(left, counted.cancelled()).await.is_ok() {
+            return Ok(());
+        }
+        let mut waiting = self.waiting.lock().await;
+        if waiting.remove(&record.task_id).is_none() {
+            return Ok(());
+        }
+        let votes = self.storage.receipt(&receipt.to_string()).await?.map_or(0, |row| row.agree);
+        let reason = format!("by its deadline {votes} of {} witnesses had agreed", record.quorum);
+        let state = TaskState::Expired { reason: Untrusted::new(&reason), receipt: Some(receipt.to_string()) };
+        self.turn(record, state, None).await
     }
 
     async fn to_receipt(&self, record: &mut TaskRecord, manifest: &Envelope<Manifest>, reins: &Reins) -> Result<(), TaskError> {
