@@ -3,4 +3,5 @@ pub mod api;
 pub mod document;
 pub mod execution;
 pub mod identity;
+pub mod network;
 pub mod storage;
