@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
-use futures::StreamExt;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, PeerId, Swarm, identity::Keypair};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,18 +13,16 @@ use tokio_util::task::TaskTracker;
 use super::behaviour::{Behaviour, Topic};
 use super::meter::Meter;
 use super::peer::ConnectWaiter;
-use super::transport;
 use super::worker::{Parts, Worker};
 use super::{
     BlockSource, EVENTS_WAITING, MAX_BLOCK_BYTES, NetworkConfig, NetworkError, NetworkEvent, NetworkState,
 };
+use super::{listening, transport};
 use crate::document::{AgentCard, AnyEnvelope, Envelope, Sha256Digest, Untrusted};
 use crate::identity::Identity;
 
 /// Commands that may wait for the worker.
 const COMMANDS: usize = 256;
-/// All listeners are up within this time, or the start has failed.
-const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A little above what the protocol itself allows, so that its own reason is heard first.
 const DELIVER_LIMIT: Duration = Duration::from_secs(12);
@@ -121,7 +117,7 @@ impl Network {
             keypair.public().to_peer_id(),
             libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_LIMIT),
         );
-        let listening = bring_up(&mut swarm, &listen).await?;
+        let listening = listening::bring_up(&mut swarm, &listen).await?;
 
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (events, event_queue) = mpsc::channel(events_waiting);
@@ -248,58 +244,4 @@ pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,
     }
-}
-
-/// Starts all listeners and waits until each has an address.
-async fn bring_up(
-    swarm: &mut Swarm<Behaviour>,
-    listen: &[Multiaddr],
-) -> Result<Vec<Multiaddr>, NetworkError> {
-    let failed = |address: &Multiaddr, error: &dyn std::error::Error| NetworkError::Listen {
-        address: address.to_string(),
-        reason: deepest(error),
-    };
-    let mut waiting = std::collections::HashMap::new();
-    for address in listen {
-        transport::probe(address).map_err(|error| failed(address, &error))?;
-        let listener = swarm.listen_on(address.clone()).map_err(|error| failed(address, &error))?;
-        waiting.insert(listener, address.clone());
-    }
-    let mut listening = Vec::new();
-    let up = async {
-        while !waiting.is_empty() {
-            match swarm.select_next_some().await {
-                SwarmEvent::NewListenAddr { listener_id, address } => {
-                    waiting.remove(&listener_id);
-                    listening.push(address);
-                }
-                SwarmEvent::ListenerClosed { listener_id, reason: Err(error), .. }
-                | SwarmEvent::ListenerError { listener_id, error } => {
-                    if let Some(address) = waiting.get(&listener_id) {
-                        return Err(failed(address, &error));
-                    }
-                }
-                other => tracing::trace!(?other, "before all listeners are up"),
-            }
-        }
-        Ok(())
-    };
-    let outcome = tokio::time::timeout(LISTEN_LIMIT, up).await;
-    match (outcome, waiting.into_values().next()) {
-        (Ok(Ok(())), _) => Ok(listening),
-        (Ok(Err(error)), _) => Err(error),
-        (Err(_), address) => Err(NetworkError::Listen {
-            address: address.map(|address| address.to_string()).unwrap_or_default(),
-            reason: format!("no address after {} s", LISTEN_LIMIT.as_secs()),
-        }),
-    }
-}
-
-/// The innermost cause, which is the one that says something (`Address already in use`).
-pub(super) fn deepest(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    Untrusted::new(&error.to_string()).to_string()
 }

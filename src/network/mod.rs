@@ -17,11 +17,34 @@
 //! gossiped ones are neither handed up nor passed on; the places kept free are for peers that come and go. What does not
 //! fit even there is dropped, logged and counted in [`NetworkState::events_dropped`]; the `watch` is always right.
 //! The same document may arrive more than once, by gossip and by delivery: who reads the events knows documents by id.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use zerostate::document::{AgentCard, Envelope};
+//! # use zerostate::identity::Identity;
+//! use zerostate::network::{BlockSource, Network, NetworkConfig, NetworkEvent};
+//!
+//! # async fn example(me: Identity, blocks: Arc<dyn BlockSource>) -> Result<(), Box<dyn std::error::Error>> {
+//! let card = Envelope::sign(&me, &AgentCard::new(me.did().clone(), "atlas", jiff::Timestamp::now()))?;
+//! let (tracker, shutdown) = (tokio_util::task::TaskTracker::new(), tokio_util::sync::CancellationToken::new());
+//! let config = NetworkConfig::default();
+//! let (network, mut events) =
+//!     Network::start(&me, config, blocks, card.bytes().clone(), &tracker, shutdown.clone()).await?;
+//! let peer = network.connect("/ip4/192.0.2.7/tcp/4001").await?;
+//! while let Some(event) = events.recv().await {
+//!     if let NetworkEvent::Document { from, document } = event {
+//!         println!("{from} brought {} of {}", document.kind(), document.signer());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod behaviour;
 mod error;
 mod handle;
 mod limits;
+mod listening;
 mod meter;
 mod outbox;
 mod peer;

@@ -1,15 +1,12 @@
 //! TCP with Noise and Yamux, QUIC, and names resolved by DNS.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId, Transport as _, dns, noise, quic, tcp, yamux};
+use libp2p::{PeerId, Transport as _, dns, noise, quic, tcp, yamux};
 
 use super::NetworkError;
 use super::meter::Meter;
@@ -53,19 +50,4 @@ fn secure_streams(keypair: &Keypair) -> Result<Connections, NetworkError> {
         .or_transport(tcp)
         .map(|either, _| either.into_inner())
         .boxed())
-}
-
-/// Whether somebody listens on a TCP address already. libp2p listens with `SO_REUSEPORT`, so of two nodes of one user on
-/// one port both would be told that all is well, and each would get half of the connections.
-pub(super) fn probe(address: &Multiaddr) -> io::Result<()> {
-    let mut parts = address.iter();
-    let ip = match parts.next() {
-        Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => ip.into(),
-        _ => return Ok(()),
-    };
-    match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind(SocketAddr::new(ip, port)).map(drop),
-        _ => Ok(()),
-    }
 }

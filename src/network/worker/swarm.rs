@@ -8,12 +8,14 @@ use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
 
-use super::{Dial, Worker, answer, connect_error, deepest};
+use super::commands::connect_error;
+use super::{Dial, Worker, answer};
 use crate::document::strict::MAX_ENVELOPE_BYTES;
 use crate::document::{AnyEnvelope, Untrusted};
-use crate::network::NetworkEvent;
 use crate::network::behaviour::{BehaviourEvent, KAD_PROTOCOL, Topic};
+use crate::network::listening::deepest;
 use crate::network::peer::Peer;
+use crate::network::{NetworkError, NetworkEvent};
 
 /// A connection whose last so many pings were all lost is dead. js-libp2p loses every second one without being dead.
 const DEAD_AFTER: u32 = 3;
@@ -111,7 +113,7 @@ impl Worker {
         let reason = peer.closing.take().unwrap_or(reason);
         let address = peer.address().map_or_else(|| id.to_base58(), ToString::to_string);
         peer.settle(|| {
-            Err(crate::network::NetworkError::Connect {
+            Err(NetworkError::Connect {
                 address: address.clone(),
                 reason: format!("the connection ended: {reason}"),
             })
