@@ -1,0 +1,247 @@
+//! The handle: what the rest of the node can ask of the network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cid::Cid;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId, Swarm, identity::Keypair};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::behaviour::{Behaviour, Topic};
+use super::meter::Meter;
+use super::peer::ConnectWaiter;
+use super::worker::{Parts, Worker};
+use super::{
+    BlockSource, EVENTS_WAITING, MAX_BLOCK_BYTES, NetworkConfig, NetworkError, NetworkEvent, NetworkState,
+};
+use super::{listening, transport};
+use crate::document::{AgentCard, AnyEnvelope, Envelope, Sha256Digest, Untrusted};
+use crate::identity::Identity;
+
+/// Commands that may wait for the worker.
+const COMMANDS: usize = 256;
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A little above what the protocol itself allows, so that its own reason is heard first.
+const DELIVER_LIMIT: Duration = Duration::from_secs(12);
+const FETCH_LIMIT: Duration = Duration::from_secs(65);
+/// A busy peer is asked again after these waits.
+const BUSY_WAITS: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+/// Hashing so much takes about a millisecond; more of it leaves the runtime's threads.
+const HASH_INLINE: usize = 1024 * 1024;
+/// A connection's end must outlive the node by nothing: no idle limit while it runs. A week is "never" without overflow.
+const IDLE_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The answer of the worker to one command.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, NetworkError>>;
+
+pub(super) enum Command {
+    Connect {
+        address: Multiaddr,
+        peer: Option<PeerId>,
+        reply: ConnectWaiter,
+    },
+    Publish {
+        topic: Topic,
+        envelope: Arc<[u8]>,
+        reply: Reply<()>,
+    },
+    Deliver {
+        peer: PeerId,
+        envelope: Arc<[u8]>,
+        reply: Reply<()>,
+    },
+    Fetch {
+        peer: PeerId,
+        cid: Cid,
+        max_bytes: u64,
+        reply: Reply<Vec<u8>>,
+    },
+    /// Something only the handle could find out.
+    Blame {
+        peer: PeerId,
+        what: String,
+    },
+}
+
+/// A handle to the running network; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Network {
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<NetworkState>,
+}
+
+impl Network {
+    /// Starts the network on `tracker` and returns when every listener is up. It stops within a second when `shutdown` is
+    /// cancelled, and cancels `shutdown` itself if it should panic.
+    ///
+    /// `card` is this node's own signed agent card, as an envelope. See [the module](super) for what happens when the
+    /// receiver is not read.
+    ///
+    /// # Errors
+    /// [`NetworkError::Address`] for a text that is no address, [`NetworkError::Listen`] for one that cannot be listened on,
+    /// [`NetworkError::Document`] when the card is not this node's valid card, [`NetworkError::Setup`] for the rest.
+    pub async fn start(
+        identity: &Identity,
+        config: NetworkConfig,
+        blocks: Arc<dyn BlockSource>,
+        card: Arc<[u8]>,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Result<(Self, mpsc::Receiver<NetworkEvent>), NetworkError> {
+        Self::start_with(identity, config, blocks, card, tracker, shutdown, EVENTS_WAITING).await
+    }
+
+    pub(super) async fn start_with(
+        identity: &Identity,
+        config: NetworkConfig,
+        blocks: Arc<dyn BlockSource>,
+        card: Arc<[u8]>,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+        events_waiting: usize,
+    ) -> Result<(Self, mpsc::Receiver<NetworkEvent>), NetworkError> {
+        Envelope::<AgentCard>::open(&card)?;
+        let keypair = Keypair::ed25519_from_bytes(identity.secret_bytes().as_mut_slice())
+            .map_err(|error| NetworkError::Setup { what: "the node's key", reason: error.to_string() })?;
+        let listen = config.listen.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let bootstrap = config.bootstrap.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
+
+        let meter = Meter::default();
+        let mut swarm = Swarm::new(
+            transport::build(&keypair, &meter)?,
+            Behaviour::new(&keypair, &config)?,
+            keypair.public().to_peer_id(),
+            libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_LIMIT),
+        );
+        let listening = listening::bring_up(&mut swarm, &listen).await?;
+
+        let (commands, command_queue) = mpsc::channel(COMMANDS);
+        let (events, event_queue) = mpsc::channel(events_waiting);
+        let (state, watched) = watch::channel(NetworkState::default());
+        let parts = Parts { swarm, meter, commands: command_queue, events, state, blocks, card, shutdown };
+        let worker = Worker::new(parts, listening, bootstrap);
+        tracker.spawn(worker.run());
+        Ok((Self { commands, state: watched }, event_queue))
+    }
+
+    /// Connects to a multiaddress, with or without `/p2p/…`, and gives back the peer's id once cards are exchanged. An
+    /// address that worked is dialled again for some minutes when the peer is lost.
+    ///
+    /// # Errors
+    /// [`NetworkError::Address`], [`NetworkError::Connect`] with the reason, [`NetworkError::Timeout`] after 10 s.
+    pub async fn connect(&self, address: &str) -> Result<String, NetworkError> {
+        let parsed = parse(address)?;
+        let peer = peer_of(&parsed);
+        let command = |reply| Command::Connect { address: parsed, peer, reply };
+        let peer = self.ask(command, CONNECT_LIMIT, address).await?;
+        Ok(peer.to_base58())
+    }
+
+    /// Announces a document to everybody who listens. When nobody does yet, it waits in an outbox of 256 and goes out as
+    /// soon as somebody subscribes.
+    ///
+    /// # Errors
+    /// [`NetworkError::Document`] for an invalid envelope, [`NetworkError::NotAnnounced`] for an agent card.
+    pub async fn publish(&self, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
+        let kind = AnyEnvelope::open(&envelope)?.kind();
+        let topic = Topic::of(kind).ok_or(NetworkError::NotAnnounced(kind))?;
+        self.ask(|reply| Command::Publish { topic, envelope, reply }, DELIVER_LIMIT, "the network").await
+    }
+
+    /// Hands a document to one peer and waits until the peer has verified and taken it. A busy peer is asked four times
+    /// within two seconds.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotConnected`], [`NetworkError::Refused`] with the peer's reason, [`NetworkError::Busy`],
+    /// [`NetworkError::Timeout`], [`NetworkError::Request`]; [`NetworkError::Document`] when it is not valid to begin with.
+    pub async fn deliver(&self, peer_id: &str, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
+        AnyEnvelope::open(&envelope)?;
+        let peer = parse_peer(peer_id)?;
+        let mut waits = BUSY_WAITS.into_iter();
+        loop {
+            let envelope = Arc::clone(&envelope);
+            let command = |reply| Command::Deliver { peer, envelope, reply };
+            match (self.ask(command, DELIVER_LIMIT, peer_id).await, waits.next()) {
+                (Err(NetworkError::Busy(_)), Some(wait)) => tokio::time::sleep(wait).await,
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    /// Gets the bytes of a CID from one peer, at most `max_bytes` (and never more than [`MAX_BLOCK_BYTES`]). They are
+    /// hashed before they are given back; a peer that sends other bytes is blamed for it.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotConnected`], [`NetworkError::NotFound`], [`NetworkError::TooLarge`], [`NetworkError::WrongBytes`],
+    /// [`NetworkError::UnsupportedCid`], [`NetworkError::Busy`], [`NetworkError::Timeout`], [`NetworkError::Request`].
+    pub async fn fetch(&self, peer_id: &str, cid: &Cid, max_bytes: u64) -> Result<Vec<u8>, NetworkError> {
+        let expected =
+            Sha256Digest::from_cid(cid).ok_or_else(|| NetworkError::UnsupportedCid(cid.to_string()))?;
+        let peer = parse_peer(peer_id)?;
+        let max_bytes = max_bytes.min(MAX_BLOCK_BYTES);
+        let command = |reply| Command::Fetch { peer, cid: *cid, max_bytes, reply };
+        let bytes = self.ask(command, FETCH_LIMIT, peer_id).await?;
+        let (found, bytes) = digest(bytes).await?;
+        if found == expected {
+            return Ok(bytes);
+        }
+        let blame = Command::Blame { peer, what: format!("bytes that are not those of {cid}") };
+        self.commands.send(blame).await.map_err(|_| NetworkError::Stopped)?;
+        Err(NetworkError::WrongBytes { peer: peer_id.to_owned(), cid: cid.to_string() })
+    }
+
+    /// The network as it is now, and its changes.
+    pub fn state(&self) -> watch::Receiver<NetworkState> {
+        self.state.clone()
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+        limit: Duration,
+        whom: &str,
+    ) -> Result<T, NetworkError> {
+        let (reply, answer) = oneshot::channel();
+        let exchange = async {
+            self.commands.send(command(reply)).await.map_err(|_| NetworkError::Stopped)?;
+            answer.await.map_err(|_| NetworkError::Stopped)?
+        };
+        tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| {
+            Err(NetworkError::Timeout { peer: whom.to_owned(), seconds: limit.as_secs() })
+        })
+    }
+}
+
+async fn digest(bytes: Vec<u8>) -> Result<(Sha256Digest, Vec<u8>), NetworkError> {
+    if bytes.len() <= HASH_INLINE {
+        return Ok((Sha256Digest::of(&bytes), bytes));
+    }
+    let hashed = tokio::task::spawn_blocking(move || (Sha256Digest::of(&bytes), bytes)).await;
+    hashed.map_err(|_| NetworkError::Stopped)
+}
+
+fn parse(text: &str) -> Result<Multiaddr, NetworkError> {
+    let refused = |why: String| NetworkError::Address { address: Untrusted::new(text).to_string(), why };
+    let address: Multiaddr =
+        text.parse().map_err(|error: libp2p::multiaddr::Error| refused(error.to_string()))?;
+    if address.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::QuicV1)) {
+        return Ok(address);
+    }
+    Err(refused("it names no TCP or QUIC port".to_owned()))
+}
+
+fn parse_peer(text: &str) -> Result<PeerId, NetworkError> {
+    text.parse().map_err(|_| NetworkError::PeerId(Untrusted::new(text).to_string()))
+}
+
+/// The peer an address ends at, if it says so.
+pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
