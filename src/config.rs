@@ -152,9 +152,12 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with line, column and what was expected.
     pub fn load(path: &Path, optional: bool) -> Result<Self, ConfigError> {
-        let unreadable = |why: &dyn fmt::Display| ConfigError::Read { path: path.into(), why: why.to_string() };
+        let unreadable =
+            |why: &dyn fmt::Display| ConfigError::Read { path: path.into(), why: why.to_string() };
         match fs::metadata(path) {
-            Ok(meta) if meta.len() > MAX_FILE => return Err(unreadable(&format!("it has over {MAX_FILE} bytes"))),
+            Ok(meta) if meta.len() > MAX_FILE => {
+                return Err(unreadable(&format!("it has over {MAX_FILE} bytes")));
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound && optional => return Ok(Self::default()),
             Err(error) => return Err(unreadable(&error)),

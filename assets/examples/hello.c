@@ -1,5 +1,5 @@
 // Greets whoever is named in its arguments, and says how many bytes it read on standard input.
-// Build: python -m ziglang cc --target=wasm32-wasi -Oz -s -o hello.wasm hello.c
+// Build: python -m ziglang cc --target=wasm32-wasi -Oz -s -Wl,-z,stack-size=65536 -o hello.wasm hello.c
 #include <stdio.h>
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
 // Counts lines, words and bytes of standard input, and a checksum over many rounds so that there is something to watch.
-// Build: python -m ziglang cc --target=wasm32-wasi -O2 -s -o wordcount.wasm wordcount.c
+// Build: python -m ziglang cc --target=wasm32-wasi -O2 -s -Wl,-z,stack-size=65536 -o wordcount.wasm wordcount.c
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -33,7 +33,8 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
     let whole = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_path_buf());
     let digest = crate::document::Sha256Digest::of(whole.as_os_str().as_encoded_bytes()).to_string();
     let name: String = digest.chars().take(16).collect();
-    let runtime = directories::ProjectDirs::from("", "", "zerostate").and_then(|dirs| dirs.runtime_dir().map(Path::to_path_buf));
+    let runtime = directories::ProjectDirs::from("", "", "zerostate")
+        .and_then(|dirs| dirs.runtime_dir().map(Path::to_path_buf));
     runtime.unwrap_or_else(std::env::temp_dir).join(format!("zerostate-{name}.sock"))
 }
 
@@ -52,8 +53,10 @@ impl Client {
         let client = Self { socket: Arc::new(socket_path(data_dir)) };
         match UnixStream::connect(client.socket.as_path()).await {
             Ok(_) => Ok(client),
-            Err(_) => Err(ApiError::new(ErrorKind::Unavailable, format!("no node runs on {}", data_dir.display()))
-                .hint("start one with `zerostate node`, or name another data directory with --data-dir")),
+            Err(_) => {
+                Err(ApiError::new(ErrorKind::Unavailable, format!("no node runs on {}", data_dir.display()))
+                    .hint("start one with `zerostate node`, or name another data directory with --data-dir"))
+            }
         }
     }
 
@@ -88,7 +91,8 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the node is gone.
     pub async fn follow(&self, after: u64, mut each: impl FnMut(Event) -> bool) -> Result<(), ApiError> {
-        let mut lines = Lines::new(self.open(Method::GET, &format!("/v1/events?after={after}"), Vec::new()).await?);
+        let mut lines =
+            Lines::new(self.open(Method::GET, &format!("/v1/events?after={after}"), Vec::new()).await?);
         while let Some(line) = lines.next().await? {
             if !each(parse(&line)?) {
                 break;
@@ -127,7 +131,8 @@ impl Client {
 impl Answering for Client {
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>> {
         async move {
-            let body = serde_json::to_vec(&command).map_err(|error| ApiError::new(ErrorKind::Input, error))?;
+            let body =
+                serde_json::to_vec(&command).map_err(|error| ApiError::new(ErrorKind::Input, error))?;
             parse(&self.request(Method::POST, "/v1/command", body).await?)
         }
         .boxed()
@@ -141,7 +146,10 @@ impl Answering for Client {
         async move {
             let plain = !cid.is_empty() && cid.bytes().all(|b| b.is_ascii_alphanumeric());
             if !plain {
-                return Err(ApiError::new(ErrorKind::Input, "an artifact is named by its CID, like bafkrei…"));
+                return Err(ApiError::new(
+                    ErrorKind::Input,
+                    "an artifact is named by its CID, like bafkrei…",
+                ));
             }
             Ok(self.request(Method::GET, &format!("/v1/artifacts/{cid}"), Vec::new()).await?.to_vec())
         }
@@ -170,7 +178,9 @@ impl Lines {
                 return Err(ApiError::new(ErrorKind::Failed, "the node sent an endless line"));
             }
             match self.body.frame().await {
-                Some(Ok(frame)) => self.rest.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref())),
+                Some(Ok(frame)) => {
+                    self.rest.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()))
+                }
                 Some(Err(error)) => return Err(gone(error)),
                 None => return Ok(None),
             }
@@ -179,7 +189,8 @@ impl Lines {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let wrong = |error| ApiError::new(ErrorKind::Failed, format!("the node's answer is not understood: {error}"));
+    let wrong =
+        |error| ApiError::new(ErrorKind::Failed, format!("the node's answer is not understood: {error}"));
     serde_json::from_slice(bytes).map_err(wrong)
 }
 

@@ -19,7 +19,11 @@ pub enum Command {
     /// Submit a task whose artifact is already in the node's store; [`Answer::Submitted`], after it is durably stored.
     Submit { draft: Box<Draft> },
     /// Run a module here and now, outside any task queue; [`Answer::Ran`].
-    Run { draft: Box<Draft>, #[serde(with = "base64_bytes")] stdin: Vec<u8> },
+    Run {
+        draft: Box<Draft>,
+        #[serde(with = "base64_bytes")]
+        stdin: Vec<u8>,
+    },
     /// [`Answer::Tasks`], newest first.
     Tasks { page: PageRequest },
     /// [`Answer::Task`].
@@ -35,7 +39,10 @@ pub enum Command {
     /// Run a receipt's task again and sign what was found; [`Answer::Attested`].
     Attest { receipt_id: String },
     /// The same for a receipt that this node need not know yet.
-    AttestEnvelope { #[serde(with = "base64_bytes")] envelope: Vec<u8> },
+    AttestEnvelope {
+        #[serde(with = "base64_bytes")]
+        envelope: Vec<u8>,
+    },
     /// [`Answer::Artifacts`].
     Artifacts,
     /// Fetch an artifact into the store, from the peers that have it; [`Answer::Artifact`].
@@ -71,15 +78,24 @@ pub struct Page<T> {
 #[serde(tag = "answer", content = "value", rename_all = "kebab-case")]
 pub enum Answer {
     Done,
-    Connected { peer_id: String },
-    Submitted { task_id: String },
+    Connected {
+        peer_id: String,
+    },
+    Submitted {
+        task_id: String,
+    },
     Ran(Box<RunReport>),
     Tasks(Page<TaskView>),
     Task(Box<TaskDetail>),
     Receipts(Page<ReceiptRecord>),
     Receipt(Box<ReceiptDetail>),
     Attestations(Page<AttestationRecord>),
-    Attested { attestation_id: String, verdict: Verdict, reason: Option<Untrusted>, compared: Vec<Comparison> },
+    Attested {
+        attestation_id: String,
+        verdict: Verdict,
+        reason: Option<Untrusted>,
+        compared: Vec<Comparison>,
+    },
     Artifact(ArtifactInfo),
     Artifacts(Vec<ArtifactInfo>),
     Events(Vec<Event>),

@@ -16,8 +16,8 @@ mod snapshot;
 
 pub use client::{Client, socket_path};
 pub use command::{
-    Answer, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Page, PageRequest, ReceiptDetail, RunReport,
-    TaskDetail, TimelineStep,
+    Answer, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Page, PageRequest, ReceiptDetail,
+    RunReport, TaskDetail, TimelineStep,
 };
 pub use link::{Answering, Link};
 pub use server::serve;
@@ -25,4 +25,6 @@ pub use snapshot::{
     GuildMember, GuildView, InboxItem, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail, TaskView,
 };
 
-pub use crate::storage::{AttestationRecord, Event, Happening, ReceiptRecord, TaskRecord, TaskState, short_id};
+pub use crate::storage::{
+    AttestationRecord, Event, Happening, ReceiptRecord, TaskRecord, TaskState, short_id,
+};

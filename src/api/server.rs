@@ -130,12 +130,17 @@ async fn changed(snapshots: &mut watch::Receiver<Option<Arc<Snapshot>>>) -> Opti
 }
 
 async fn command(State(served): State<Served>, body: Bytes) -> Result<Json<Answer>, ApiError> {
-    let wrong = |error: serde_json::Error| ApiError::new(ErrorKind::Input, format!("the command is not understood: {error}"));
+    let wrong = |error: serde_json::Error| {
+        ApiError::new(ErrorKind::Input, format!("the command is not understood: {error}"))
+    };
     let command = serde_json::from_slice(&body).map_err(wrong)?;
     served.link.execute(command).await.map(Json)
 }
 
-async fn add_artifact(State(served): State<Served>, body: Bytes) -> Result<Json<super::ArtifactInfo>, ApiError> {
+async fn add_artifact(
+    State(served): State<Served>,
+    body: Bytes,
+) -> Result<Json<super::ArtifactInfo>, ApiError> {
     if u64::try_from(body.len()).unwrap_or(u64::MAX) > ARTIFACT_MAX {
         return Err(ApiError::new(ErrorKind::Input, format!("an artifact has at most {ARTIFACT_MAX} bytes")));
     }

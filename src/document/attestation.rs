@@ -9,7 +9,9 @@ use cid::Cid;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Content, Document, DocumentError, Environment, Faults, Receipt, Sha256Digest, Status, cid_text, statement};
+use super::{
+    Content, Document, DocumentError, Environment, Faults, Receipt, Sha256Digest, Status, cid_text, statement,
+};
 use crate::identity::Did;
 
 pub const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/svr/v0.1";
@@ -142,20 +144,38 @@ impl Attestation {
             (Verdict::Disagree, Some(problem))
         } else if environment != claim.environment {
             (Verdict::Unverifiable, Some("it was run in another environment".to_owned()))
-        } else if let Some(status) = [claim.status, measured.status].iter().find(|status| !status.is_attestable()) {
+        } else if let Some(status) =
+            [claim.status, measured.status].iter().find(|status| !status.is_attestable())
+        {
             (Verdict::Unverifiable, Some(format!("the status {status} depends on the machine")))
         } else if compared.iter().all(Comparison::is_equal) {
             (Verdict::Agree, None)
         } else {
             (Verdict::Disagree, None)
         };
-        Self { witness, created_at: now, receipt: *id, verdict, reason, compared, environment: Some(environment) }
+        Self {
+            witness,
+            created_at: now,
+            receipt: *id,
+            verdict,
+            reason,
+            compared,
+            environment: Some(environment),
+        }
     }
 
     /// The statement that nothing can be said.
     pub fn unverifiable(receipt: Cid, reason: String, witness: Did, now: Timestamp) -> Self {
         let verdict = Verdict::Unverifiable;
-        Self { witness, created_at: now, receipt, verdict, reason: Some(reason), compared: Vec::new(), environment: None }
+        Self {
+            witness,
+            created_at: now,
+            receipt,
+            verdict,
+            reason: Some(reason),
+            compared: Vec::new(),
+            environment: None,
+        }
     }
 
     /// What differed.
@@ -165,7 +185,8 @@ impl Attestation {
 
     fn properties(&self) -> Vec<String> {
         let name = |what: &str| format!("ZEROSTATE_{}_EQUAL", what.to_uppercase().replace(' ', "_"));
-        let mut properties: Vec<_> = self.compared.iter().filter(|c| c.is_equal()).map(|c| name(&c.what)).collect();
+        let mut properties: Vec<_> =
+            self.compared.iter().filter(|c| c.is_equal()).map(|c| name(&c.what)).collect();
         if self.verdict == Verdict::Agree {
             properties.push("ZEROSTATE_REEXECUTION_AGREES".to_owned());
         }
@@ -174,7 +195,11 @@ impl Attestation {
 }
 
 fn comparisons(claimed: &Measured, measured: &Measured) -> Vec<Comparison> {
-    let row = |what: &str, claimed: String, measured: String| Comparison { what: what.to_owned(), claimed, measured };
+    let row = |what: &str, claimed: String, measured: String| Comparison {
+        what: what.to_owned(),
+        claimed,
+        measured,
+    };
     let code = |m: &Measured| m.exit_code.map_or("none".to_owned(), |code| code.to_string());
     vec![
         row("status", claimed.status.to_string(), measured.status.to_string()),
@@ -222,7 +247,12 @@ impl Document for Attestation {
         let about = Sha256Digest::from_cid(&attestation.receipt) == Some(subject);
         f.check(about, "subject", subject, "the digest of the receipt");
         let properties = predicate.properties == attestation.properties();
-        f.check(properties, "properties", predicate.properties.join(" "), "the properties that were found equal");
+        f.check(
+            properties,
+            "properties",
+            predicate.properties.join(" "),
+            "the properties that were found equal",
+        );
         f.into_result().map_err(DocumentError::Faults)?;
         Ok(attestation)
     }
@@ -239,7 +269,12 @@ impl Document for Attestation {
             Verdict::Disagree => differs || self.reason.is_some(),
             Verdict::Unverifiable => self.reason.is_some(),
         };
-        f.check(holds, "verdict", self.verdict, "a verdict that follows from what was compared and the reason given");
+        f.check(
+            holds,
+            "verdict",
+            self.verdict,
+            "a verdict that follows from what was compared and the reason given",
+        );
         f.check(self.compared.len() <= 16, "compared", self.compared.len(), "at most 16 comparisons");
         let long = self.reason.as_ref().map_or(0, String::len);
         f.check(long <= REASON_MAX, "reason", format!("{long} bytes"), format!("at most {REASON_MAX} bytes"));

@@ -68,7 +68,12 @@ impl Document for AgentCard {
         f.check(short(&self.version, NAME_MAX), "version", &self.version, "1 to 64 bytes");
         for (field, list) in [("capabilities", &self.capabilities), ("addresses", &self.addresses)] {
             f.check(list.len() <= LIST_MAX, field, list.len(), "at most 32 items");
-            f.check(list.iter().all(|item| short(item, ITEM_MAX)), field, "an item", "items of 1 to 256 bytes");
+            f.check(
+                list.iter().all(|item| short(item, ITEM_MAX)),
+                field,
+                "an item",
+                "items of 1 to 256 bytes",
+            );
         }
         f
     }

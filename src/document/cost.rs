@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Credits;
 use super::manifest::Payment;
 use super::strict::INTEGER_END;
-use super::Credits;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 const BYTES_PER_MIB: u128 = 1 << 20;
@@ -40,7 +40,10 @@ fn term(price: Credits, amount: u128, unit: u128) -> Credits {
 }
 
 fn bounded(micro: u128) -> Credits {
-    u64::try_from(micro.min(u128::from(INTEGER_END - 1))).ok().and_then(|m| Credits::from_micro(m).ok()).unwrap_or(Credits::MAX)
+    u64::try_from(micro.min(u128::from(INTEGER_END - 1)))
+        .ok()
+        .and_then(|m| Credits::from_micro(m).ok())
+        .unwrap_or(Credits::MAX)
 }
 
 #[cfg(test)]
@@ -60,7 +63,10 @@ mod tests {
     #[test]
     fn each_term_is_rounded_up_once_and_the_total_is_capped() {
         let cost = Cost::of(&prices(2_000, 100, 10, 50_000), Duration::from_millis(80), 2 << 20, 1_204_551);
-        assert_eq!((cost.time_micro.micro(), cost.memory_micro.micro(), cost.fuel_micro.micro()), (160, 200, 1));
+        assert_eq!(
+            (cost.time_micro.micro(), cost.memory_micro.micro(), cost.fuel_micro.micro()),
+            (160, 200, 1)
+        );
         assert_eq!(cost.total_micro.micro(), 361);
         let capped = Cost::of(&prices(2_000, 100, 10, 300), Duration::from_millis(80), 2 << 20, 1_204_551);
         assert_eq!(capped.total_micro.micro(), 300);

@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn decimals_come_back_as_they_went() {
-        for (text, micro) in [("0", 0), ("0.000001", 1), ("1", 1_000_000), ("0.05", 50_000), ("12.345678", 12_345_678)] {
+        for (text, micro) in
+            [("0", 0), ("0.000001", 1), ("1", 1_000_000), ("0.05", 50_000), ("12.345678", 12_345_678)]
+        {
             let amount: Credits = text.parse().unwrap();
             assert_eq!(amount.micro(), micro);
             assert_eq!(amount.to_string().parse::<Credits>().unwrap(), amount);

@@ -10,9 +10,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::manifest::{Artifact, AttestationTerms, DEFAULT_FUNCTION, Input, Limits, Manifest, Output, Payment, Sla, ValueType};
+use super::manifest::{
+    Artifact, AttestationTerms, DEFAULT_FUNCTION, Input, Limits, Manifest, Output, Payment, Sla, ValueType,
+};
 use super::strict::{self, INTEGER_END, MAX_DOCUMENT_BYTES};
-use super::{Credits, Document as _, DocumentError, Fault, Faults, Sha256Digest, parse_bytes, parse_duration};
+use super::{
+    Credits, Document as _, DocumentError, Fault, Faults, Sha256Digest, parse_bytes, parse_duration,
+};
 use crate::identity::Did;
 
 const LIFETIME_DEFAULT: Duration = Duration::from_secs(3600);
@@ -98,7 +102,9 @@ impl Draft {
             DraftFormat::Toml if text.len() > MAX_DOCUMENT_BYTES => {
                 return Err(DocumentError::TooLarge { bytes: text.len(), limit: MAX_DOCUMENT_BYTES });
             }
-            DraftFormat::Toml => toml::from_str(text).map_err(|error| DocumentError::Json(error.to_string()))?,
+            DraftFormat::Toml => {
+                toml::from_str(text).map_err(|error| DocumentError::Json(error.to_string()))?
+            }
         };
         let Value::Object(fields) = value else {
             return Err(DocumentError::Json("a manifest is a table of fields".to_owned()));
@@ -109,7 +115,9 @@ impl Draft {
         let mut faults = reader.faults;
         for fault in draft.value_faults(now).0 {
             // A field that was already found wrong stands in with its default, which is not a second fault.
-            let known = |known: &Fault| known.field.starts_with(&fault.field) || fault.field.starts_with(&known.field);
+            let known = |known: &Fault| {
+                known.field.starts_with(&fault.field) || fault.field.starts_with(&known.field)
+            };
             if !faults.0.iter().any(known) {
                 faults.0.push(fault);
             }
@@ -125,7 +133,9 @@ impl Draft {
         // The public key of RFC 8032's first test vector: a stand-in that no rule objects to.
         let known = "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw";
         let mut faults = match known.parse() {
-            Ok(creator) => self.clone().complete(Completion { creator, artifact, now, random: [0; 32] }).faults(),
+            Ok(creator) => {
+                self.clone().complete(Completion { creator, artifact, now, random: [0; 32] }).faults()
+            }
             Err(_) => Faults::default(),
         };
         if let ArtifactSource::Cid { cid, sha256, size } = &self.artifact {
@@ -134,7 +144,12 @@ impl Draft {
                     let whole = Sha256Digest::from_cid(&parsed);
                     faults.check(whole.is_some(), "artifact.cid", cid, "a CID with a sha2-256 hash");
                     let equal = sha256.is_none() || parsed.codec() != super::RAW_CODEC || *sha256 == whole;
-                    faults.check(equal, "artifact.sha256", sha256.map(|s| s.to_string()).unwrap_or_default(), "the hash that is in the CID");
+                    faults.check(
+                        equal,
+                        "artifact.sha256",
+                        sha256.map(|s| s.to_string()).unwrap_or_default(),
+                        "the hash that is in the CID",
+                    );
                 }
                 Err(_) => faults.add("artifact.cid", cid, "a CID, like bafkrei…"),
             }
@@ -148,7 +163,8 @@ impl Draft {
     pub fn complete(self, with: Completion) -> Manifest {
         let (task_id, nonce) = with.random.split_at(16);
         let life = SignedDuration::from_millis(i64::try_from(self.lifetime_ms).unwrap_or(i64::MAX));
-        let expires_at = self.expires_at.or_else(|| with.now.checked_add(life).ok()).unwrap_or(Timestamp::MAX);
+        let expires_at =
+            self.expires_at.or_else(|| with.now.checked_add(life).ok()).unwrap_or(Timestamp::MAX);
         Manifest {
             task_id: hex::encode(task_id),
             name: self.name,
@@ -194,7 +210,9 @@ fn read(r: &mut Reader) -> Draft {
     r.text("function").into_iter().for_each(|text| draft.function = text);
     match r.fields.remove("artifact") {
         Some(value) => draft.artifact = artifact(r, value),
-        None => r.faults.add("artifact", "missing", "a path or a cid, like artifact = { path = \"hello.wasm\" }"),
+        None => {
+            r.faults.add("artifact", "missing", "a path or a cid, like artifact = { path = \"hello.wasm\" }")
+        }
     }
     draft.args = r.texts("args");
     draft.capabilities = r.texts("capabilities");
@@ -206,8 +224,9 @@ fn read(r: &mut Reader) -> Draft {
         }
         Some(Input { name, value_type, value: value? })
     });
-    draft.outputs =
-        r.tables("outputs", |row| Some(Output { name: row.required_text("name")?, value_type: row.value_type()? }));
+    draft.outputs = r.tables("outputs", |row| {
+        Some(Output { name: row.required_text("name")?, value_type: row.value_type()? })
+    });
     r.table("limits", |t| {
         t.bytes("memory").into_iter().for_each(|v| draft.limits.memory_bytes = v);
         t.millis("time").into_iter().for_each(|v| draft.limits.time_ms = v);
@@ -303,7 +322,9 @@ impl Reader {
     }
 
     fn integer(&mut self, key: &str) -> Option<u64> {
-        self.take(key, "a whole number from 0 to 2^53 - 1", |value| value.as_u64().filter(|n| *n < INTEGER_END))
+        self.take(key, "a whole number from 0 to 2^53 - 1", |value| {
+            value.as_u64().filter(|n| *n < INTEGER_END)
+        })
     }
 
     fn small(&mut self, key: &str) -> Option<u32> {
@@ -334,7 +355,8 @@ impl Reader {
     /// A share from 0 to 1 with at most six decimals, in parts per million: the same digits as an amount.
     fn share(&mut self, key: &str) -> Option<u32> {
         let millionths = self.take(key, "a share from 0 to 1, like 0.99", |value| {
-            let text = value.as_str().map(str::to_owned).or_else(|| value.as_number().map(ToString::to_string))?;
+            let text =
+                value.as_str().map(str::to_owned).or_else(|| value.as_number().map(ToString::to_string))?;
             let parts = text.parse::<Credits>().ok()?.micro();
             u32::try_from(parts).ok().filter(|parts| *parts <= 1_000_000)
         });
@@ -395,7 +417,11 @@ impl Reader {
 
     fn finish(&mut self) {
         for key in std::mem::take(&mut self.fields).keys() {
-            self.faults.add(self.path(key), "unknown field", "one of the fields that `zerostate manifest new` writes");
+            self.faults.add(
+                self.path(key),
+                "unknown field",
+                "one of the fields that `zerostate manifest new` writes",
+            );
         }
     }
 }

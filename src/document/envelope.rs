@@ -126,7 +126,9 @@ impl Wire {
         let wire: Self = strict::from_slice(bytes, MAX_ENVELOPE_BYTES)?;
         // One spelling: no spaces, no other order, no escapes that mean the same.
         if serde_json::to_vec(&wire).map_err(DocumentError::json)? != bytes {
-            return Err(DocumentError::Envelope("it is not compact JSON with payloadType, payload, signatures in this order"));
+            return Err(DocumentError::Envelope(
+                "it is not compact JSON with payloadType, payload, signatures in this order",
+            ));
         }
         Ok(wire)
     }

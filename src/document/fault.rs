@@ -28,7 +28,13 @@ impl Faults {
     }
 
     /// Notes a fault unless `holds`.
-    pub fn check(&mut self, holds: bool, field: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) {
+    pub fn check(
+        &mut self,
+        holds: bool,
+        field: impl Into<String>,
+        value: impl fmt::Display,
+        expected: impl Into<String>,
+    ) {
         if !holds {
             self.add(field, value, expected);
         }

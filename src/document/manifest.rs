@@ -80,7 +80,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: MEMORY_DEFAULT, time_ms: TIME_DEFAULT_MS, stack_bytes: STACK_DEFAULT, fuel: FUEL_DEFAULT }
+        Self {
+            memory_bytes: MEMORY_DEFAULT,
+            time_ms: TIME_DEFAULT_MS,
+            stack_bytes: STACK_DEFAULT,
+            fuel: FUEL_DEFAULT,
+        }
     }
 }
 
@@ -252,7 +257,12 @@ impl Manifest {
         let sha2 = a.cid.hash().code() == super::SHA2_256;
         f.check(sha2, "artifact.cid", a.cid, "a CID with a sha2-256 hash");
         if a.cid.codec() == super::RAW_CODEC && sha2 {
-            f.check(Sha256Digest::from_cid(&a.cid) == Some(a.sha256), "artifact.sha256", a.sha256, "the hash that is in the CID");
+            f.check(
+                Sha256Digest::from_cid(&a.cid) == Some(a.sha256),
+                "artifact.sha256",
+                a.sha256,
+                "the hash that is in the CID",
+            );
         }
     }
 
@@ -260,7 +270,12 @@ impl Manifest {
         let l = &self.limits;
         let memory = (MEMORY_RANGE.0..=MEMORY_RANGE.1).contains(&l.memory_bytes);
         f.check(memory, "limits.memory", l.memory_bytes, "64 KiB to 16 GiB");
-        f.check((1..=TIME_MAX_MS).contains(&l.time_ms), "limits.time", format!("{} ms", l.time_ms), "1 ms to 1 h");
+        f.check(
+            (1..=TIME_MAX_MS).contains(&l.time_ms),
+            "limits.time",
+            format!("{} ms", l.time_ms),
+            "1 ms to 1 h",
+        );
         let stack = (STACK_RANGE.0..=STACK_RANGE.1).contains(&l.stack_bytes);
         f.check(stack, "limits.stack", l.stack_bytes, "64 KiB to 16 MiB");
         f.check((1..INTEGER_END).contains(&l.fuel), "limits.fuel", l.fuel, "1 to 2^53 - 1");
@@ -274,9 +289,15 @@ impl Manifest {
             let first = self.inputs.iter().position(|other| other.name == input.name) == Some(i);
             f.check(first, format!("{field}.name"), &input.name, "a name that no other input has");
             let fits = input.value_type.admits(&input.value);
-            f.check(fits, format!("{field}.value"), &input.value, format!("a value of type {}", input.value_type.as_str()));
+            f.check(
+                fits,
+                format!("{field}.value"),
+                &input.value,
+                format!("a value of type {}", input.value_type.as_str()),
+            );
         }
-        let alone = self.inputs.len() <= 1 || self.inputs.iter().all(|input| input.value_type != ValueType::Blob);
+        let alone =
+            self.inputs.len() <= 1 || self.inputs.iter().all(|input| input.value_type != ValueType::Blob);
         f.check(alone, "inputs", "a blob among others", "a blob as the only input");
         list(f, "outputs", self.outputs.len());
         for (i, output) in self.outputs.iter().enumerate() {
@@ -295,7 +316,12 @@ impl Manifest {
 
     fn terms_faults(&self, f: &mut Faults) {
         let s = &self.sla;
-        f.check(s.max_start_delay_ms <= TIME_MAX_MS, "sla.max_start_delay", format!("{} ms", s.max_start_delay_ms), "at most 1 h");
+        f.check(
+            s.max_start_delay_ms <= TIME_MAX_MS,
+            "sla.max_start_delay",
+            format!("{} ms", s.max_start_delay_ms),
+            "at most 1 h",
+        );
         for (field, share) in [
             ("sla.required_uptime", s.required_uptime_ppm),
             ("sla.max_failure_rate", s.max_failure_rate_ppm),
@@ -304,16 +330,28 @@ impl Manifest {
             f.check(share <= PPM, field, share, "a share from 0 to 1 (at most 1000000 parts per million)");
         }
         let a = &self.attestation;
-        f.check(a.quorum <= WITNESSES_MAX, "attestation.quorum", a.quorum, format!("at most {WITNESSES_MAX}"));
+        f.check(
+            a.quorum <= WITNESSES_MAX,
+            "attestation.quorum",
+            a.quorum,
+            format!("at most {WITNESSES_MAX}"),
+        );
         let enough = (a.quorum..=WITNESSES_MAX.max(a.quorum)).contains(&a.witnesses);
-        f.check(enough, "attestation.witnesses", a.witnesses, format!("at least the quorum ({}) and at most {WITNESSES_MAX}", a.quorum));
+        f.check(
+            enough,
+            "attestation.witnesses",
+            a.witnesses,
+            format!("at least the quorum ({}) and at most {WITNESSES_MAX}", a.quorum),
+        );
     }
 
     /// What the task reads on stdin.
     pub fn stdin(&self) -> Stdin {
         match self.inputs.as_slice() {
             [] => Stdin::Inline(Vec::new()),
-            [Input { value_type: ValueType::Blob, value, .. }] if let Some(cid) = blob(value) => Stdin::Blob(cid),
+            [Input { value_type: ValueType::Blob, value, .. }] if let Some(cid) = blob(value) => {
+                Stdin::Blob(cid)
+            }
             inputs => {
                 let entry = |input: &Input| (input.name.clone(), input.value.clone());
                 let object: serde_json::Map<String, Value> = inputs.iter().map(entry).collect();
@@ -348,7 +386,11 @@ impl ValueType {
 }
 
 fn blob(value: &Value) -> Option<Cid> {
-    value.as_str()?.parse().ok().filter(|cid: &Cid| cid.codec() == super::RAW_CODEC && Sha256Digest::from_cid(cid).is_some())
+    value
+        .as_str()?
+        .parse()
+        .ok()
+        .filter(|cid: &Cid| cid.codec() == super::RAW_CODEC && Sha256Digest::from_cid(cid).is_some())
 }
 
 fn id(f: &mut Faults, field: &str, value: &str) {
@@ -366,6 +408,7 @@ fn list(f: &mut Faults, field: &str, len: usize) {
 }
 
 fn identifier(f: &mut Faults, field: &str, value: &str) {
-    let fits = (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    let fits = (1..=64).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
     f.check(fits, field, value, "1 to 64 letters, digits, '_', '-' or '.'");
 }

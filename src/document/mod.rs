@@ -40,7 +40,8 @@ pub use draft::{ArtifactSource, Completion, Draft, DraftFormat};
 pub use envelope::Envelope;
 pub use fault::{Fault, Faults};
 pub use manifest::{
-    ARTIFACT_MAX, Artifact, AttestationTerms, DEFAULT_FUNCTION, Input, Limits, Manifest, Output, Payment, Sla, Stdin, ValueType,
+    ARTIFACT_MAX, Artifact, AttestationTerms, DEFAULT_FUNCTION, Input, Limits, Manifest, Output, Payment,
+    Sla, Stdin, ValueType,
 };
 pub use receipt::{Content, Environment, Receipt, Status};
 pub use units::{bytes_text, duration_text, parse_bytes, parse_duration};
@@ -163,8 +164,12 @@ impl AnyEnvelope {
             Manifest::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Manifest),
             AgentCard::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::AgentCard),
             statement::PAYLOAD_TYPE => match statement::predicate_type(&payload)?.as_str() {
-                receipt::PREDICATE_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Receipt),
-                attestation::PREDICATE_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Attestation),
+                receipt::PREDICATE_TYPE => {
+                    Envelope::from_verified(&payload, signer, bytes).map(Self::Receipt)
+                }
+                attestation::PREDICATE_TYPE => {
+                    Envelope::from_verified(&payload, signer, bytes).map(Self::Attestation)
+                }
                 other => Err(DocumentError::UnknownKind(Untrusted::new(other))),
             },
             other => Err(DocumentError::UnknownKind(Untrusted::new(other))),
@@ -297,7 +302,12 @@ pub mod cid_text {
     /// When the text is not a CID or not spelt canonically.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cid, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let cid: Cid = text.parse().map_err(|error| serde::de::Error::custom(format!("not a CID: {error}")))?;
-        if cid.to_string() == text { Ok(cid) } else { Err(serde::de::Error::custom("a CID not in its canonical spelling")) }
+        let cid: Cid =
+            text.parse().map_err(|error| serde::de::Error::custom(format!("not a CID: {error}")))?;
+        if cid.to_string() == text {
+            Ok(cid)
+        } else {
+            Err(serde::de::Error::custom("a CID not in its canonical spelling"))
+        }
     }
 }

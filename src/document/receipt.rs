@@ -140,11 +140,21 @@ impl Receipt {
         let mut f = Faults::default();
         f.check(&self.manifest == id, "manifest", self.manifest, id.to_string());
         f.check(self.task_id == manifest.task_id, "task_id", &self.task_id, &manifest.task_id);
-        f.check(self.artifact == manifest.artifact, "artifact", self.artifact.cid, manifest.artifact.cid.to_string());
+        f.check(
+            self.artifact == manifest.artifact,
+            "artifact",
+            self.artifact.cid,
+            manifest.artifact.cid.to_string(),
+        );
         let stdin = manifest.stdin().sha256();
         let named = stdin.map_or_else(|| "a sha256".to_owned(), |digest| digest.to_string());
         f.check(stdin == Some(self.inputs.sha256), "inputs", self.inputs.sha256, named);
-        f.check(self.requester == manifest.creator, "requester", &self.requester, manifest.creator.to_string());
+        f.check(
+            self.requester == manifest.creator,
+            "requester",
+            &self.requester,
+            manifest.creator.to_string(),
+        );
         f.check(self.nonce == manifest.nonce, "nonce", &self.nonce, &manifest.nonce);
         let cost = Cost::of(&manifest.payment, self.duration(), self.peak_memory_bytes, self.fuel_used);
         f.check(self.cost == cost, "cost.total", self.cost.total_micro, cost.total_micro.to_string());
@@ -173,10 +183,20 @@ impl Document for Receipt {
 
     fn faults(&self) -> Faults {
         let mut f = Faults::default();
-        f.check(self.finished_at >= self.started_at, "finished_at", self.finished_at, "a time not before started_at");
+        f.check(
+            self.finished_at >= self.started_at,
+            "finished_at",
+            self.finished_at,
+            "a time not before started_at",
+        );
         let long = self.error.as_ref().map_or(0, String::len);
         f.check(long <= ERROR_MAX, "error", format!("{long} bytes"), format!("at most {ERROR_MAX} bytes"));
-        f.check(self.status != Status::Ok || self.error.is_none(), "error", "present", "no error when the status is ok");
+        f.check(
+            self.status != Status::Ok || self.error.is_none(),
+            "error",
+            "present",
+            "no error when the status is ok",
+        );
         f
     }
 }

@@ -59,7 +59,11 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
-        if number < INTEGER_END { Ok(()) } else { Err(E::custom(format!("integer {number} is 2^53 or more"))) }
+        if number < INTEGER_END {
+            Ok(())
+        } else {
+            Err(E::custom(format!("integer {number} is 2^53 or more")))
+        }
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<(), E> {

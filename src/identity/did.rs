@@ -31,7 +31,9 @@ pub struct Did {
 pub enum DidError {
     #[error("not a did:key: it must start with \"did:key:z6Mk\" and hold at most {MAX_LEN} characters")]
     Form,
-    #[error("not an Ed25519 did:key: the text after \"did:key:\" is not base58btc of 34 bytes starting with 0xed01")]
+    #[error(
+        "not an Ed25519 did:key: the text after \"did:key:\" is not base58btc of 34 bytes starting with 0xed01"
+    )]
     Encoding,
     #[error("a weak or invalid Ed25519 key: signatures under it prove nothing, so it is refused")]
     Weak,
@@ -171,7 +173,11 @@ mod tests {
 
     #[test]
     fn small_order_points_are_refused_at_the_door() {
-        let neutral = { let mut k = [0u8; 32]; k[0] = 1; k };
+        let neutral = {
+            let mut k = [0u8; 32];
+            k[0] = 1;
+            k
+        };
         for weak in [[0u8; 32], neutral] {
             assert_eq!(Did::from_public_key(&weak), Err(DidError::Weak));
         }
@@ -179,7 +185,13 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for bad in ["", "did:key:", "did:web:example", "did:key:z6Mk", "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme"] {
+        for bad in [
+            "",
+            "did:key:",
+            "did:web:example",
+            "did:key:z6Mk",
+            "did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme",
+        ] {
             assert!(bad.parse::<Did>().is_err(), "{bad}");
         }
         assert!(format!("{KNOWN}1").parse::<Did>().is_err());

@@ -46,9 +46,13 @@ pub enum KeyFileError {
     FolderMode { path: PathBuf, mode: u32 },
     #[error("{path} belongs to user {owner}, not to you (user {me})")]
     Owner { path: PathBuf, owner: u32, me: u32 },
-    #[error("the key file {path} is not a usable Ed25519 PKCS#8 key: {why}; it was left as it is (restore it from a backup, or move it away to start with a new key)")]
+    #[error(
+        "the key file {path} is not a usable Ed25519 PKCS#8 key: {why}; it was left as it is (restore it from a backup, or move it away to start with a new key)"
+    )]
     Content { path: PathBuf, why: String },
-    #[error("the key file {0} is encrypted; give its passphrase at the prompt or in the file named by ZEROSTATE_PASSPHRASE_FILE")]
+    #[error(
+        "the key file {0} is encrypted; give its passphrase at the prompt or in the file named by ZEROSTATE_PASSPHRASE_FILE"
+    )]
     PassphraseNeeded(PathBuf),
     #[error("the passphrase does not open the key file {0}")]
     WrongPassphrase(PathBuf),
@@ -87,24 +91,31 @@ fn make_folder(folder: &Path) -> Result<(), KeyFileError> {
 
 fn check_owner(path: &Path, meta: &fs::Metadata) -> Result<(), KeyFileError> {
     let me = rustix::process::geteuid().as_raw();
-    if meta.uid() == me { Ok(()) } else { Err(KeyFileError::Owner { path: path.into(), owner: meta.uid(), me }) }
+    if meta.uid() == me {
+        Ok(())
+    } else {
+        Err(KeyFileError::Owner { path: path.into(), owner: meta.uid(), me })
+    }
 }
 
 fn load(path: &Path, passphrase: &PassphraseSource<'_>) -> Result<Identity, KeyFileError> {
     let pem = read_checked(path)?;
     let foreign = |why: String| KeyFileError::Content { path: path.into(), why };
-    let (label, document) = SecretDocument::from_pem(&pem).map_err(|error| foreign(format!("not a PEM file ({error})")))?;
+    let (label, document) =
+        SecretDocument::from_pem(&pem).map_err(|error| foreign(format!("not a PEM file ({error})")))?;
     let document = match label {
         PLAIN_LABEL => document,
         ENCRYPTED_LABEL => {
-            let phrase = ask(passphrase, false)?.ok_or_else(|| KeyFileError::PassphraseNeeded(path.into()))?;
+            let phrase =
+                ask(passphrase, false)?.ok_or_else(|| KeyFileError::PassphraseNeeded(path.into()))?;
             let sealed = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
                 .map_err(|error| foreign(format!("a damaged encrypted key ({error})")))?;
             sealed.decrypt(phrase.as_bytes()).map_err(|_| KeyFileError::WrongPassphrase(path.into()))?
         }
         other => return Err(foreign(format!("it holds a \"{other}\", not a \"{PLAIN_LABEL}\""))),
     };
-    let pair = KeypairBytes::try_from(document.as_bytes()).map_err(|error| foreign(format!("not an Ed25519 key ({error})")))?;
+    let pair = KeypairBytes::try_from(document.as_bytes())
+        .map_err(|error| foreign(format!("not an Ed25519 key ({error})")))?;
     Ok(Identity::from_secret(&Zeroizing::new(pair.secret_key)))
 }
 
@@ -144,12 +155,15 @@ fn read_checked(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
 
 fn create(path: &Path, folder: &Path, passphrase: &PassphraseSource<'_>) -> Result<Identity, KeyFileError> {
     let identity = Identity::generate()?;
-    let broken = |error: &dyn std::fmt::Display| KeyFileError::Content { path: path.into(), why: error.to_string() };
+    let broken =
+        |error: &dyn std::fmt::Display| KeyFileError::Content { path: path.into(), why: error.to_string() };
     // Version 1 of PKCS#8, without the public key: openssl before 3.5 reads no other.
     let pair = KeypairBytes { secret_key: *identity.secret_bytes(), public_key: None };
     let der = pair.to_pkcs8_der().map_err(|error| broken(&error))?;
     let pem = match ask(passphrase, true)? {
-        Some(phrase) if !phrase.is_empty() => encrypt(&der, phrase.as_bytes()).map_err(|error| broken(&error))?,
+        Some(phrase) if !phrase.is_empty() => {
+            encrypt(&der, phrase.as_bytes()).map_err(|error| broken(&error))?
+        }
         _ => der.to_pem(PLAIN_LABEL, LineEnding::LF).map_err(|error| broken(&error))?,
     };
     write_new(path, folder, pem.as_bytes())?;
@@ -183,7 +197,10 @@ fn write_new(path: &Path, folder: &Path, content: &[u8]) -> Result<(), KeyFileEr
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     };
-    written.and(cleaned).and_then(|()| File::open(folder)?.sync_all()).map_err(io_error("write the key file", path))
+    written
+        .and(cleaned)
+        .and_then(|()| File::open(folder)?.sync_all())
+        .map_err(io_error("write the key file", path))
 }
 
 fn ask(source: &PassphraseSource<'_>, new: bool) -> Result<Option<Zeroizing<String>>, KeyFileError> {
@@ -231,7 +248,10 @@ mod tests {
         assert!(fs::read_to_string(&path).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
         assert_eq!(load_or_create(&path, &given("correct horse")).unwrap().did(), made.did());
         assert!(matches!(load_or_create(&path, &given("wrong")), Err(KeyFileError::WrongPassphrase(_))));
-        assert!(matches!(load_or_create(&path, &PassphraseSource::None), Err(KeyFileError::PassphraseNeeded(_))));
+        assert!(matches!(
+            load_or_create(&path, &PassphraseSource::None),
+            Err(KeyFileError::PassphraseNeeded(_))
+        ));
     }
 
     #[test]
@@ -243,7 +263,8 @@ mod tests {
         for phrase in ["", "s3cret"] {
             let dir = folder();
             let path = dir.path().join("key.pem");
-            let made = load_or_create(&path, &PassphraseSource::Given(Zeroizing::new(phrase.into()))).unwrap();
+            let made =
+                load_or_create(&path, &PassphraseSource::Given(Zeroizing::new(phrase.into()))).unwrap();
             let shown = std::process::Command::new("openssl")
                 .args(["pkey", "-passin", "pass:s3cret", "-pubout", "-outform", "DER", "-in"])
                 .arg(&path)

@@ -18,6 +18,7 @@ use super::{
     BlockSource, EVENTS_WAITING, MAX_BLOCK_BYTES, NetworkConfig, NetworkError, NetworkEvent, NetworkState,
 };
 use super::{listening, transport};
+use crate::document::strict::MAX_ENVELOPE_BYTES;
 use crate::document::{AgentCard, AnyEnvelope, Envelope, Sha256Digest, Untrusted};
 use crate::identity::Identity;
 
@@ -192,6 +193,26 @@ impl Network {
         let blame = Command::Blame { peer, what: format!("bytes that are not those of {cid}") };
         self.commands.send(blame).await.map_err(|_| NetworkError::Stopped)?;
         Err(NetworkError::WrongBytes { peer: peer_id.to_owned(), cid: cid.to_string() })
+    }
+
+    /// A signed document by its id, from one peer: the envelope whose payload has that CID. It is verified before it is returned.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch); an envelope that does not verify or is another document counts as wrong bytes.
+    pub async fn fetch_document(&self, peer_id: &str, id: &Cid) -> Result<AnyEnvelope, NetworkError> {
+        let peer = parse_peer(peer_id)?;
+        let max_bytes = u64::try_from(MAX_ENVELOPE_BYTES).unwrap_or(u64::MAX);
+        let command = |reply| Command::Fetch { peer, cid: *id, max_bytes, reply };
+        let bytes = self.ask(command, FETCH_LIMIT, peer_id).await?;
+        match AnyEnvelope::open(&bytes) {
+            Ok(document) if document.id() == id => Ok(document),
+            _ => {
+                let blame =
+                    Command::Blame { peer, what: format!("an envelope that is not the document {id}") };
+                self.commands.send(blame).await.map_err(|_| NetworkError::Stopped)?;
+                Err(NetworkError::WrongBytes { peer: peer_id.to_owned(), cid: id.to_string() })
+            }
+        }
     }
 
     /// The network as it is now, and its changes.

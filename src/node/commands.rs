@@ -1,21 +1,18 @@
 //! What each command does: the one place where the vocabulary of the API meets the engines.
 
-use std::sync::Arc;
-
 use cid::Cid;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::reducer::view;
 use crate::api::{
-    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Event, Happening, Page, PageRequest,
-    ReceiptDetail, RunReport, TaskDetail, TimelineStep,
+    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Event, Happening, Page,
+    PageRequest, ReceiptDetail, RunReport, TaskDetail, TimelineStep,
 };
 use crate::document::{
-    ARTIFACT_MAX, AnyEnvelope, ArtifactSource, Comparison, Content, Draft, Envelope, Input, Kind, Receipt,
-    Sha256Digest, Untrusted, ValueType,
+    ARTIFACT_MAX, AnyEnvelope, Comparison, Content, Draft, Envelope, Input, Kind, Receipt, Sha256Digest,
+    Untrusted, ValueType,
 };
-use crate::identity::Identity;
 use crate::network::{Network, NetworkError};
 use crate::storage::{Paging, Storage, StorageError, TaskRecord, Write};
 use crate::task::{Attested, TaskError, Tasks};
@@ -26,7 +23,6 @@ const PREFIX_MIN: usize = 4;
 const OUTPUT_SHOWN: usize = 16 * 1024;
 
 pub(super) struct Commands {
-    pub(super) identity: Arc<Identity>,
     pub(super) storage: Storage,
     pub(super) network: Network,
     pub(super) tasks: Tasks,
@@ -68,7 +64,9 @@ impl Answering for Commands {
 impl Commands {
     async fn answer(&self, command: Command) -> Result<Answer, ApiError> {
         match command {
-            Command::Connect { address } => Ok(Answer::Connected { peer_id: self.network.connect(&address).await? }),
+            Command::Connect { address } => {
+                Ok(Answer::Connected { peer_id: self.network.connect(&address).await? })
+            }
             Command::Submit { draft } => Ok(Answer::Submitted { task_id: self.tasks.submit(*draft).await? }),
             Command::Run { draft, stdin } => self.run(*draft, stdin).await,
             Command::Tasks { page } => self.task_page(page).await,
@@ -80,7 +78,9 @@ impl Commands {
             }
             Command::Receipts { page } => {
                 let total = self.storage.counts().await?.receipts;
-                Ok(Answer::Receipts(paged(total, self.storage.receipts(paging(page)).await?, page, |row| row.cursor)))
+                Ok(Answer::Receipts(paged(total, self.storage.receipts(paging(page)).await?, page, |row| {
+                    row.cursor
+                })))
             }
             Command::ReceiptShow { receipt_id } => self.receipt(&receipt_id).await,
             Command::Attestations { page } => {
@@ -94,7 +94,9 @@ impl Commands {
             }
             Command::AttestEnvelope { envelope } => {
                 let receipt = Envelope::<Receipt>::open(&envelope);
-                let receipt = receipt.map_err(|error| ApiError::new(ErrorKind::Failed, format!("the receipt does not verify: {error}")))?;
+                let receipt = receipt.map_err(|error| {
+                    ApiError::new(ErrorKind::Failed, format!("the receipt does not verify: {error}"))
+                })?;
                 Ok(attested(self.tasks.attest(receipt).await?))
             }
             Command::Artifacts => {
@@ -102,10 +104,13 @@ impl Commands {
                 Ok(Answer::Artifacts(blocks.iter().map(|(cid, size)| artifact_info(cid, *size)).collect()))
             }
             Command::ArtifactGet { cid } => self.fetch_artifact(&cid).await,
-            Command::Events { after, limit } => Ok(Answer::Events(self.storage.events_after(after, limit).await?)),
-            Command::Inbox { inbox_id, .. } => {
-                Err(ApiError::new(ErrorKind::NotFound, format!("nothing with the id {inbox_id} waits in the inbox")))
+            Command::Events { after, limit } => {
+                Ok(Answer::Events(self.storage.events_after(after, limit).await?))
             }
+            Command::Inbox { inbox_id, .. } => Err(ApiError::new(
+                ErrorKind::NotFound,
+                format!("nothing with the id {inbox_id} waits in the inbox"),
+            )),
             Command::Stop => {
                 self.stop.cancel();
                 Ok(Answer::Done)
@@ -124,7 +129,10 @@ impl Commands {
         let rows = self.storage.tasks(paging(page)).await?;
         let live = self.tasks.live().borrow().clone();
         let paged = paged(total, rows, page, |(cursor, _)| *cursor);
-        let items = paged.items.iter().map(|(_, record)| view(record, live.iter().find(|run| run.id == record.task_id)));
+        let items = paged
+            .items
+            .iter()
+            .map(|(_, record)| view(record, live.iter().find(|run| run.id == record.task_id)));
         Ok(Answer::Tasks(Page { total, items: items.collect(), next: paged.next }))
     }
 
@@ -132,7 +140,12 @@ impl Commands {
         let record = self.find_task(task_id).await?;
         let manifest = match self.storage.document(&parse_cid(&record.manifest_id)?).await? {
             Some(AnyEnvelope::Manifest(manifest)) => manifest.document().clone(),
-            _ => return Err(ApiError::new(ErrorKind::Failed, format!("the manifest of task {task_id} is not stored here"))),
+            _ => {
+                return Err(ApiError::new(
+                    ErrorKind::Failed,
+                    format!("the manifest of task {task_id} is not stored here"),
+                ));
+            }
         };
         let output = match record.state.receipt_id() {
             Some(id) => match self.storage.document(&parse_cid(&id)?).await? {
@@ -153,16 +166,29 @@ impl Commands {
     }
 
     /// Attestations are steps of the task they are about, with the time at which the witness made them.
-    async fn attestation_events(&self, receipt_id: &str, record: &TaskRecord) -> Result<Vec<Event>, ApiError> {
+    async fn attestation_events(
+        &self,
+        receipt_id: &str,
+        record: &TaskRecord,
+    ) -> Result<Vec<Event>, ApiError> {
         let votes = self.storage.attestations_of(receipt_id).await?;
         Ok(votes
             .into_iter()
             .map(|vote| {
                 let differs: Vec<&str> = vote.differences.iter().map(Untrusted::as_str).collect();
-                let what = if differs.is_empty() { vote.verdict.to_string() } else { format!("{}: {}", vote.verdict, differs.join(", ")) };
+                let what = if differs.is_empty() {
+                    vote.verdict.to_string()
+                } else {
+                    format!("{}: {}", vote.verdict, differs.join(", "))
+                };
                 let detail = Some(Untrusted::new(&format!("{what} ({})", vote.attestation_id)));
-                let (task_id, name, step) = (record.task_id.clone(), record.name.clone(), "attestation".to_owned());
-                Event { seq: 0, at: vote.at, what: Happening::Task { task_id, name, step, node: vote.witness, detail } }
+                let (task_id, name, step) =
+                    (record.task_id.clone(), record.name.clone(), "attestation".to_owned());
+                Event {
+                    seq: 0,
+                    at: vote.at,
+                    what: Happening::Task { task_id, name, step, node: vote.witness, detail },
+                }
             })
             .collect())
     }
@@ -171,21 +197,32 @@ impl Commands {
         let envelope = self.find_receipt(receipt_id).await?;
         let id = envelope.id().to_string();
         let record = self.storage.receipt(&id).await?;
-        let record = record.ok_or_else(|| ApiError::new(ErrorKind::NotFound, format!("receipt {id} is not listed here")))?;
+        let record = record
+            .ok_or_else(|| ApiError::new(ErrorKind::NotFound, format!("receipt {id} is not listed here")))?;
         let manifest = match self.storage.document(&envelope.document().manifest).await? {
             Some(AnyEnvelope::Manifest(manifest)) => Some(manifest.document().clone()),
             _ => None,
         };
         let mut attestations = Vec::new();
         for vote in self.storage.attestations_of(&id).await? {
-            if let Some(AnyEnvelope::Attestation(envelope)) = self.storage.document(&parse_cid(&vote.attestation_id)?).await? {
+            if let Some(AnyEnvelope::Attestation(envelope)) =
+                self.storage.document(&parse_cid(&vote.attestation_id)?).await?
+            {
                 attestations.push(attestation_view(&envelope));
             }
         }
         let output = self.output(envelope.document()).await?;
         let receipt = envelope.document().clone();
         let envelope = String::from_utf8_lossy(envelope.bytes()).into_owned();
-        Ok(Answer::Receipt(Box::new(ReceiptDetail { receipt_id: id, record, receipt, envelope, manifest, attestations, output })))
+        Ok(Answer::Receipt(Box::new(ReceiptDetail {
+            receipt_id: id,
+            record,
+            receipt,
+            envelope,
+            manifest,
+            attestations,
+            output,
+        })))
     }
 
     async fn fetch_artifact(&self, cid: &str) -> Result<Answer, ApiError> {
@@ -205,14 +242,18 @@ impl Commands {
         match (found.pop(), found.is_empty()) {
             (Some(task), true) => Ok(task),
             (Some(_), false) => Err(ambiguous("task", prefix)),
-            (None, _) => Err(ApiError::new(ErrorKind::NotFound, format!("there is no task {prefix} here")).hint("`zerostate task list` shows them")),
+            (None, _) => Err(ApiError::new(ErrorKind::NotFound, format!("there is no task {prefix} here"))
+                .hint("`zerostate task list` shows them")),
         }
     }
 
     async fn find_receipt(&self, prefix: &str) -> Result<Envelope<Receipt>, ApiError> {
         long_enough("receipt", prefix)?;
         let mut found = self.storage.matching_ids(Kind::Receipt, prefix).await?;
-        let missing = || ApiError::new(ErrorKind::NotFound, format!("there is no receipt {prefix} here")).hint("`zerostate receipt list` shows them");
+        let missing = || {
+            ApiError::new(ErrorKind::NotFound, format!("there is no receipt {prefix} here"))
+                .hint("`zerostate receipt list` shows them")
+        };
         match (found.pop(), found.is_empty()) {
             (Some(id), true) => match self.storage.document(&parse_cid(&id)?).await? {
                 Some(AnyEnvelope::Receipt(receipt)) => Ok(receipt),
@@ -233,10 +274,14 @@ pub async fn attach_stdin(storage: &Storage, draft: &mut Draft, stdin: Vec<u8>) 
         return Ok(());
     }
     if !draft.inputs.is_empty() {
-        return Err(ApiError::new(ErrorKind::Input, "this manifest has inputs, which the task reads on stdin; --stdin would take their place"));
+        return Err(ApiError::new(
+            ErrorKind::Input,
+            "this manifest has inputs, which the task reads on stdin; --stdin would take their place",
+        ));
     }
     let cid = storage.blocks().put(stdin).await?;
-    draft.inputs = vec![Input { name: "stdin".to_owned(), value_type: ValueType::Blob, value: cid.to_string().into() }];
+    draft.inputs =
+        vec![Input { name: "stdin".to_owned(), value_type: ValueType::Blob, value: cid.to_string().into() }];
     Ok(())
 }
 
@@ -256,7 +301,12 @@ pub fn report(ran: crate::task::Ran) -> RunReport {
 fn attested(attested: Attested) -> Answer {
     let Attested { id, attestation } = attested;
     let reason = attestation.reason.as_deref().map(Untrusted::new);
-    Answer::Attested { attestation_id: id.to_string(), verdict: attestation.verdict, reason, compared: attestation.compared }
+    Answer::Attested {
+        attestation_id: id.to_string(),
+        verdict: attestation.verdict,
+        reason,
+        compared: attestation.compared,
+    }
 }
 
 fn attestation_view(envelope: &Envelope<crate::document::Attestation>) -> AttestationView {
@@ -276,9 +326,12 @@ fn attestation_view(envelope: &Envelope<crate::document::Attestation>) -> Attest
 
 fn timeline_step(event: &Event) -> Option<TimelineStep> {
     match &event.what {
-        Happening::Task { step, node, detail, .. } => {
-            Some(TimelineStep { step: step.clone(), at: event.at, node: node.clone(), detail: detail.clone() })
-        }
+        Happening::Task { step, node, detail, .. } => Some(TimelineStep {
+            step: step.clone(),
+            at: event.at,
+            node: node.clone(),
+            detail: detail.clone(),
+        }),
         _ => None,
     }
 }
@@ -289,14 +342,22 @@ fn artifact_info(cid: &Cid, size: u64) -> ArtifactInfo {
 }
 
 fn parse_cid(text: &str) -> Result<Cid, ApiError> {
-    text.parse().map_err(|_| ApiError::new(ErrorKind::Input, format!("\"{}\" is not a CID, like bafkrei…", Untrusted::new(text))))
+    text.parse().map_err(|_| {
+        ApiError::new(ErrorKind::Input, format!("\"{}\" is not a CID, like bafkrei…", Untrusted::new(text)))
+    })
 }
 
 fn long_enough(what: &str, prefix: &str) -> Result<(), ApiError> {
     if prefix.len() >= PREFIX_MIN {
         return Ok(());
     }
-    Err(ApiError::new(ErrorKind::Input, format!("\"{}\" is too short for a {what} id: give at least {PREFIX_MIN} characters", Untrusted::new(prefix))))
+    Err(ApiError::new(
+        ErrorKind::Input,
+        format!(
+            "\"{}\" is too short for a {what} id: give at least {PREFIX_MIN} characters",
+            Untrusted::new(prefix)
+        ),
+    ))
 }
 
 fn ambiguous(what: &str, prefix: &str) -> ApiError {
@@ -321,7 +382,8 @@ impl From<StorageError> for ApiError {
 
 impl From<NetworkError> for ApiError {
     fn from(error: NetworkError) -> Self {
-        let kind = if matches!(error, NetworkError::Address { .. }) { ErrorKind::Input } else { ErrorKind::Failed };
+        let kind =
+            if matches!(error, NetworkError::Address { .. }) { ErrorKind::Input } else { ErrorKind::Failed };
         Self::new(kind, error)
     }
 }

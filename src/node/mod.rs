@@ -8,10 +8,12 @@
 mod commands;
 mod reducer;
 
+pub use commands::{attach_stdin, report};
+
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
@@ -78,11 +80,16 @@ impl Home {
     ///
     /// # Errors
     /// When runners cannot be started.
-    pub async fn tasks(&self, config: &Config, tracker: &TaskTracker, shutdown: CancellationToken) -> Result<Tasks, NodeError> {
+    pub fn tasks_alone(
+        &self,
+        config: &Config,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Result<Tasks, NodeError> {
         let runners = Runners::new(runners_config(config))?;
         let policy = Policy { attest_always: false };
         let context = Context::new(Arc::clone(&self.identity), self.storage.clone(), runners, None, policy);
-        Ok(Tasks::start(context, tracker, shutdown).await?)
+        Ok(Tasks::alone(context, tracker, shutdown))
     }
 }
 
@@ -95,6 +102,7 @@ pub struct Node {
     socket: PathBuf,
     tracker: TaskTracker,
     shutdown: CancellationToken,
+    failure: Arc<OnceLock<String>>,
 }
 
 impl Node {
@@ -104,14 +112,21 @@ impl Node {
     /// [`NodeError`]; whatever had been started is stopped again.
     pub async fn start(home: Home, config: Config, log: RecentLog) -> Result<Self, NodeError> {
         let shutdown = CancellationToken::new();
-        let started = Self::start_parts(home, config, log, &shutdown).await;
+        let failure = stop_on_panic(shutdown.clone());
+        let started = Self::start_parts(home, config, log, &shutdown, failure).await;
         if started.is_err() {
             shutdown.cancel();
         }
         started
     }
 
-    async fn start_parts(home: Home, config: Config, log: RecentLog, shutdown: &CancellationToken) -> Result<Self, NodeError> {
+    async fn start_parts(
+        home: Home,
+        config: Config,
+        log: RecentLog,
+        shutdown: &CancellationToken,
+        failure: Arc<OnceLock<String>>,
+    ) -> Result<Self, NodeError> {
         let Home { identity, storage } = home;
         let tracker = TaskTracker::new();
         let name = config.name.clone().unwrap_or_else(|| default_name(&identity));
@@ -119,7 +134,8 @@ impl Node {
         let card = card(&identity, &config, &name)?;
         let remembered = storage.known_peers(REMEMBERED).await?;
         let mut bootstrap = config.network.bootstrap.clone();
-        bootstrap.extend(remembered.into_iter().filter(|address| !config.network.bootstrap.contains(address)));
+        bootstrap
+            .extend(remembered.into_iter().filter(|address| !config.network.bootstrap.contains(address)));
         let network_config = NetworkConfig {
             listen: config.network.listen.clone(),
             bootstrap,
@@ -127,24 +143,41 @@ impl Node {
             ..NetworkConfig::default()
         };
         let blocks = Arc::new(StoredBlocks(storage.clone()));
-        let (network, events) =
-            Network::start(&identity, network_config, blocks, card.bytes().clone(), &tracker, shutdown.child_token()).await?;
+        let (network, events) = Network::start(
+            &identity,
+            network_config,
+            blocks,
+            card.bytes().clone(),
+            &tracker,
+            shutdown.clone(),
+        )
+        .await?;
         let policy = Policy { attest_always: config.policy.attest == Attest::Always };
         let context =
             Context::new(Arc::clone(&identity), storage.clone(), runners, Some(network.clone()), policy);
         let tasks = Tasks::start(context, &tracker, shutdown.clone()).await?;
         storage
-            .write(vec![Write::Event(Timestamp::now(), Happening::Started { version: env!("CARGO_PKG_VERSION").to_owned() })])
+            .write(vec![Write::Event(
+                Timestamp::now(),
+                Happening::Started { version: env!("CARGO_PKG_VERSION").to_owned() },
+            )])
             .await?;
-        tracker.spawn(hear(events, storage.clone(), network.clone(), tasks.clone(), Arc::clone(&identity), shutdown.clone()));
+        tracker.spawn(hear(
+            events,
+            storage.clone(),
+            network.clone(),
+            tasks.clone(),
+            Arc::clone(&identity),
+            shutdown.clone(),
+        ));
 
         let (publisher, snapshots) = watch::channel(None);
-        let about = reducer::About { identity: Arc::clone(&identity), name, attest: config.policy.attest, log };
+        let about =
+            reducer::About { identity: Arc::clone(&identity), name, attest: config.policy.attest, log };
         let reducer = reducer::Reducer::new(about, storage.clone(), network.clone(), tasks.clone());
         tracker.spawn(reducer.work(publisher, shutdown.clone()));
 
         let commands = commands::Commands {
-            identity: Arc::clone(&identity),
             storage: storage.clone(),
             network: network.clone(),
             tasks,
@@ -160,7 +193,7 @@ impl Node {
                 stop.cancel();
             }
         });
-        Ok(Self { link, identity, storage, network, socket, tracker, shutdown: shutdown.clone() })
+        Ok(Self { link, identity, storage, network, socket, tracker, shutdown: shutdown.clone(), failure })
     }
 
     /// The way in for a console in this process.
@@ -188,6 +221,11 @@ impl Node {
         self.shutdown.clone()
     }
 
+    /// The panic that made it stop, if one did: nobody runs on in a half-dead process.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
     /// Stops in good order, within two seconds. What was acknowledged is on disk; unfinished tasks go on at the next start.
     pub async fn stop(self) {
         let last = Write::Event(Timestamp::now(), Happening::Stopped);
@@ -205,6 +243,21 @@ impl Node {
     }
 }
 
+/// Makes any panic in this process stop the node, and keeps what it said.
+fn stop_on_panic(shutdown: CancellationToken) -> Arc<OnceLock<String>> {
+    let failure = Arc::new(OnceLock::new());
+    let (said, previous) = (Arc::clone(&failure), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!(%info, "panic");
+        let text = info.to_string().replace('\n', " ");
+        // The first panic is the one that counts.
+        said.get_or_init(|| text);
+        shutdown.cancel();
+        previous(info);
+    }));
+    failure
+}
+
 fn runners_config(config: &Config) -> RunnersConfig {
     let default = RunnersConfig::default();
     RunnersConfig { concurrency: config.execution.concurrency.unwrap_or(default.concurrency), ..default }
@@ -217,7 +270,8 @@ fn default_name(identity: &Identity) -> String {
 
 fn card(identity: &Identity, config: &Config, name: &str) -> Result<Envelope<AgentCard>, DocumentError> {
     let mut card = AgentCard::new(identity.did().clone(), name, Timestamp::now());
-    card.capabilities = ["wasi-preview1".to_owned()].into_iter().chain(config.capabilities.iter().cloned()).collect();
+    card.capabilities =
+        ["wasi-preview1".to_owned()].into_iter().chain(config.capabilities.iter().cloned()).collect();
     card.prices = config.payment();
     Envelope::sign(identity, &card)
 }
@@ -241,24 +295,18 @@ fn open_socket(path: &Path) -> Result<UnixListener, NodeError> {
 struct StoredBlocks(Storage);
 
 impl BlockSource for StoredBlocks {
+    /// A block by its CID, or the envelope of the document with that id.
     fn read(&self, cid: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
         let cid = *cid;
         async move {
-            let found = self.0.blocks().get(&cid).await;
-            found.unwrap_or_else(|error| {
-                tracing::warn!(%cid, %error, "a stored block cannot be served");
-                None
-            })
-        }
-        .boxed()
-    }
-
-    fn document(&self, id: &cid::Cid) -> BoxFuture<'_, Option<Arc<[u8]>>> {
-        let id = *id;
-        async move {
-            let found = self.0.document(&id).await;
-            found.map(|found| found.map(|document| Arc::clone(document.bytes()))).unwrap_or_else(|error| {
-                tracing::warn!(%id, %error, "a stored document cannot be served");
+            let block = match self.0.blocks().get(&cid).await {
+                Ok(None) => {
+                    self.0.document(&cid).await.map(|found| found.map(|document| document.bytes().to_vec()))
+                }
+                found => found,
+            };
+            block.unwrap_or_else(|error| {
+                tracing::warn!(%cid, %error, "what is stored cannot be served");
                 None
             })
         }
@@ -284,7 +332,7 @@ async fn hear(
         let Some(event) = event else { return };
         let happening = match event {
             NetworkEvent::Document { from, document } => {
-                if tasks.receive(from, document).await.is_err() {
+                if tasks.receive(from, Arc::unwrap_or_clone(document)).await.is_err() {
                     return;
                 }
                 continue;
@@ -305,7 +353,9 @@ async fn hear(
                 let card = envelope.document();
                 Happening::PeerCard { peer_id, did: card.did.clone(), name: Untrusted::new(&card.name) }
             }
-            NetworkEvent::Fault { peer_id, what } => Happening::PeerFault { peer_id, what: Untrusted::new(&what) },
+            NetworkEvent::Fault { peer_id, what } => {
+                Happening::PeerFault { peer_id, what: Untrusted::new(&what) }
+            }
         };
         if let Err(error) = storage.write(vec![Write::Event(Timestamp::now(), happening)]).await {
             tracing::warn!(%error, "a network event is not in the journal");
@@ -315,7 +365,13 @@ async fn hear(
 
 /// Gives a peer that has just come what it may have missed, and remembers where it was met.
 async fn catch_up(peer: String, storage: Storage, network: Network, identity: Arc<Identity>) {
-    let address = network.state().borrow().peers.iter().find(|known| known.peer_id == peer).map(|known| known.address.clone());
+    let address = network
+        .state()
+        .borrow()
+        .peers
+        .iter()
+        .find(|known| known.peer_id == peer)
+        .map(|known| known.address.clone());
     if let Some(address) = address {
         let row = Write::Peer { peer_id: peer.clone(), address, seen_at: Timestamp::now() };
         if let Err(error) = storage.write(vec![row]).await {
@@ -325,10 +381,14 @@ async fn catch_up(peer: String, storage: Storage, network: Network, identity: Ar
     let newest = Paging { before: None, limit: CATCH_UP };
     let mut ids: Vec<String> = Vec::new();
     if let Ok(receipts) = storage.receipts(newest).await {
-        ids.extend(receipts.into_iter().rev().filter(|r| r.executor == *identity.did()).map(|r| r.receipt_id));
+        ids.extend(
+            receipts.into_iter().rev().filter(|r| r.executor == *identity.did()).map(|r| r.receipt_id),
+        );
     }
     if let Ok(attestations) = storage.attestations(newest).await {
-        ids.extend(attestations.into_iter().rev().filter(|a| a.witness == *identity.did()).map(|a| a.attestation_id));
+        ids.extend(
+            attestations.into_iter().rev().filter(|a| a.witness == *identity.did()).map(|a| a.attestation_id),
+        );
     }
     for id in ids.iter().filter_map(|id| id.parse().ok()) {
         let Ok(Some(document)) = storage.document(&id).await else { continue };

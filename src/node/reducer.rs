@@ -9,7 +9,8 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{
-    AttestationRecord, Event, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot, Tail, TaskRecord, TaskView,
+    AttestationRecord, Event, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot, Tail,
+    TaskRecord, TaskView,
 };
 use crate::config::Attest;
 use crate::document::Untrusted;
@@ -78,7 +79,11 @@ impl Reducer {
         Self { about, storage, network, tasks, started_at: Timestamp::now() }
     }
 
-    pub(super) async fn work(self, publisher: watch::Sender<Option<Arc<Snapshot>>>, shutdown: CancellationToken) {
+    pub(super) async fn work(
+        self,
+        publisher: watch::Sender<Option<Arc<Snapshot>>>,
+        shutdown: CancellationToken,
+    ) {
         let mut events = self.storage.subscribe();
         let mut network = self.network.state();
         let mut live = self.tasks.live();
@@ -141,7 +146,11 @@ impl Reducer {
 
     fn snapshot(&self, lists: &Lists, network: &NetworkState, live: &[LiveRun]) -> Snapshot {
         let running: HashMap<&str, &LiveRun> = live.iter().map(|run| (run.id.as_str(), run)).collect();
-        let tasks = lists.tasks.items.iter().map(|record| view(record, running.get(record.task_id.as_str()).copied()));
+        let tasks = lists
+            .tasks
+            .items
+            .iter()
+            .map(|record| view(record, running.get(record.task_id.as_str()).copied()));
         let log = self.about.log.tail(LOG_LINES).into_iter();
         let log = log.map(|line| LogLine {
             at: line.at,
@@ -201,7 +210,9 @@ fn peer(state: &PeerState) -> PeerView {
         relayed: state.relayed,
         connected_since: state.connected_since,
         ping_us: state.ping.clone(),
-        capabilities: card.map(|c| c.capabilities.iter().map(|c| Untrusted::new(c)).collect()).unwrap_or_default(),
+        capabilities: card
+            .map(|c| c.capabilities.iter().map(|c| Untrusted::new(c)).collect())
+            .unwrap_or_default(),
         prices: card.map(|card| card.prices),
         agent: Untrusted::new(&state.agent_version),
         protocols: state.protocols.iter().map(|protocol| Untrusted::new(protocol)).collect(),

@@ -97,7 +97,11 @@ impl Blocks {
             return Ok(Some(bytes));
         }
         fs::remove_file(&path).map_err(|error| failure("remove the damaged block", &path, &error))?;
-        Err(StorageError::Damaged { what: "block", id: cid.to_string(), why: "its content has another hash; removed".into() })
+        Err(StorageError::Damaged {
+            what: "block",
+            id: cid.to_string(),
+            why: "its content has another hash; removed".into(),
+        })
     }
 
     fn list_now(&self) -> Result<Vec<(Cid, u64)>, StorageError> {
@@ -116,13 +120,17 @@ impl Blocks {
     }
 }
 
-async fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T, StorageError> + Send + 'static) -> Result<T, StorageError> {
+async fn run<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| StorageError::Database(error.to_string()))?
 }
 
 fn failure(action: &'static str, path: &Path, error: &io::Error) -> StorageError {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full(path.display().to_string()),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            StorageError::Full(path.display().to_string())
+        }
         _ => StorageError::Io { action, path: path.display().to_string(), why: error.to_string() },
     }
 }

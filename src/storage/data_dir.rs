@@ -42,7 +42,10 @@ impl DataDir {
                 if lock.take(16).read_to_string(&mut pid).is_err() || pid.trim().is_empty() {
                     pid = "unknown".to_owned();
                 }
-                return Err(StorageError::Locked { path: path.display().to_string(), pid: pid.trim().to_owned() });
+                return Err(StorageError::Locked {
+                    path: path.display().to_string(),
+                    pid: pid.trim().to_owned(),
+                });
             }
             Err(TryLockError::Error(error)) => return Err(io("lock", &file)(error)),
         }

@@ -21,21 +21,61 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Happening {
-    Started { version: String },
+    Started {
+        version: String,
+    },
     Stopped,
-    Listening { address: Untrusted },
-    PeerConnected { peer_id: String, address: Untrusted },
-    PeerDisconnected { peer_id: String, reason: Untrusted },
-    PeerCard { peer_id: String, did: Did, name: Untrusted },
+    Listening {
+        address: Untrusted,
+    },
+    PeerConnected {
+        peer_id: String,
+        address: Untrusted,
+    },
+    PeerDisconnected {
+        peer_id: String,
+        reason: Untrusted,
+    },
+    PeerCard {
+        peer_id: String,
+        did: Did,
+        name: Untrusted,
+    },
     /// A peer broke a protocol.
-    PeerFault { peer_id: String, what: Untrusted },
+    PeerFault {
+        peer_id: String,
+        what: Untrusted,
+    },
     /// A task took a step of its life; `step` is the word of its new state, or of a sub-step (`fetched`).
-    Task { task_id: String, name: Untrusted, step: String, node: Did, detail: Option<Untrusted> },
-    Receipt { receipt_id: String, task_id: String, name: Untrusted, executor: Did, status: Status },
-    Attestation { attestation_id: String, receipt_id: String, name: Untrusted, witness: Did, verdict: Verdict },
-    Artifact { cid: String, size: u64 },
+    Task {
+        task_id: String,
+        name: Untrusted,
+        step: String,
+        node: Did,
+        detail: Option<Untrusted>,
+    },
+    Receipt {
+        receipt_id: String,
+        task_id: String,
+        name: Untrusted,
+        executor: Did,
+        status: Status,
+    },
+    Attestation {
+        attestation_id: String,
+        receipt_id: String,
+        name: Untrusted,
+        witness: Did,
+        verdict: Verdict,
+    },
+    Artifact {
+        cid: String,
+        size: u64,
+    },
     /// Something the operator should know.
-    Warning { text: Untrusted },
+    Warning {
+        text: Untrusted,
+    },
 }
 
 impl Happening {
@@ -86,7 +126,9 @@ impl fmt::Display for Happening {
             Self::Attestation { name, witness, verdict, receipt_id, .. } => {
                 write!(f, "{name} {verdict}, by {}, of {}", witness.short(), short_id(receipt_id))
             }
-            Self::Artifact { cid, size } => write!(f, "{} {}", short_id(cid), crate::document::bytes_text(*size)),
+            Self::Artifact { cid, size } => {
+                write!(f, "{} {}", short_id(cid), crate::document::bytes_text(*size))
+            }
             Self::Warning { text } => write!(f, "{text}"),
         }
     }

@@ -43,7 +43,9 @@ pub enum StorageError {
     Io { action: &'static str, path: String, why: String },
     #[error("another zerostate (pid {pid}) is using {path}")]
     Locked { path: String, pid: String },
-    #[error("the database {path} was written by a newer zerostate (schema {found}, this one knows {known}); use that one, or another data directory")]
+    #[error(
+        "the database {path} was written by a newer zerostate (schema {found}, this one knows {known}); use that one, or another data directory"
+    )]
     Newer { path: String, found: i64, known: i64 },
     #[error("the disk is full: nothing of this was stored ({0})")]
     Full(String),

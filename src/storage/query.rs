@@ -85,8 +85,11 @@ impl Storage {
         let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric());
         let pattern = if plain { format!("{prefix}*") } else { String::new() };
         self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT id FROM documents WHERE id GLOB ?1 AND kind = ?2 LIMIT 2")?;
-            Ok(query.query_map(params![pattern, kind.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?)
+            let mut query =
+                db.prepare_cached("SELECT id FROM documents WHERE id GLOB ?1 AND kind = ?2 LIMIT 2")?;
+            Ok(query
+                .query_map(params![pattern, kind.as_str()], |row| row.get(0))?
+                .collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -99,7 +102,8 @@ impl Storage {
         let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric());
         let pattern = if plain { format!("{prefix}*") } else { String::new() };
         self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT cursor, record FROM tasks WHERE task_id GLOB ?1 LIMIT 2")?;
+            let mut query =
+                db.prepare_cached("SELECT cursor, record FROM tasks WHERE task_id GLOB ?1 LIMIT 2")?;
             collect(query.query_map([pattern], |row| from_json(row, 1, "task"))?)
         })
         .await
@@ -124,7 +128,8 @@ impl Storage {
     /// [`StorageError::Database`].
     pub async fn pending_tasks(&self) -> Result<Vec<TaskRecord>, StorageError> {
         self.read(|db| {
-            let mut query = db.prepare_cached("SELECT cursor, record FROM tasks WHERE pending ORDER BY cursor")?;
+            let mut query =
+                db.prepare_cached("SELECT cursor, record FROM tasks WHERE pending ORDER BY cursor")?;
             collect(query.query_map([], |row| from_json(row, 1, "task"))?)
         })
         .await
@@ -136,7 +141,9 @@ impl Storage {
     /// [`StorageError::Database`].
     pub async fn receipts(&self, paging: Paging) -> Result<Vec<ReceiptRecord>, StorageError> {
         self.read(move |db| {
-            let sql = format!("SELECT {RECEIPT_COLUMNS} FROM receipts r WHERE r.cursor < ?1 ORDER BY r.cursor DESC LIMIT ?2");
+            let sql = format!(
+                "SELECT {RECEIPT_COLUMNS} FROM receipts r WHERE r.cursor < ?1 ORDER BY r.cursor DESC LIMIT ?2"
+            );
             let mut query = db.prepare_cached(&sql)?;
             collect(query.query_map(bounds(paging), receipt)?)
         })
@@ -163,7 +170,8 @@ impl Storage {
     /// [`StorageError::Database`].
     pub async fn attestations(&self, paging: Paging) -> Result<Vec<AttestationRecord>, StorageError> {
         self.read(move |db| {
-            let sql = "SELECT cursor, record FROM attestations WHERE cursor < ?1 ORDER BY cursor DESC LIMIT ?2";
+            let sql =
+                "SELECT cursor, record FROM attestations WHERE cursor < ?1 ORDER BY cursor DESC LIMIT ?2";
             let mut query = db.prepare_cached(sql)?;
             collect(query.query_map(bounds(paging), attestation)?)
         })
@@ -177,7 +185,8 @@ impl Storage {
     pub async fn attestations_of(&self, receipt_id: &str) -> Result<Vec<AttestationRecord>, StorageError> {
         let id = receipt_id.to_owned();
         self.read(move |db| {
-            let sql = "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY cursor LIMIT 1000";
+            let sql =
+                "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY cursor LIMIT 1000";
             let mut query = db.prepare_cached(sql)?;
             collect(query.query_map([id], attestation)?)
         })
@@ -190,7 +199,8 @@ impl Storage {
     /// [`StorageError::Database`].
     pub async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, StorageError> {
         self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT seq, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+            let mut query =
+                db.prepare_cached("SELECT seq, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
             collect(query.query_map(params![signed(after), limit.min(PAGE_MAX)], event)?)
         })
         .await
@@ -215,7 +225,8 @@ impl Storage {
     pub async fn events_of(&self, task_id: &str) -> Result<Vec<Event>, StorageError> {
         let id = task_id.to_owned();
         self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT seq, body FROM events WHERE task_id = ?1 ORDER BY seq LIMIT 1000")?;
+            let mut query =
+                db.prepare_cached("SELECT seq, body FROM events WHERE task_id = ?1 ORDER BY seq LIMIT 1000")?;
             collect(query.query_map([id], event)?)
         })
         .await
@@ -240,7 +251,9 @@ impl Storage {
     pub async fn counts(&self) -> Result<Counts, StorageError> {
         self.read(|db| {
             let count = |table: &str| -> Result<u64, StorageError> {
-                let found: i64 = db.prepare_cached(&format!("SELECT count(*) FROM {table}"))?.query_row([], |row| row.get(0))?;
+                let found: i64 = db
+                    .prepare_cached(&format!("SELECT count(*) FROM {table}"))?
+                    .query_row([], |row| row.get(0))?;
                 Ok(u64::try_from(found).unwrap_or(0))
             };
             Ok(Counts {
@@ -286,7 +299,8 @@ fn cursor(row: &Row<'_>) -> Fetched<u64> {
 
 fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, what: &'static str) -> Fetched<T> {
     let text: String = row.get(column)?;
-    let damaged = |error: serde_json::Error| StorageError::Damaged { what, id: String::new(), why: error.to_string() };
+    let damaged =
+        |error: serde_json::Error| StorageError::Damaged { what, id: String::new(), why: error.to_string() };
     Ok(serde_json::from_str(&text).map_err(damaged))
 }
 

@@ -16,15 +16,39 @@ pub enum TaskState {
     Offered,
     Guilded,
     Agreed,
-    Running { executor: Did },
-    Receipted { #[serde(with = "cid_text")] receipt: Cid },
-    Attested { #[serde(with = "cid_text")] receipt: Cid },
-    Settled { #[serde(with = "cid_text")] receipt: Cid },
-    Closed { #[serde(with = "cid_text")] receipt: Cid },
-    Expired { reason: Untrusted, receipt: Option<String> },
-    Cancelled { reason: Untrusted },
-    Failed { reason: Untrusted, receipt: Option<String> },
-    Disputed { reason: Untrusted, #[serde(with = "cid_text")] receipt: Cid },
+    Running,
+    Receipted {
+        #[serde(with = "cid_text")]
+        receipt: Cid,
+    },
+    Attested {
+        #[serde(with = "cid_text")]
+        receipt: Cid,
+    },
+    Settled {
+        #[serde(with = "cid_text")]
+        receipt: Cid,
+    },
+    Closed {
+        #[serde(with = "cid_text")]
+        receipt: Cid,
+    },
+    Expired {
+        reason: Untrusted,
+        receipt: Option<String>,
+    },
+    Cancelled {
+        reason: Untrusted,
+    },
+    Failed {
+        reason: Untrusted,
+        receipt: Option<String>,
+    },
+    Disputed {
+        reason: Untrusted,
+        #[serde(with = "cid_text")]
+        receipt: Cid,
+    },
 }
 
 impl TaskState {
@@ -36,7 +60,7 @@ impl TaskState {
             Self::Offered => "offered",
             Self::Guilded => "guilded",
             Self::Agreed => "agreed",
-            Self::Running { .. } => "running",
+            Self::Running => "running",
             Self::Receipted { .. } => "receipted",
             Self::Attested { .. } => "attested",
             Self::Settled { .. } => "settled",
@@ -52,7 +76,7 @@ impl TaskState {
     pub fn is_pending(&self) -> bool {
         matches!(
             self,
-            Self::Drafted | Self::Published | Self::Offered | Self::Guilded | Self::Agreed | Self::Running { .. }
+            Self::Drafted | Self::Published | Self::Offered | Self::Guilded | Self::Agreed | Self::Running
         )
     }
 

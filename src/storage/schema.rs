@@ -59,7 +59,8 @@ const STEPS: [&str; 1] = ["
 pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
     let mut connection = Connection::open(path)?;
     // FULL: a commit that was answered has been synced, so it outlives a power cut as well as a kill.
-    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > known {

@@ -24,7 +24,11 @@ pub enum Write {
     /// The first attestation of a witness about a receipt counts; later ones are dropped.
     Attestation(AttestationRecord),
     Event(Timestamp, Happening),
-    Peer { peer_id: String, address: String, seen_at: Timestamp },
+    Peer {
+        peer_id: String,
+        address: String,
+        seen_at: Timestamp,
+    },
 }
 
 pub(super) struct Batch {
@@ -51,7 +55,9 @@ impl Writer {
             }
         };
         let spawned = std::thread::Builder::new().name("storage".to_owned()).spawn(thread);
-        spawned.map(drop).map_err(|error| StorageError::Database(format!("cannot start the writer thread: {error}")))
+        spawned
+            .map(drop)
+            .map_err(|error| StorageError::Database(format!("cannot start the writer thread: {error}")))
     }
 
     fn commit(&mut self, group: &mut Vec<Batch>) {
@@ -75,12 +81,17 @@ impl Writer {
         }
     }
 
-    fn write_group(&mut self, group: &[Batch], fates: &mut Vec<Result<Vec<Event>, StorageError>>) -> Result<(), StorageError> {
+    fn write_group(
+        &mut self,
+        group: &[Batch],
+        fates: &mut Vec<Result<Vec<Event>, StorageError>>,
+    ) -> Result<(), StorageError> {
         let mut transaction = self.connection.transaction()?;
         for batch in group {
             // A savepoint each: what is wrong with one batch is not the others' loss.
             let savepoint = transaction.savepoint()?;
-            let fate = batch.writes.iter().map(|write| write_one(&savepoint, write)).collect::<Result<Vec<_>, _>>();
+            let fate =
+                batch.writes.iter().map(|write| write_one(&savepoint, write)).collect::<Result<Vec<_>, _>>();
             match fate {
                 Ok(events) => {
                     savepoint.commit()?;
@@ -103,7 +114,9 @@ fn finish(transaction: Transaction<'_>) -> Result<(), StorageError> {
 fn write_one(db: &Connection, write: &Write) -> Result<Option<Event>, StorageError> {
     match write {
         Write::Document(envelope) => db
-            .prepare_cached("INSERT OR IGNORE INTO documents (id, kind, signer, bytes) VALUES (?1, ?2, ?3, ?4)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO documents (id, kind, signer, bytes) VALUES (?1, ?2, ?3, ?4)",
+            )?
             .execute(params![
                 envelope.id().to_string(),
                 envelope.kind().as_str(),
@@ -117,7 +130,9 @@ fn write_one(db: &Connection, write: &Write) -> Result<Option<Event>, StorageErr
             )?
             .execute(params![record.task_id, record.is_unfinished(), json(record)?])?,
         Write::Receipt(record) => db
-            .prepare_cached("INSERT OR IGNORE INTO receipts (receipt_id, task_id, record) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO receipts (receipt_id, task_id, record) VALUES (?1, ?2, ?3)",
+            )?
             .execute(params![record.receipt_id, record.task_id, json(record)?])?,
         Write::Attestation(record) => db
             .prepare_cached(

@@ -31,7 +31,9 @@ impl Context {
     ) -> Result<Attested, TaskError> {
         let (id, claim, me) = (*receipt.id(), receipt.document(), self.identity.did().clone());
         if claim.executor == me {
-            return Err(TaskError::Refused("a node cannot attest its own receipt; another one must".to_owned()));
+            return Err(TaskError::Refused(
+                "a node cannot attest its own receipt; another one must".to_owned(),
+            ));
         }
         for known in self.storage.attestations_of(&id.to_string()).await? {
             if known.witness == me
@@ -47,14 +49,22 @@ impl Context {
                 let name = Untrusted::new(&manifest.document().name);
                 let rows = receipt_rows(&receipt, Some(manifest.document()));
                 self.store_receipt(&id, rows).await?;
-                let problem = claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
+                let problem =
+                    claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
                 let terms = manifest.document();
                 let attestation = match self.material(terms, &likely).await {
                     Ok(material) => {
                         let outcome = self.execute(terms, material, Some(progress), cancel).await?;
                         let environment = outcome.environment.clone();
                         let measured = measured(&outcome);
-                        Attestation::compare((&id, claim), &measured, environment, problem, me, Timestamp::now())
+                        Attestation::compare(
+                            (&id, claim),
+                            &measured,
+                            environment,
+                            problem,
+                            me,
+                            Timestamp::now(),
+                        )
                     }
                     Err(error) => Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()),
                 };
@@ -74,7 +84,11 @@ impl Context {
         Ok(Attested { id: *envelope.id(), attestation })
     }
 
-    async fn material(&self, terms: &crate::document::Manifest, likely: &[String]) -> Result<Material, TaskError> {
+    async fn material(
+        &self,
+        terms: &crate::document::Manifest,
+        likely: &[String],
+    ) -> Result<Material, TaskError> {
         let (module, _) = self.find_block("artifact", &terms.artifact.cid, likely).await?;
         let stdin = self.find_stdin(terms, likely).await?;
         Ok(Material { module, stdin })
@@ -90,7 +104,8 @@ impl Context {
     /// Straight to those whom it concerns, where they are connected; gossip reaches the others.
     async fn deliver(&self, document: &AnyEnvelope, peers: &[String]) {
         let Some(network) = &self.network else { return };
-        let connected: Vec<String> = network.state().borrow().peers.iter().map(|peer| peer.peer_id.clone()).collect();
+        let connected: Vec<String> =
+            network.state().borrow().peers.iter().map(|peer| peer.peer_id.clone()).collect();
         for peer in peers.iter().filter(|peer| connected.contains(peer)) {
             if let Err(error) = network.deliver(peer, Arc::clone(document.bytes())).await {
                 tracing::debug!(%peer, %error, "not delivered");

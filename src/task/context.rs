@@ -77,7 +77,8 @@ impl Context {
 
     pub(super) fn random(&self) -> Result<[u8; 32], TaskError> {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| TaskError::Refused(format!("the system gave no randomness: {error}")))?;
+        getrandom::fill(&mut bytes)
+            .map_err(|error| TaskError::Refused(format!("the system gave no randomness: {error}")))?;
         Ok(bytes)
     }
 }

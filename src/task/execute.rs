@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, TaskError};
 use crate::document::{
-    AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, Draft, Envelope, Manifest, Measured, Receipt,
-    Sha256Digest, Status, Untrusted,
+    AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, Draft, Envelope, Manifest, Measured,
+    Receipt, Sha256Digest, Status, Untrusted,
 };
 use crate::execution::{Job, Limits, Outcome, Progress};
 use crate::storage::{Happening, ReceiptRecord, Write};
@@ -38,18 +38,28 @@ pub(super) struct Material {
 
 impl Context {
     /// Completes a draft whose artifact is stored here (or with a peer) and signs the manifest.
-    pub(super) async fn seal(&self, draft: Draft, random: [u8; 32]) -> Result<(Envelope<Manifest>, Vec<u8>), TaskError> {
+    pub(super) async fn seal(
+        &self,
+        draft: Draft,
+        random: [u8; 32],
+    ) -> Result<(Envelope<Manifest>, Vec<u8>), TaskError> {
         let now = Timestamp::now();
         let faults = draft.value_faults(now);
         faults.into_result()?;
         let ArtifactSource::Cid { cid, sha256, size } = &draft.artifact else {
-            return Err(TaskError::Refused("the artifact must be put into the store before it is submitted".to_owned()));
+            return Err(TaskError::Refused(
+                "the artifact must be put into the store before it is submitted".to_owned(),
+            ));
         };
         let cid = cid.parse().map_err(|_| TaskError::UnsupportedCid(cid.clone()))?;
         let (module, _) = self.find_block("artifact", &cid, &[]).await?;
         let content = Content::of(&module);
-        if sha256.is_some_and(|claimed| claimed != content.sha256) || size.is_some_and(|claimed| claimed != content.size) {
-            return Err(TaskError::Refused(format!("the artifact {cid} has another sha256 or size than the manifest says")));
+        if sha256.is_some_and(|claimed| claimed != content.sha256)
+            || size.is_some_and(|claimed| claimed != content.size)
+        {
+            return Err(TaskError::Refused(format!(
+                "the artifact {cid} has another sha256 or size than the manifest says"
+            )));
         }
         let artifact = Artifact { cid, sha256: content.sha256, size: content.size };
         let creator = self.identity.did().clone();
@@ -76,7 +86,8 @@ impl Context {
         outcome: &Outcome,
     ) -> Result<(Envelope<Receipt>, Vec<Write>), TaskError> {
         let terms = manifest.document();
-        let error = (outcome.status != Status::Ok).then(|| brief(outcome.error.as_deref().unwrap_or(outcome.status.as_str())));
+        let error = (outcome.status != Status::Ok)
+            .then(|| brief(outcome.error.as_deref().unwrap_or(outcome.status.as_str())));
         let receipt = Receipt {
             task_id: terms.task_id.clone(),
             manifest: *manifest.id(),
@@ -114,7 +125,8 @@ impl Context {
         let (manifest, module) = self.seal(draft, self.random()?).await?;
         let stdin = self.find_stdin(manifest.document(), &[]).await?;
         let inputs = Content::of(&stdin);
-        let outcome = self.execute(manifest.document(), Material { module, stdin }, Some(progress), cancel).await?;
+        let outcome =
+            self.execute(manifest.document(), Material { module, stdin }, Some(progress), cancel).await?;
         let (receipt, mut writes) = self.receipt(&manifest, inputs, &outcome).await?;
         writes.insert(0, Write::Document(AnyEnvelope::Manifest(manifest)));
         self.write(writes).await?;
@@ -125,7 +137,8 @@ impl Context {
 /// The rows that store a receipt.
 pub(super) fn receipt_rows(envelope: &Envelope<Receipt>, manifest: Option<&Manifest>) -> Vec<Write> {
     let receipt = envelope.document();
-    let name = manifest.map_or_else(|| Untrusted::new(&receipt.task_id), |manifest| Untrusted::new(&manifest.name));
+    let name =
+        manifest.map_or_else(|| Untrusted::new(&receipt.task_id), |manifest| Untrusted::new(&manifest.name));
     let record = ReceiptRecord {
         cursor: 0,
         receipt_id: envelope.id().to_string(),

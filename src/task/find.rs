@@ -3,7 +3,9 @@
 use cid::Cid;
 
 use super::{Context, TaskError};
-use crate::document::{ARTIFACT_MAX, AnyEnvelope, Envelope, Manifest, Receipt, RAW_CODEC, Sha256Digest, Stdin};
+use crate::document::{
+    ARTIFACT_MAX, AnyEnvelope, Envelope, Manifest, RAW_CODEC, Receipt, Sha256Digest, Stdin,
+};
 use crate::storage::{Happening, Write};
 
 /// Peers that are asked for something before it counts as missing.
@@ -42,7 +44,11 @@ impl Context {
     }
 
     /// The bytes a task reads on stdin.
-    pub(super) async fn find_stdin(&self, manifest: &Manifest, likely: &[String]) -> Result<Vec<u8>, TaskError> {
+    pub(super) async fn find_stdin(
+        &self,
+        manifest: &Manifest,
+        likely: &[String],
+    ) -> Result<Vec<u8>, TaskError> {
         match manifest.stdin() {
             Stdin::Inline(bytes) => Ok(bytes),
             Stdin::Blob(cid) => self.find_block("input", &cid, likely).await.map(|(bytes, _)| bytes),
@@ -50,7 +56,11 @@ impl Context {
     }
 
     /// A manifest by its id.
-    pub(super) async fn find_manifest(&self, id: &Cid, likely: &[String]) -> Result<Envelope<Manifest>, TaskError> {
+    pub(super) async fn find_manifest(
+        &self,
+        id: &Cid,
+        likely: &[String],
+    ) -> Result<Envelope<Manifest>, TaskError> {
         match self.find_document(id, likely).await? {
             Some(AnyEnvelope::Manifest(manifest)) => Ok(manifest),
             _ => Err(TaskError::Missing { what: "manifest", id: id.to_string() }),
@@ -58,7 +68,11 @@ impl Context {
     }
 
     /// A receipt by its id.
-    pub(super) async fn find_receipt(&self, id: &Cid, likely: &[String]) -> Result<Envelope<Receipt>, TaskError> {
+    pub(super) async fn find_receipt(
+        &self,
+        id: &Cid,
+        likely: &[String],
+    ) -> Result<Envelope<Receipt>, TaskError> {
         match self.find_document(id, likely).await? {
             Some(AnyEnvelope::Receipt(receipt)) => Ok(receipt),
             _ => Err(TaskError::Missing { what: "receipt", id: id.to_string() }),

@@ -51,7 +51,8 @@ impl Context {
 
     /// Takes up a task that an earlier process left unfinished.
     pub(super) async fn resume(self: Arc<Self>, mut record: TaskRecord, reins: Reins) {
-        let id = record.manifest_id.parse().map_err(|_| TaskError::UnsupportedCid(record.manifest_id.clone()));
+        let id =
+            record.manifest_id.parse().map_err(|_| TaskError::UnsupportedCid(record.manifest_id.clone()));
         let manifest = match id {
             Ok(id) => self.find_manifest(&id, &[]).await,
             Err(error) => Err(error),
@@ -104,13 +105,20 @@ impl Context {
             Err(TaskError::Execution(ExecutionError::Cancelled)) => {
                 TaskState::Cancelled { reason: Untrusted::new("cancelled by the operator") }
             }
-            Err(TaskError::Refused(reason)) => TaskState::Expired { reason: Untrusted::new(&reason), receipt: None },
+            Err(TaskError::Refused(reason)) => {
+                TaskState::Expired { reason: Untrusted::new(&reason), receipt: None }
+            }
             Err(error) => TaskState::Failed { reason: Untrusted::new(&error.to_string()), receipt: None },
         };
         self.turn_logged(&mut record, state, None).await;
     }
 
-    async fn to_end(&self, record: &mut TaskRecord, manifest: &Envelope<Manifest>, reins: &Reins) -> Result<(), TaskError> {
+    async fn to_end(
+        &self,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        reins: &Reins,
+    ) -> Result<(), TaskError> {
         if record.state.is_pending() {
             self.to_receipt(record, manifest, reins).await?;
         }
@@ -143,11 +151,17 @@ impl Context {
         }
         let votes = self.storage.receipt(&receipt.to_string()).await?.map_or(0, |row| row.agree);
         let reason = format!("by its deadline {votes} of {} witnesses had agreed", record.quorum);
-        let state = TaskState::Expired { reason: Untrusted::new(&reason), receipt: Some(receipt.to_string()) };
+        let state =
+            TaskState::Expired { reason: Untrusted::new(&reason), receipt: Some(receipt.to_string()) };
         self.turn(record, state, None).await
     }
 
-    async fn to_receipt(&self, record: &mut TaskRecord, manifest: &Envelope<Manifest>, reins: &Reins) -> Result<(), TaskError> {
+    async fn to_receipt(
+        &self,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        reins: &Reins,
+    ) -> Result<(), TaskError> {
         let terms = manifest.document();
         let (module, from) = self.find_block("artifact", &terms.artifact.cid, &[]).await?;
         let fetched = match from {
@@ -159,12 +173,16 @@ impl Context {
         if Timestamp::now() > terms.expires_at {
             return Err(TaskError::Refused("it expired before it was run".to_owned()));
         }
-        let me = self.identity.did().clone();
-        record.executor = Some(me.clone());
+        record.executor = Some(self.identity.did().clone());
         self.write(vec![self.step(record, "fetched", Some(Untrusted::new(&fetched)))]).await?;
-        self.turn(record, TaskState::Running { executor: me }, None).await?;
+        self.turn(record, TaskState::Running, None).await?;
 
-        let run = self.execute(terms, Material { module, stdin }, Some(reins.progress.clone()), reins.cancel.clone());
+        let run = self.execute(
+            terms,
+            Material { module, stdin },
+            Some(reins.progress.clone()),
+            reins.cancel.clone(),
+        );
         let outcome = run.await?;
 
         let (receipt, rows) = self.receipt(manifest, inputs, &outcome).await?;
@@ -188,7 +206,12 @@ impl Context {
     }
 
     /// Writes a task's new state and the step in its timeline.
-    pub(super) async fn turn(&self, record: &mut TaskRecord, state: TaskState, detail: Option<Untrusted>) -> Result<(), TaskError> {
+    pub(super) async fn turn(
+        &self,
+        record: &mut TaskRecord,
+        state: TaskState,
+        detail: Option<Untrusted>,
+    ) -> Result<(), TaskError> {
         record.state = state;
         record.updated_at = Timestamp::now();
         let detail = detail.or_else(|| record.state.reason().cloned());

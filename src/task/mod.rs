@@ -31,7 +31,7 @@ pub use execute::Ran;
 
 use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
 use crate::execution::{ExecutionError, Progress};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, TaskRecord};
 use worker::{Request, Worker};
 
 /// Requests that wait for the worker; more make the caller wait.
@@ -81,13 +81,31 @@ impl Tasks {
     ///
     /// # Errors
     /// When those cannot be read.
-    pub async fn start(context: Context, tracker: &TaskTracker, shutdown: CancellationToken) -> Result<Self, TaskError> {
+    pub async fn start(
+        context: Context,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Result<Self, TaskError> {
         let unfinished = context.storage.pending_tasks().await?;
+        Ok(Self::spawn(context, unfinished, tracker, shutdown))
+    }
+
+    /// Starts the worker for a single run beside no node: unfinished tasks are left to the next node.
+    pub fn alone(context: Context, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
+        Self::spawn(context, Vec::new(), tracker, shutdown)
+    }
+
+    fn spawn(
+        context: Context,
+        unfinished: Vec<TaskRecord>,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (publisher, live) = watch::channel(Arc::default());
         let worker = Worker::new(Arc::new(context), publisher, shutdown);
         tracker.spawn(worker.work(unfinished, receiver));
-        Ok(Self { requests, live })
+        Self { requests, live }
     }
 
     /// Submits a task whose artifact is stored here. Its id comes back once it is on disk.
@@ -143,7 +161,10 @@ impl Tasks {
         self.live.clone()
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, TaskError>>) -> Request) -> Result<T, TaskError> {
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, TaskError>>) -> Request,
+    ) -> Result<T, TaskError> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| TaskError::Stopping)?;
         answered.await.map_err(|_| TaskError::Stopping)?

@@ -183,8 +183,12 @@ impl Worker {
             Ended::Intake(to_attest) => {
                 self.intakes = self.intakes.saturating_sub(1);
                 match to_attest {
-                    Some(receipt) if self.to_attest.len() < TO_ATTEST_MAX => self.to_attest.push_back(receipt),
-                    Some(receipt) => tracing::warn!(receipt = %receipt.id(), "too many receipts wait to be attested; this one is left"),
+                    Some(receipt) if self.to_attest.len() < TO_ATTEST_MAX => {
+                        self.to_attest.push_back(receipt)
+                    }
+                    Some(receipt) => {
+                        tracing::warn!(receipt = %receipt.id(), "too many receipts wait to be attested; this one is left")
+                    }
                     None => {}
                 }
             }

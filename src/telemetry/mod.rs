@@ -57,8 +57,10 @@ impl RecentLog {
 /// # Errors
 /// When the file cannot be written or the filter does not parse.
 pub fn start(path: &Path, filter: &str) -> Result<RecentLog, String> {
-    let filter: EnvFilter = filter.parse().map_err(|error| format!("the log filter \"{filter}\": {error}"))?;
-    let mut file = LogFile::open(path).map_err(|error| format!("cannot write the log {}: {error}", path.display()))?;
+    let filter: EnvFilter =
+        filter.parse().map_err(|error| format!("the log filter \"{filter}\": {error}"))?;
+    let mut file =
+        LogFile::open(path).map_err(|error| format!("cannot write the log {}: {error}", path.display()))?;
     let (sender, lines) = sync_channel::<String>(QUEUE);
     let writer = move || {
         while let Ok(line) = lines.recv() {
@@ -89,7 +91,12 @@ impl<S: tracing::Subscriber> Layer<S> for LogLayer {
             text.truncate(end);
         }
         let meta = event.metadata();
-        let line = Line { at: Timestamp::now(), level: meta.level().as_str(), target: meta.target().to_owned(), text };
+        let line = Line {
+            at: Timestamp::now(),
+            level: meta.level().as_str(),
+            target: meta.target().to_owned(),
+            text,
+        };
         // One event, one line, whatever it carries: a peer's text cannot forge a line of its own.
         let written = format!("{} {:5} {} {}\n", line.at, line.level, line.target, line.text.escape_debug());
         self.recent.push(line);

@@ -1,0 +1,131 @@
+//! `zerostate doctor`: is this machine and this data directory fit for a node?
+
+use std::path::Path;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use zerostate::api::Client;
+use zerostate::document::{Status, bytes_text};
+use zerostate::execution::{Job, Runners, RunnersConfig};
+use zerostate::identity::load_or_create;
+
+use super::{Failure, Globals, Outcome, home, lab, output};
+
+/// Under this a node cannot keep what it is given.
+const DISK_MIN: u64 = 256 << 20;
+
+struct Check {
+    what: &'static str,
+    fine: bool,
+    found: String,
+}
+
+pub async fn run(globals: &Globals) -> Outcome {
+    let data_dir = globals.data_dir()?;
+    let checks = vec![
+        Check { what: "data directory", fine: true, found: data_dir.display().to_string() },
+        configuration(globals),
+        key(&data_dir)?,
+        node(&data_dir).await,
+        disk(&data_dir),
+        runner().await,
+    ];
+    let broken = checks.iter().filter(|check| !check.fine).count();
+    if globals.json {
+        let rows: Vec<_> =
+            checks.iter().map(|c| json!({ "check": c.what, "ok": c.fine, "found": c.found })).collect();
+        output::json(&json!({ "ok": broken == 0, "checks": rows }))?;
+    } else {
+        for check in &checks {
+            output::line(&format!(
+                "{} {:<16}{}",
+                if check.fine { "✓" } else { "✗" },
+                check.what,
+                check.found
+            ))?;
+        }
+    }
+    if broken == 0 {
+        Ok(0)
+    } else {
+        Err(Failure::failed(format!("{broken} of {} checks failed", checks.len())))
+    }
+}
+
+fn configuration(globals: &Globals) -> Check {
+    let what = "configuration";
+    match globals.load_config() {
+        Ok(config) => Check {
+            what,
+            fine: true,
+            found: format!(
+                "attest {}, {} listen addresses",
+                config.policy.attest.as_str(),
+                config.network.listen.len()
+            ),
+        },
+        Err(failure) => Check { what, fine: false, found: failure.message().to_owned() },
+    }
+}
+
+fn key(data_dir: &Path) -> Result<Check, Failure> {
+    let path = data_dir.join("keys").join("node.pem");
+    let what = "key";
+    if !path.exists() {
+        return Ok(Check { what, fine: true, found: "none yet; the first start makes one".to_owned() });
+    }
+    Ok(match home::with_passphrase(|passphrase| load_or_create(&path, passphrase))? {
+        Ok(identity) => Check { what, fine: true, found: identity.did().to_string() },
+        Err(error) => Check { what, fine: false, found: error.to_string() },
+    })
+}
+
+async fn node(data_dir: &Path) -> Check {
+    let found = match Client::connect(data_dir).await {
+        Ok(client) => match client.snapshot().await {
+            Ok(snapshot) => format!("running, {} peers", snapshot.peers.len()),
+            Err(error) => return Check { what: "node", fine: false, found: error.to_string() },
+        },
+        Err(_) => "not running".to_owned(),
+    };
+    Check { what: "node", fine: true, found }
+}
+
+fn disk(data_dir: &Path) -> Check {
+    let what = "disk";
+    let nearest = data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(nearest) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            Check { what, fine: free >= DISK_MIN, found: format!("{} free", bytes_text(free)) }
+        }
+        Err(error) => Check { what, fine: false, found: error.to_string() },
+    }
+}
+
+/// Runs the example for real: process start, limits and engine have to work together.
+async fn runner() -> Check {
+    let what = "runner";
+    let wrong = |found: String| Check { what, fine: false, found };
+    let runners = match Runners::new(RunnersConfig::default()) {
+        Ok(runners) => runners,
+        Err(error) => return wrong(error.to_string()),
+    };
+    match runners.run(Job::new(lab::EXAMPLE), None, CancellationToken::new()).await {
+        Ok(outcome) if outcome.status == Status::Ok => {
+            let engine = outcome.environment;
+            Check {
+                what,
+                fine: true,
+                found: format!(
+                    "{} {} ran the example, {} fuel",
+                    engine.engine, engine.version, outcome.fuel_used
+                ),
+            }
+        }
+        Ok(outcome) => {
+            wrong(format!("the example ended with {}: {}", outcome.status, outcome.error.unwrap_or_default()))
+        }
+        Err(error) => wrong(error.to_string()),
+    }
+}

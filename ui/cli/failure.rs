@@ -1,0 +1,94 @@
+//! How a verb fails: exit code, what and why, and what to do about it.
+
+use std::process::ExitCode;
+
+use zerostate::api::{ApiError, ErrorKind};
+use zerostate::config::ConfigError;
+use zerostate::document::DocumentError;
+use zerostate::node::NodeError;
+
+/// It was tried and did not work.
+const FAILED: u8 = 1;
+/// What was asked for is wrong.
+const USAGE: u8 = 2;
+
+/// An error on its way to stderr.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// It was tried and did not work: exit code 1.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { code: FAILED, message: message.into(), hint: None }
+    }
+
+    /// Wrong usage or input: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: USAGE, message: message.into(), hint: None }
+    }
+
+    /// The same with something to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with what was being done in front.
+    #[must_use]
+    pub fn during(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// Prints it to stderr and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("error: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("hint: {hint}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        let code = if error.kind == ErrorKind::Input { USAGE } else { FAILED };
+        Self { code, message: error.message, hint: error.hint }
+    }
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<DocumentError> for Failure {
+    fn from(error: DocumentError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::failed(format!("{error:#}"))
+    }
+}
+
+impl Failure {
+    /// What failed and why.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}

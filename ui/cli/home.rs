@@ -1,0 +1,68 @@
+//! Where the data directory and the configuration are, and the way to the node that runs there.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+use zerostate::api::Client;
+use zerostate::config::Config;
+use zerostate::identity::PassphraseSource;
+
+use super::{Failure, Globals};
+
+const PASSPHRASE_FILE: &str = "ZEROSTATE_PASSPHRASE_FILE";
+/// A passphrase is a line, not a file of megabytes.
+const PASSPHRASE_MAX: usize = 4096;
+
+impl Globals {
+    /// The data directory.
+    pub fn data_dir(&self) -> Result<PathBuf, Failure> {
+        if let Some(given) = &self.data_dir {
+            return Ok(given.clone());
+        }
+        directories::ProjectDirs::from("", "", "zerostate")
+            .map(|dirs| dirs.data_dir().to_path_buf())
+            .ok_or_else(|| {
+                Failure::failed("there is no home directory for the data")
+                    .hint("name a directory with --data-dir")
+            })
+    }
+
+    /// The configuration.
+    pub fn load_config(&self) -> Result<Config, Failure> {
+        match &self.config {
+            Some(path) => Ok(Config::load(path, false)?),
+            None => Ok(Config::load(&self.data_dir()?.join("config.toml"), true)?),
+        }
+    }
+
+    /// The node that runs on the data directory.
+    pub async fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.data_dir()?).await?)
+    }
+}
+
+/// Gives `open` the way to the passphrase: the file named by the environment, the terminal, or nothing.
+pub fn with_passphrase<T>(open: impl FnOnce(&PassphraseSource<'_>) -> T) -> Result<T, Failure> {
+    if let Some(path) = std::env::var_os(PASSPHRASE_FILE) {
+        let path = PathBuf::from(path);
+        let text = std::fs::read_to_string(&path);
+        let text = text.map(Zeroizing::new).map_err(|error| {
+            Failure::failed(format!("cannot read the passphrase file {}: {error}", path.display()))
+                .hint(format!("it is named by {PASSPHRASE_FILE}"))
+        })?;
+        let line = text.lines().next().unwrap_or_default();
+        if line.is_empty() || line.len() > PASSPHRASE_MAX {
+            return Err(Failure::usage(format!(
+                "the passphrase file {} must hold one line of 1 to {PASSPHRASE_MAX} bytes",
+                path.display()
+            )));
+        }
+        return Ok(open(&PassphraseSource::Given(Zeroizing::new(line.to_owned()))));
+    }
+    if io::stdin().is_terminal() {
+        let prompt = |_: bool| rpassword::prompt_password("passphrase of the key: ").map(Zeroizing::new);
+        return Ok(open(&PassphraseSource::Ask(&prompt)));
+    }
+    Ok(open(&PassphraseSource::None))
+}

@@ -1,0 +1,329 @@
+//! `zerostate lab`: a whole network on this machine, each node a process with a key and a data directory of its own.
+//!
+//! With a terminal the console opens on the first node; without one the example task goes through every step, its timeline is
+//! printed, and the exit code says whether it was attested.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use zerostate::api::Client;
+use zerostate::document::{ArtifactSource, Draft, DraftFormat, Status};
+
+use super::draft::Wanted;
+use super::{Failure, Globals, Outcome, console, output, submit};
+
+/// The example module: a WASI program in C, `assets/examples/hello.c`.
+pub const EXAMPLE: &[u8] = include_bytes!("../../assets/examples/hello.wasm");
+const EXAMPLE_MANIFEST: &str = include_str!("../../assets/examples/hello.toml");
+/// The console's submit form starts from these files.
+const EXAMPLES: [(&str, &[u8]); 4] = [
+    ("hello.wasm", EXAMPLE),
+    ("hello.toml", EXAMPLE_MANIFEST.as_bytes()),
+    ("wordcount.wasm", include_bytes!("../../assets/examples/wordcount.wasm")),
+    ("wordcount.toml", include_bytes!("../../assets/examples/wordcount.toml")),
+];
+const NAMES: [&str; 12] = [
+    "atlas", "borealis", "ceres", "dione", "europa", "fornax", "ganymede", "hydra", "io", "juno", "kepler",
+    "lyra",
+];
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const MET_WITHIN: Duration = Duration::from_secs(30);
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+#[derive(clap::Args)]
+pub struct LabVerb {
+    /// How many nodes
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=12))]
+    nodes: u8,
+    /// Do not open a console, also in a terminal
+    #[arg(long)]
+    no_console: bool,
+    #[command(flatten)]
+    look: console::LookArgs,
+}
+
+pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
+    let lab = Lab::start(usize::from(verb.nodes)).await?;
+    let interactive = !verb.no_console && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let outcome = if interactive { lab.console(verb.look).await } else { lab.example(globals.json).await };
+    lab.stop().await;
+    outcome
+}
+
+struct Lab {
+    folder: Folder,
+    nodes: Vec<Member>,
+}
+
+struct Member {
+    name: &'static str,
+    did: String,
+    address: String,
+    data_dir: PathBuf,
+    process: Child,
+}
+
+/// A directory that is removed with everything in it, however the lab ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self, Failure> {
+        let mut random = [0u8; 6];
+        getrandom::fill(&mut random)
+            .map_err(|error| Failure::failed(format!("the system gave no randomness: {error}")))?;
+        let path = std::env::temp_dir().join(format!("zerostate-lab-{}", hex::encode(random)));
+        let made =
+            std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&path);
+        made.map_err(|error| Failure::failed(format!("cannot create {}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("warning: the lab's directory {} was not removed: {error}", self.0.display());
+        }
+    }
+}
+
+impl Lab {
+    async fn start(count: usize) -> Result<Self, Failure> {
+        let folder = Folder::make()?;
+        for (name, content) in EXAMPLES {
+            let path = folder.0.join(name);
+            std::fs::write(&path, content)
+                .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+        }
+        eprintln!("starting {count} nodes in {} …", folder.0.display());
+        let mut nodes: Vec<Member> = Vec::new();
+        for (number, name) in NAMES.into_iter().take(count).enumerate() {
+            let first = nodes.first().map(|node| node.address.clone());
+            nodes.push(Member::start(&folder.0, name, number > 0, first).await?);
+        }
+        let lab = Self { folder, nodes };
+        lab.wait_until_met().await?;
+        Ok(lab)
+    }
+
+    fn first(&self) -> Result<&Member, Failure> {
+        self.nodes.first().ok_or_else(|| Failure::usage("a lab has at least one node"))
+    }
+
+    async fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.first()?.data_dir).await?)
+    }
+
+    /// Waits until the first node has everybody's agent card.
+    async fn wait_until_met(&self) -> Result<(), Failure> {
+        let mut link = self.client().await?.link().await?;
+        let others = self.nodes.len().saturating_sub(1);
+        let met = link.snapshots.wait_for(|snapshot| {
+            snapshot
+                .as_ref()
+                .is_some_and(|s| s.peers.iter().filter(|peer| peer.name.is_some()).count() >= others)
+        });
+        match tokio::time::timeout(MET_WITHIN, met).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Failure::failed("the first node stopped while the others joined it")),
+            Err(_) => {
+                Err(Failure::failed(format!("the nodes did not meet within {} s", MET_WITHIN.as_secs())))
+            }
+        }
+    }
+
+    async fn console(&self, look: console::LookArgs) -> Outcome {
+        let link = self.client().await?.link().await?;
+        let manifest = self.folder.0.join("hello.toml");
+        console::on_lab(link, look, &manifest).await
+    }
+
+    async fn example(&self, json: bool) -> Outcome {
+        let mut stopped = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let [Ok(term), Ok(int)] = &mut stopped else {
+            return Err(Failure::failed("cannot listen for signals"));
+        };
+        tokio::select! {
+            outcome = self.example_task(json) => outcome,
+            _ = term.recv() => Err(Failure::failed("stopped by a signal")),
+            _ = int.recv() => Err(Failure::failed("stopped by a signal")),
+        }
+    }
+
+    async fn example_task(&self, json: bool) -> Outcome {
+        let client = self.client().await?;
+        let draft = Draft::parse(EXAMPLE_MANIFEST, DraftFormat::Toml, jiff::Timestamp::now())?;
+        let mut draft = Draft { artifact: ArtifactSource::Path(PathBuf::new()), ..draft };
+        let witnesses = u32::try_from(self.nodes.len().saturating_sub(1)).unwrap_or(0);
+        draft.attestation.quorum = draft.attestation.quorum.min(witnesses);
+        draft.attestation.witnesses = draft.attestation.quorum;
+        let task_id = submit::submit(&client, Wanted { draft, module: Some(EXAMPLE.to_vec()) }).await?;
+        let task = submit::wait(&client, &task_id, false).await?;
+        let names: HashMap<&str, &str> =
+            self.nodes.iter().map(|node| (node.did.as_str(), node.name)).collect();
+        let state = task.view.record.state.word();
+        let named = |did: &str| names.get(did).copied().unwrap_or("a stranger").to_owned();
+        if json {
+            let steps: Vec<Value> = task
+                .timeline
+                .iter()
+                .map(|step| json!({ "step": step.step, "at": step.at, "node": step.node, "name": named(step.node.as_str()), "detail": step.detail }))
+                .collect();
+            output::json(
+                &json!({ "task_id": task_id, "state": state, "receipt_id": task.view.record.state.receipt_id(), "timeline": steps }),
+            )?;
+        } else {
+            let start = task.timeline.first().map(|step| step.at).unwrap_or_default();
+            let rows: Vec<Vec<String>> = task
+                .timeline
+                .iter()
+                .map(|step| {
+                    let since = step.at.duration_since(start).as_millis();
+                    let detail =
+                        step.detail.as_ref().map_or_else(|| format!("task {task_id}"), ToString::to_string);
+                    vec![
+                        format!("{since:>5} ms"),
+                        step.step.clone(),
+                        named(step.node.as_str()),
+                        step.node.short(),
+                        detail,
+                    ]
+                })
+                .collect();
+            output::line(&format!(
+                "task {task_id}: {} among {} nodes\n",
+                task.view.record.name,
+                self.nodes.len()
+            ))?;
+            output::table(&["since", "step", "node", "id", "detail"], &rows, "nothing happened")?;
+            if let Some(printed) = &task.output {
+                output::line(&format!("\nit printed: {}", printed.as_str().trim_end()))?;
+            }
+            output::line(&format!("it is {state}"))?;
+        }
+        let status = match task.view.record.state.receipt_id() {
+            Some(id) => submit::receipt(&client, id).await?.receipt.status,
+            None => Status::RunnerCrashed,
+        };
+        match state {
+            _ if status != Status::Ok => Err(Failure::failed(format!("the example ended with {status}"))),
+            "attested" => Ok(0),
+            "receipted" if task.manifest.attestation.quorum == 0 => Ok(0),
+            _ => {
+                let reason =
+                    task.view.record.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+                Err(Failure::failed(format!("the example task is {state}{reason}")))
+            }
+        }
+    }
+
+    /// Asks every node to stop, and makes sure of it.
+    async fn stop(mut self) {
+        for node in &mut self.nodes {
+            node.ask_to_stop();
+        }
+        for node in &mut self.nodes {
+            if tokio::time::timeout(STOP_WITHIN, node.process.wait()).await.is_err()
+                && let Err(error) = node.process.kill().await
+            {
+                eprintln!("warning: the node {} could not be stopped: {error}", node.name);
+            }
+        }
+        drop(self.folder);
+    }
+}
+
+impl Member {
+    async fn start(
+        folder: &Path,
+        name: &'static str,
+        attests: bool,
+        bootstrap: Option<String>,
+    ) -> Result<Self, Failure> {
+        let data_dir = folder.join(name);
+        let config = folder.join(format!("{name}.toml"));
+        let attest = if attests { "always" } else { "ask" };
+        let text = format!(
+            "name = \"{name}\"\n[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nmdns = false\n[policy]\nattest = \"{attest}\"\n"
+        );
+        std::fs::write(&config, text)
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", config.display())))?;
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::failed(format!("cannot find this program: {error}")))?;
+        let mut command = Command::new(program);
+        command
+            .args(["node", "--json", "--until-stdin-ends", "--data-dir"])
+            .arg(&data_dir)
+            .arg("--config")
+            .arg(&config);
+        if let Some(address) = &bootstrap {
+            command.args(["--bootstrap", address]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // The keys of a lab live as long as the lab.
+        command.env_remove("ZEROSTATE_PASSPHRASE_FILE");
+        // Out of the terminal's process group: a ^C there is the console's to handle.
+        command.process_group(0);
+        let mut process = command
+            .spawn()
+            .map_err(|error| Failure::failed(format!("cannot start the node {name}: {error}")))?;
+        let ready = tokio::time::timeout(READY_WITHIN, first_line(&mut process)).await;
+        let line = match ready {
+            Ok(Some(line)) => line,
+            Ok(None) => {
+                return Err(Failure::failed(format!(
+                    "the node {name} did not start: {}",
+                    last_words(&mut process).await
+                )));
+            }
+            Err(_) => {
+                return Err(Failure::failed(format!(
+                    "the node {name} was not ready within {} s",
+                    READY_WITHIN.as_secs()
+                )));
+            }
+        };
+        let ready: Value = serde_json::from_str(&line).unwrap_or_default();
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let address = text(ready.get("addrs").and_then(|addresses| addresses.get(0)));
+        let (Some(did), Some(address)) = (text(ready.get("did")), address) else {
+            return Err(Failure::failed(format!("the node {name} did not say who and where it is")));
+        };
+        Ok(Self { name, did, address, data_dir, process })
+    }
+
+    fn ask_to_stop(&mut self) {
+        let id =
+            self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(id) = id
+            && let Err(error) = rustix::process::kill_process(id, rustix::process::Signal::TERM)
+        {
+            // It has gone already, and waiting for it will say so.
+            if error != rustix::io::Errno::SRCH {
+                eprintln!("warning: the node {} could not be asked to stop: {error}", self.name);
+            }
+        }
+    }
+}
+
+async fn first_line(process: &mut Child) -> Option<String> {
+    let mut lines = BufReader::new(process.stdout.take()?).lines();
+    lines.next_line().await.ok().flatten()
+}
+
+async fn last_words(process: &mut Child) -> String {
+    let mut text = String::new();
+    if let Some(stderr) = process.stderr.take()
+        && let Err(error) = stderr.take(4096).read_to_string(&mut text).await
+    {
+        return error.to_string();
+    }
+    zerostate::document::Untrusted::new(text.trim()).to_string()
+}

@@ -1,0 +1,152 @@
+//! The command line: arguments in, one verb a file, exit codes out.
+//!
+//! Exit 0 done, 1 it failed, 2 wrong usage or input. Errors go to stderr as `error: what failed: why`, and where there is one,
+//! `hint: what to do`. With `--json` the answer is one JSON value on stdout, or one a line where lines follow.
+
+mod artifact;
+mod attest;
+mod completions;
+mod connect;
+mod console;
+mod doctor;
+mod draft;
+mod events;
+mod failure;
+mod home;
+mod id;
+mod lab;
+mod manifest;
+mod node;
+mod output;
+mod peers;
+mod receipt;
+mod run;
+mod status;
+mod submit;
+mod task;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// What a verb ends with when it did not fail: the program's exit code.
+type Outcome = Result<u8, Failure>;
+
+/// An operator console with a full peer-to-peer node inside, for running strangers' WebAssembly tasks and proving what ran.
+///
+/// Without a verb it opens the console with the node inside it.
+#[derive(Parser)]
+#[command(name = "zerostate", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(flatten)]
+    node: node::NodeArgs,
+    #[command(flatten)]
+    look: console::LookArgs,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// What every verb takes.
+#[derive(clap::Args, Clone)]
+struct Globals {
+    /// Where the key, the database and the socket are [default: the platform's data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The configuration file [default: config.toml in the data directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answer in JSON on stdout
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the node without a console
+    Node(node::NodeVerb),
+    /// Open the console on a node that is already running
+    Attach(console::AttachVerb),
+    /// Start a whole network on this machine, and the console on one of its nodes
+    Lab(lab::LabVerb),
+    /// Run a module or manifest here and now, and print its output
+    Run(run::RunVerb),
+    /// Check envelopes offline
+    Verify(verify::VerifyVerb),
+    /// Make or check a manifest
+    #[command(subcommand)]
+    Manifest(manifest::ManifestVerb),
+    /// Show this node's identity
+    Id,
+    /// Show what the running node is and does
+    Status,
+    /// List the peers that the running node is connected to
+    Peers,
+    /// Connect the running node to an address
+    Connect(connect::ConnectVerb),
+    /// Submit a task to the network
+    Submit(submit::SubmitVerb),
+    /// List, show or cancel tasks
+    #[command(subcommand)]
+    Task(task::TaskVerb),
+    /// List, show or export receipts
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptVerb),
+    /// Run a receipt's task again and sign what was found
+    Attest(attest::AttestVerb),
+    /// Put artifacts into the node's store, or get them out of it or from peers
+    #[command(subcommand)]
+    Artifact(artifact::ArtifactVerb),
+    /// Show the node's journal
+    Events(events::EventsVerb),
+    /// Check this machine and this data directory
+    Doctor,
+    /// Print shell completions
+    Completions(completions::CompletionsVerb),
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(format!("cannot start the runtime: {error}")).report(),
+    };
+    let outcome = runtime.block_on(dispatch(cli));
+    // A read from a terminal that nobody answers must not hold up the exit.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Outcome {
+    let globals = cli.globals;
+    match cli.verb {
+        None => console::embedded(&globals, cli.node, cli.look).await,
+        Some(Verb::Node(verb)) => node::run(&globals, verb).await,
+        Some(Verb::Attach(verb)) => console::attach(&globals, verb).await,
+        Some(Verb::Lab(verb)) => lab::run(&globals, verb).await,
+        Some(Verb::Run(verb)) => run::run(&globals, verb).await,
+        Some(Verb::Verify(verb)) => verify::run(&globals, &verb),
+        Some(Verb::Manifest(verb)) => manifest::run(&globals, verb),
+        Some(Verb::Id) => id::run(&globals),
+        Some(Verb::Status) => status::run(&globals).await,
+        Some(Verb::Peers) => peers::run(&globals).await,
+        Some(Verb::Connect(verb)) => connect::run(&globals, verb).await,
+        Some(Verb::Submit(verb)) => submit::run(&globals, verb).await,
+        Some(Verb::Task(verb)) => task::run(&globals, verb).await,
+        Some(Verb::Receipt(verb)) => receipt::run(&globals, verb).await,
+        Some(Verb::Attest(verb)) => attest::run(&globals, verb).await,
+        Some(Verb::Artifact(verb)) => artifact::run(&globals, verb).await,
+        Some(Verb::Events(verb)) => events::run(&globals, &verb).await,
+        Some(Verb::Doctor) => doctor::run(&globals).await,
+        Some(Verb::Completions(verb)) => completions::run(&verb),
+    }
+}

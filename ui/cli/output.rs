@@ -1,0 +1,87 @@
+//! What goes to stdout: JSON for programs, aligned columns for people.
+
+use std::io::{self, Write as _};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::Failure;
+
+/// One JSON value and a line end.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string(value)
+        .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
+    text.push('\n');
+    bytes(text.as_bytes())
+}
+
+/// Text and a line end.
+pub fn line(text: &str) -> Result<(), Failure> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // Whoever read us has enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Failure::failed(format!("cannot write to stdout: {error}"))),
+    }
+}
+
+/// Rows under headings, or a sentence when there are none.
+pub fn table(headings: &[&str], rows: &[Vec<String>], when_empty: &str) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return line(when_empty);
+    }
+    let heading: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
+    let mut widths = vec![0; headings.len()];
+    for row in std::iter::once(&heading).chain(rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.width().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in std::iter::once(&heading).chain(rows) {
+        let mut columns = row.iter().zip(&widths).peekable();
+        while let Some((cell, width)) = columns.next() {
+            text.push_str(cell);
+            if columns.peek().is_some() {
+                text.push_str(&" ".repeat(width.saturating_sub(cell.width()) + 2));
+            }
+        }
+        text.push('\n');
+    }
+    bytes(text.as_bytes())
+}
+
+/// `label  value` lines.
+pub fn pairs(pairs: &[(&str, String)]) -> Result<(), Failure> {
+    let width = pairs.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
+    let text: String = pairs.iter().map(|(label, value)| format!("{label:<width$}  {value}\n")).collect();
+    bytes(text.as_bytes())
+}
+
+/// Seconds, minutes, hours or days ago.
+pub fn ago(at: Timestamp) -> String {
+    let seconds = Timestamp::now().duration_since(at).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// Time of day, to the millisecond, in UTC.
+pub fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S%.3f").to_string()
+}
+
+/// The node answered something else than was asked, which an older or newer one may do.
+pub fn unexpected() -> Failure {
+    Failure::failed("the node gave an answer of another kind")
+        .hint("is the running node of the same version as this program?")
+}

@@ -1,0 +1,31 @@
+//! `zerostate peers`: whom the running node is connected to.
+
+use super::{Globals, Outcome, output};
+
+pub async fn run(globals: &Globals) -> Outcome {
+    let snapshot = globals.client().await?.snapshot().await?;
+    if globals.json {
+        output::json(&snapshot.peers)?;
+        return Ok(0);
+    }
+    let rows: Vec<Vec<String>> = snapshot
+        .peers
+        .iter()
+        .map(|peer| {
+            let name = peer.name.as_ref().map_or("…".to_owned(), ToString::to_string);
+            let did = peer.did.as_ref().map_or_else(|| peer.peer_id.clone(), ToString::to_string);
+            let ping = peer
+                .ping_us
+                .last()
+                .map_or("…".to_owned(), |us| format!("{:.1} ms", f64::from(*us) / 1000.0));
+            let way = if peer.relayed { "relayed" } else { "direct" };
+            vec![name, did, way.to_owned(), ping, peer.address.to_string()]
+        })
+        .collect();
+    output::table(
+        &["name", "did", "way", "ping", "address"],
+        &rows,
+        "no peers; `zerostate connect ADDR` dials one",
+    )?;
+    Ok(0)
+}

@@ -1,0 +1,111 @@
+//! `zerostate verify`: check envelopes, with no node and no network.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use zerostate::document::strict::MAX_ENVELOPE_BYTES;
+use zerostate::document::{AnyEnvelope, Document as _, DocumentError, duration_text};
+
+use super::{Failure, Globals, Outcome, draft, output};
+
+#[derive(clap::Args)]
+pub struct VerifyVerb {
+    /// Files with one envelope each
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+pub fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
+    let mut answers = Vec::new();
+    let mut invalid = 0usize;
+    for path in &verb.files {
+        let checked = check(path)?;
+        invalid += usize::from(checked.is_err());
+        if globals.json {
+            answers.push(answer(&checked));
+        } else {
+            output::line(&sentence(path, &checked))?;
+        }
+    }
+    if globals.json {
+        match answers.as_slice() {
+            [only] => output::json(only)?,
+            all => output::json(&all)?,
+        }
+    }
+    match invalid {
+        0 => Ok(0),
+        1 if verb.files.len() == 1 => Err(Failure::failed("the envelope does not verify")),
+        count => Err(Failure::failed(format!("{count} of {} envelopes do not verify", verb.files.len()))),
+    }
+}
+
+type Checked = Result<AnyEnvelope, DocumentError>;
+
+fn check(path: &Path) -> Result<Checked, Failure> {
+    // A line end after the envelope is what editors and `>` leave; it is not part of it.
+    let mut bytes = draft::read_bounded(path, 2 * MAX_ENVELOPE_BYTES as u64)?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    Ok(AnyEnvelope::open(&bytes))
+}
+
+fn answer(checked: &Checked) -> Value {
+    match checked {
+        Ok(envelope) => json!({
+            "valid": true,
+            "kind": envelope.kind(),
+            "id": envelope.id().to_string(),
+            "signer": envelope.signer(),
+            "document": document(envelope),
+            "attestations": [],
+            "problems": [],
+        }),
+        Err(error) => json!({
+            "valid": false,
+            "kind": null,
+            "signer": null,
+            "document": null,
+            "attestations": [],
+            "problems": [error.to_string()],
+        }),
+    }
+}
+
+/// The payload as it was signed.
+fn document(envelope: &AnyEnvelope) -> Value {
+    let payload = match envelope {
+        AnyEnvelope::Manifest(envelope) => envelope.document().encode(),
+        AnyEnvelope::Receipt(envelope) => envelope.document().encode(),
+        AnyEnvelope::Attestation(envelope) => envelope.document().encode(),
+        AnyEnvelope::AgentCard(envelope) => envelope.document().encode(),
+    };
+    payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+fn sentence(path: &Path, checked: &Checked) -> String {
+    let envelope = match checked {
+        Ok(envelope) => envelope,
+        Err(error) => return format!("✗ {}: {error}", path.display()),
+    };
+    let what = match envelope {
+        AnyEnvelope::Receipt(receipt) => {
+            let receipt = receipt.document();
+            let (fuel, cost) = (receipt.fuel_used, receipt.cost.total_micro);
+            format!("{} in {}, {fuel} fuel, cost {cost}", receipt.status, duration_text(receipt.duration()))
+        }
+        AnyEnvelope::Attestation(attestation) => {
+            format!("{} about receipt {}", attestation.document().verdict, attestation.document().receipt)
+        }
+        AnyEnvelope::Manifest(manifest) => format!("task {}", manifest.document().task_id),
+        AnyEnvelope::AgentCard(_) => "an agent's card".to_owned(),
+    };
+    format!(
+        "✓ {}: {} {}\n  signed by {}\n  {what}\n  proven: these words are the signer's, unchanged; not that they are true",
+        path.display(),
+        envelope.kind(),
+        envelope.id(),
+        envelope.signer()
+    )
+}
