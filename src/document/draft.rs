@@ -354,13 +354,12 @@ impl Reader {
 
     /// A share from 0 to 1 with at most six decimals, in parts per million: the same digits as an amount.
     fn share(&mut self, key: &str) -> Option<u32> {
-        let millionths = self.take(key, "a share from 0 to 1, like 0.99", |value| {
+        self.take(key, "a share from 0 to 1, like 0.99", |value| {
             let text =
                 value.as_str().map(str::to_owned).or_else(|| value.as_number().map(ToString::to_string))?;
             let parts = text.parse::<Credits>().ok()?.micro();
             u32::try_from(parts).ok().filter(|parts| *parts <= 1_000_000)
-        });
-        millionths
+        })
     }
 
     fn value_type(&mut self) -> Option<ValueType> {

@@ -11,14 +11,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::strict::{self, MAX_DOCUMENT_BYTES, MAX_ENVELOPE_BYTES};
+use super::strict::{MAX_DOCUMENT_BYTES, MAX_ENVELOPE_BYTES};
 use super::{Document, DocumentError, content_id};
 use crate::identity::{Did, Identity};
 
-/// A document, the bytes it came in and the key that signed it. One that exists has been verified.
-#[derive(Clone, PartialEq)]
+/// A document, the bytes it came in and the key that signed it. One that exists has been verified. Cheap to clone.
+#[derive(PartialEq)]
 pub struct Envelope<T> {
-    document: T,
+    document: Arc<T>,
     id: Cid,
     signer: Did,
     bytes: Arc<[u8]>,
@@ -63,7 +63,7 @@ impl<T: Document> Envelope<T> {
         };
         let bytes = serde_json::to_vec(&wire).map_err(DocumentError::json)?;
         let (id, signer) = (content_id(&payload), identity.did().clone());
-        Ok(Self { document: document.clone(), id, signer, bytes: bytes.into() })
+        Ok(Self { document: Arc::new(document.clone()), id, signer, bytes: bytes.into() })
     }
 
     /// Verifies and reads an envelope from anybody.
@@ -82,7 +82,7 @@ impl<T: Document> Envelope<T> {
     pub(super) fn from_verified(payload: &[u8], signer: Did, bytes: &[u8]) -> Result<Self, DocumentError> {
         let document = T::decode(payload)?;
         check_author(&document, &signer)?;
-        Ok(Self { document, id: content_id(payload), signer, bytes: bytes.into() })
+        Ok(Self { document: Arc::new(document), id: content_id(payload), signer, bytes: bytes.into() })
     }
 }
 
@@ -108,6 +108,13 @@ impl<T> Envelope<T> {
     }
 }
 
+impl<T> Clone for Envelope<T> {
+    fn clone(&self) -> Self {
+        let (document, bytes) = (Arc::clone(&self.document), Arc::clone(&self.bytes));
+        Self { document, id: self.id, signer: self.signer.clone(), bytes }
+    }
+}
+
 impl<T> std::fmt::Debug for Envelope<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Envelope({} by {})", self.id, self.signer)
@@ -123,8 +130,11 @@ fn check_author(document: &impl Document, signer: &Did) -> Result<(), DocumentEr
 
 impl Wire {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
-        let wire: Self = strict::from_slice(bytes, MAX_ENVELOPE_BYTES)?;
-        // One spelling: no spaces, no other order, no escapes that mean the same.
+        if bytes.len() > MAX_ENVELOPE_BYTES {
+            return Err(DocumentError::TooLarge { bytes: bytes.len(), limit: MAX_ENVELOPE_BYTES });
+        }
+        let wire: Self = serde_json::from_slice(bytes).map_err(DocumentError::json)?;
+        // One spelling: no spaces, no other order, no key twice, no escapes that mean the same.
         if serde_json::to_vec(&wire).map_err(DocumentError::json)? != bytes {
             return Err(DocumentError::Envelope(
                 "it is not compact JSON with payloadType, payload, signatures in this order",

@@ -55,27 +55,36 @@ pub(super) fn decode<P: DeserializeOwned>(
     subject: &'static str,
     predicate_type: &'static str,
 ) -> Result<(Sha256Digest, P), DocumentError> {
-    let found = self::predicate_type(payload)?;
-    if found != predicate_type {
-        return Err(DocumentError::PayloadType { found, expected: predicate_type });
-    }
-    let statement: Statement<P> = strict::from_slice(payload, MAX_DOCUMENT_BYTES)?;
-    if statement.statement_type != STATEMENT_TYPE {
-        return Err(DocumentError::PayloadType { found: statement.statement_type, expected: STATEMENT_TYPE });
-    }
+    let statement: Statement<P> = match strict::from_slice(payload, MAX_DOCUMENT_BYTES) {
+        Ok(statement) => statement,
+        // A statement of another kind has other fields; its kind is the better complaint.
+        Err(error) => match self::predicate_type(payload) {
+            Ok(found) if found != predicate_type => {
+                return Err(DocumentError::PayloadType { found, expected: predicate_type });
+            }
+            _ => return Err(error),
+        },
+    };
     let [only] = statement.subject;
-    if only.name != subject {
-        return Err(DocumentError::PayloadType { found: only.name, expected: subject });
+    let parts = [
+        (statement.predicate_type, predicate_type),
+        (statement.statement_type, STATEMENT_TYPE),
+        (only.name, subject),
+    ];
+    for (found, expected) in parts {
+        if found != expected {
+            return Err(DocumentError::PayloadType { found, expected });
+        }
     }
     Ok((only.digest.sha256, statement.predicate))
 }
 
-/// Which kind of statement a payload is.
+/// Which kind of statement a payload claims to be; nothing else of it is checked.
 pub(super) fn predicate_type(payload: &[u8]) -> Result<String, DocumentError> {
     #[derive(Deserialize)]
     struct Peek {
         #[serde(rename = "predicateType")]
         predicate_type: String,
     }
-    strict::from_slice::<Peek>(payload, MAX_DOCUMENT_BYTES).map(|peek| peek.predicate_type)
+    serde_json::from_slice::<Peek>(payload).map(|peek| peek.predicate_type).map_err(DocumentError::json)
 }

@@ -1,8 +1,10 @@
 //! Reading JSON from strangers: bounded, without duplicate keys, without numbers that other readers would round.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::DocumentError;
@@ -82,13 +84,41 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        let mut seen = Keys::default();
+        while let Some(Key(key)) = entries.next_key::<Key<'de>>()? {
             entries.next_value_seed(Strict)?;
-            if let Some(twice) = seen.replace(key) {
-                return Err(A::Error::custom(format!("duplicate key \"{}\"", twice.escape_debug())));
+            if seen.contains(&key) {
+                return Err(A::Error::custom(format!("duplicate key \"{}\"", key.escape_debug())));
             }
+            seen.insert(key);
         }
         Ok(())
+    }
+}
+
+/// A key without a copy, where it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The keys of one object: few of them are compared one by one, many are hashed.
+#[derive(Default)]
+struct Keys<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Keys<'a> {
+    const FEW: usize = 32;
+
+    fn contains(&self, key: &str) -> bool {
+        self.few.iter().any(|seen| seen == key) || self.many.contains(key)
+    }
+
+    fn insert(&mut self, key: Cow<'a, str>) {
+        if self.few.len() < Self::FEW {
+            self.few.push(key);
+        } else {
+            self.many.insert(key);
+        }
     }
 }

@@ -3,11 +3,14 @@
 //! Source: The did:key Method v0.9, section 3.1.1 (multicodec `0xed01`, base58btc), and the libp2p PeerId
 //! specification (an identity multihash over the protobuf-encoded public key).
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ed25519_dalek::{Signature, VerifyingKey};
-use multibase::Base;
 use serde::{Deserialize, Serialize};
 
 const PREFIX: &str = "did:key:";
@@ -17,13 +20,23 @@ const ED25519_PUB: [u8; 2] = [0xed, 0x01];
 const PEER_ID_HEAD: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 /// `did:key:z` and at most 48 base58 digits for 34 bytes.
 const MAX_LEN: usize = 64;
+/// Names that a thread has parsed lately. Checking a key costs as much as a tenth of a signature, a document names several, and
+/// a node hears mostly from those it has just heard from.
+const RECENT: usize = 64;
 
 /// The `did:key` of an Ed25519 key that has been checked: a point on the curve that is not of small order.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// Cheap to clone.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Did {
+pub struct Did(Arc<Named>);
+
+struct Named {
     text: String,
-    key: [u8; 32],
+    key: VerifyingKey,
+}
+
+thread_local! {
+    static SEEN: RefCell<VecDeque<Did>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Why a text is not the `did:key` of a usable Ed25519 key.
@@ -46,7 +59,9 @@ pub enum DidError {
 impl Did {
     /// The name of a key made here; such a key is never weak.
     pub(super) fn from_key(key: VerifyingKey) -> Self {
-        Self::name(key.to_bytes())
+        let bytes = [ED25519_PUB.as_slice(), key.as_bytes().as_slice()].concat();
+        let text = format!("{PREFIX}z{}", bs58::encode(bytes).into_string());
+        Self(Arc::new(Named { text, key }))
     }
 
     /// The name of a public key that somebody else sent.
@@ -54,27 +69,17 @@ impl Did {
     /// # Errors
     /// [`DidError::Weak`] when the bytes are not a curve point or are a point of small order.
     pub fn from_public_key(key: &[u8; 32]) -> Result<Self, DidError> {
-        let parsed = VerifyingKey::from_bytes(key).map_err(|_| DidError::Weak)?;
-        if parsed.is_weak() {
-            return Err(DidError::Weak);
-        }
-        Ok(Self::name(*key))
-    }
-
-    fn name(key: [u8; 32]) -> Self {
-        let bytes = [ED25519_PUB.as_slice(), key.as_slice()].concat();
-        Self { text: format!("{PREFIX}{}", multibase::encode(Base::Base58Btc, bytes)), key }
+        Ok(Self::from_key(usable(key)?))
     }
 
     /// The 32 bytes of the public key.
     pub fn public_key(&self) -> &[u8; 32] {
-        &self.key
+        self.0.key.as_bytes()
     }
 
     /// The libp2p PeerId of the same key, in base58btc.
     pub fn peer_id(&self) -> String {
-        let bytes = [PEER_ID_HEAD.as_slice(), self.key.as_slice()].concat();
-        Base::Base58Btc.encode(bytes)
+        bs58::encode([PEER_ID_HEAD.as_slice(), self.public_key().as_slice()].concat()).into_string()
     }
 
     /// The DID of the key inside an Ed25519 PeerId (`12D3KooW…`).
@@ -85,7 +90,7 @@ impl Did {
         if peer_id.len() > MAX_LEN {
             return Err(DidError::PeerId);
         }
-        let bytes = Base::Base58Btc.decode(peer_id).map_err(|_| DidError::PeerId)?;
+        let bytes = bs58::decode(peer_id).into_vec().map_err(|_| DidError::PeerId)?;
         let key = bytes.strip_prefix(&PEER_ID_HEAD).ok_or(DidError::PeerId)?;
         Self::from_public_key(key.try_into().map_err(|_| DidError::PeerId)?)
     }
@@ -95,13 +100,12 @@ impl Did {
     /// # Errors
     /// [`DidError::Signature`] when it does not hold.
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), DidError> {
-        let key = VerifyingKey::from_bytes(&self.key).map_err(|_| DidError::Weak)?;
-        key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| DidError::Signature)
+        self.0.key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| DidError::Signature)
     }
 
     /// `z6Mkha…q8fT`: enough to recognise, short enough for a column.
     pub fn short(&self) -> String {
-        let id = self.text.trim_start_matches(PREFIX);
+        let id = self.0.text.trim_start_matches(PREFIX);
         let head: String = id.chars().take(6).collect();
         let tail: String = id.chars().skip(id.len().saturating_sub(4)).collect();
         format!("{head}…{tail}")
@@ -109,7 +113,7 @@ impl Did {
 
     /// The whole text, `did:key:z6Mk…`.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 }
 
@@ -120,12 +124,57 @@ impl FromStr for Did {
         if text.len() > MAX_LEN {
             return Err(DidError::Form);
         }
-        let id = text.strip_prefix(PREFIX).filter(|id| id.starts_with('z')).ok_or(DidError::Form)?;
-        let (_, bytes) = multibase::decode(id).map_err(|_| DidError::Encoding)?;
-        let key = bytes.strip_prefix(&ED25519_PUB).ok_or(DidError::Encoding)?;
-        let did = Self::from_public_key(key.try_into().map_err(|_| DidError::Encoding)?)?;
-        // One name per key: base58 has one spelling of a number, and this holds it to that.
-        if did.text == text { Ok(did) } else { Err(DidError::Encoding) }
+        let recent =
+            |seen: &RefCell<VecDeque<Did>>| seen.borrow().iter().find(|did| did.as_str() == text).cloned();
+        if let Some(did) = SEEN.with(recent) {
+            return Ok(did);
+        }
+        let did = parse(text)?;
+        SEEN.with(|seen| {
+            let mut seen = seen.borrow_mut();
+            seen.truncate(RECENT - 1);
+            seen.push_front(did.clone());
+        });
+        Ok(did)
+    }
+}
+
+/// One key has one name: base58 without leading zeros, which the multicodec rules out, has one spelling of a number.
+fn parse(text: &str) -> Result<Did, DidError> {
+    let digits = text.strip_prefix(PREFIX).and_then(|id| id.strip_prefix('z')).ok_or(DidError::Form)?;
+    let bytes = bs58::decode(digits).into_vec().map_err(|_| DidError::Encoding)?;
+    let key = bytes.strip_prefix(&ED25519_PUB).ok_or(DidError::Encoding)?;
+    let key = usable(key.try_into().map_err(|_| DidError::Encoding)?)?;
+    Ok(Did(Arc::new(Named { text: text.to_owned(), key })))
+}
+
+fn usable(key: &[u8; 32]) -> Result<VerifyingKey, DidError> {
+    VerifyingKey::from_bytes(key).ok().filter(|key| !key.is_weak()).ok_or(DidError::Weak)
+}
+
+impl PartialEq for Did {
+    fn eq(&self, other: &Self) -> bool {
+        self.public_key() == other.public_key()
+    }
+}
+
+impl Eq for Did {}
+
+impl Hash for Did {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.public_key().hash(state);
+    }
+}
+
+impl PartialOrd for Did {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Did {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.public_key().cmp(other.public_key())
     }
 }
 
@@ -139,19 +188,19 @@ impl TryFrom<String> for Did {
 
 impl From<Did> for String {
     fn from(did: Did) -> Self {
-        did.text
+        did.0.text.clone()
     }
 }
 
 impl fmt::Display for Did {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 
 impl fmt::Debug for Did {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 

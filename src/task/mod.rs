@@ -113,7 +113,7 @@ impl Tasks {
     /// # Errors
     /// [`TaskError`]; nothing was stored then.
     pub async fn submit(&self, draft: Draft) -> Result<String, TaskError> {
-        self.ask(|answer| Request::Submit { draft, answer }).await
+        self.ask(|answer| Request::Submit { draft: Box::new(draft), answer }).await
     }
 
     /// Runs something here and now and stores its receipt.
@@ -121,7 +121,7 @@ impl Tasks {
     /// # Errors
     /// [`TaskError`]; however the guest ends is not an error.
     pub async fn run(&self, draft: Draft) -> Result<Ran, TaskError> {
-        self.ask(|answer| Request::Run { draft, answer }).await
+        self.ask(|answer| Request::Run { draft: Box::new(draft), answer }).await
     }
 
     /// Runs a receipt's task again, signs what was found and announces it.
@@ -129,7 +129,7 @@ impl Tasks {
     /// # Errors
     /// [`TaskError::Refused`] for one's own receipts.
     pub async fn attest(&self, receipt: Envelope<Receipt>) -> Result<Attested, TaskError> {
-        self.ask(|answer| Request::Attest { receipt: Box::new(receipt), answer }).await
+        self.ask(|answer| Request::Attest { receipt, answer }).await
     }
 
     /// Ends a task that has no receipt yet.

@@ -26,9 +26,9 @@ const TO_ATTEST_MAX: usize = 1_000;
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) enum Request {
-    Submit { draft: Draft, answer: oneshot::Sender<Result<String, TaskError>> },
-    Run { draft: Draft, answer: oneshot::Sender<Result<Ran, TaskError>> },
-    Attest { receipt: Box<Envelope<Receipt>>, answer: oneshot::Sender<Result<Attested, TaskError>> },
+    Submit { draft: Box<Draft>, answer: oneshot::Sender<Result<String, TaskError>> },
+    Run { draft: Box<Draft>, answer: oneshot::Sender<Result<Ran, TaskError>> },
+    Attest { receipt: Envelope<Receipt>, answer: oneshot::Sender<Result<Attested, TaskError>> },
     Cancel { task_id: String, answer: oneshot::Sender<Result<(), TaskError>> },
     Fetch { cid: Cid, answer: oneshot::Sender<Result<u64, TaskError>> },
     Received { from: String, document: AnyEnvelope },
@@ -121,7 +121,7 @@ impl Worker {
                     let id = hex::encode(random.split_at(16).0);
                     let reins = self.rein(id.clone(), draft.limits);
                     self.jobs.spawn(async move {
-                        context.submit(draft, random, answer, reins).await;
+                        context.submit(*draft, random, answer, reins).await;
                         Ended::Run(id)
                     });
                 }
@@ -132,7 +132,7 @@ impl Worker {
                     let id = format!("run-{}", hex::encode(random.split_at(8).0));
                     let reins = self.rein(id.clone(), draft.limits);
                     self.jobs.spawn(async move {
-                        tell(answer, context.run_now(draft, reins.progress, reins.cancel).await);
+                        tell(answer, context.run_now(*draft, reins.progress, reins.cancel).await);
                         Ended::Run(id)
                     });
                 }
@@ -142,7 +142,7 @@ impl Worker {
                 let id = receipt.id().to_string();
                 let reins = self.rein(id.clone(), Limits::default());
                 self.jobs.spawn(async move {
-                    tell(answer, context.attest(*receipt, reins.progress, reins.cancel).await);
+                    tell(answer, context.attest(receipt, reins.progress, reins.cancel).await);
                     Ended::Run(id)
                 });
             }

@@ -1,0 +1,116 @@
+//! Signing and verifying receipts, beside the raw Ed25519 operations that they cannot do without.
+//!
+//! `cargo bench --bench documents`; the ratios are printed at the end.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::Criterion;
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use zerostate::document::{
+    Artifact, Content, Cost, Document, Envelope, Environment, Receipt, Sha256Digest, Status, content_id,
+};
+use zerostate::identity::Identity;
+
+const SECRET: [u8; 32] = [7; 32];
+/// Rounds for a ratio: long enough that a stray interrupt does not show.
+const ROUNDS: u32 = 20_000;
+
+fn receipt(identity: &Identity) -> Receipt {
+    let module = Sha256Digest::of(b"module");
+    let now = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
+    Receipt {
+        task_id: "0123456789abcdef0123456789abcdef".into(),
+        manifest: content_id(b"manifest"),
+        artifact: Artifact { cid: module.to_cid(), sha256: module, size: 22_891 },
+        inputs: Content::of(b""),
+        output: Content::of(b"Hello, zerostate!\n"),
+        guild: None,
+        executor: identity.did().clone(),
+        requester: identity.did().clone(),
+        status: Status::Ok,
+        exit_code: Some(0),
+        error: None,
+        started_at: now,
+        finished_at: now,
+        duration_ns: 80_000_000,
+        fuel_used: 1_204_551,
+        peak_memory_bytes: 2 << 20,
+        cost: Cost::default(),
+        environment: Environment {
+            engine: "wasmtime".into(),
+            version: "48.0.8".into(),
+            settings_sha256: module,
+            target: "x86_64-unknown-linux-gnu".into(),
+        },
+        nonce: "fedcba9876543210fedcba9876543210".into(),
+    }
+}
+
+/// What is signed: the payload behind DSSE's pre-authentication head, so that both sides hash the same number of bytes.
+fn signed_bytes(receipt: &Receipt) -> Vec<u8> {
+    let payload = receipt.encode().expect("a payload");
+    let head = format!("DSSEv1 {} {} {} ", Receipt::PAYLOAD_TYPE.len(), Receipt::PAYLOAD_TYPE, payload.len());
+    [head.as_bytes(), &payload].concat()
+}
+
+fn time(mut work: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        work();
+    }
+    start.elapsed().as_secs_f64() / f64::from(ROUNDS)
+}
+
+fn main() {
+    let identity = Identity::from_secret(&SECRET);
+    let key = SigningKey::from_bytes(&SECRET);
+    let public = key.verifying_key().to_bytes();
+    let receipt = receipt(&identity);
+    let message = signed_bytes(&receipt);
+    let signature = key.sign(&message);
+    let envelope = Envelope::sign(&identity, &receipt).expect("a signed receipt");
+
+    let raw_sign = || {
+        black_box(key.sign(black_box(&message)));
+    };
+    // A receipt's key comes with it, so the reference parses its key too.
+    let raw_verify = || {
+        let key = VerifyingKey::from_bytes(black_box(&public)).expect("a key");
+        key.verify_strict(black_box(&message), &signature).expect("a good signature");
+    };
+    let sign = || drop(black_box(Envelope::sign(&identity, black_box(&receipt)).expect("a signed receipt")));
+    let verify =
+        || drop(black_box(Envelope::<Receipt>::open(black_box(envelope.bytes())).expect("a good receipt")));
+
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("receipt");
+    group.bench_function("sign, raw ed25519-dalek", |b| b.iter(raw_sign));
+    group.bench_function("sign, envelope", |b| b.iter(sign));
+    group.bench_function("verify, raw ed25519-dalek", |b| b.iter(raw_verify));
+    group.bench_function("verify, envelope", |b| b.iter(verify));
+    group.finish();
+    criterion.final_summary();
+
+    // Alternating, so that a change of the clock's speed meets both sides.
+    let (mut raw, mut ours) = ([0.0; 2], [0.0; 2]);
+    for _ in 0..5 {
+        raw[0] += time(raw_sign);
+        ours[0] += time(sign);
+        raw[1] += time(raw_verify);
+        ours[1] += time(verify);
+    }
+    println!("receipt of {} bytes; target at most 1.3 times raw", message.len());
+    println!(
+        "sign:   {:.2} times raw ({:.1} µs against {:.1} µs)",
+        ours[0] / raw[0],
+        ours[0] * 2e5,
+        raw[0] * 2e5
+    );
+    println!(
+        "verify: {:.2} times raw ({:.1} µs against {:.1} µs)",
+        ours[1] / raw[1],
+        ours[1] * 2e5,
+        raw[1] * 2e5
+    );
+}
