@@ -1,0 +1,5 @@
+//! Where text is typed: one field a line, the error under the field while one types.
+
+pub mod connect;
+pub mod input;
+pub mod submit;
