@@ -88,10 +88,26 @@ impl Action {
     pub fn in_palette(self) -> bool {
         !matches!(
             self,
-            Self::Up | Self::Down | Self::HalfUp | Self::HalfDown | Self::PageUp | Self::PageDown | Self::First
-                | Self::Last | Self::Back | Self::FieldNext | Self::FieldPrevious | Self::FieldComplete
-                | Self::FieldEnter | Self::FormSubmit | Self::Yes | Self::No | Self::Toggle | Self::Choose
-                | Self::Palette | Self::Interrupt
+            Self::Up
+                | Self::Down
+                | Self::HalfUp
+                | Self::HalfDown
+                | Self::PageUp
+                | Self::PageDown
+                | Self::First
+                | Self::Last
+                | Self::Back
+                | Self::FieldNext
+                | Self::FieldPrevious
+                | Self::FieldComplete
+                | Self::FieldEnter
+                | Self::FormSubmit
+                | Self::Yes
+                | Self::No
+                | Self::Toggle
+                | Self::Choose
+                | Self::Palette
+                | Self::Interrupt
         )
     }
 

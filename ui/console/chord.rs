@@ -62,14 +62,6 @@ impl Chord {
         };
         Some(Self { code, ctrl, alt })
     }
-
-    /// The character it would type into an input, if it would.
-    pub fn typed(&self) -> Option<char> {
-        match self.code {
-            KeyCode::Char(c) if !self.ctrl && !self.alt && !c.is_control() => Some(c),
-            _ => None,
-        }
-    }
 }
 
 /// As the footer shows it: `^S`, `↵`, `Esc`, `G`.

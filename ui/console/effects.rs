@@ -47,7 +47,9 @@ impl Runner {
 
     /// Looks at what stands at a path.
     pub fn probe(&mut self, generation: u64, path: String) {
-        self.spawn(async move { Msg::Probed { generation, found: probe(&PathBuf::from(expand(&path))).await } });
+        self.spawn(
+            async move { Msg::Probed { generation, found: probe(&PathBuf::from(expand(&path))).await } },
+        );
     }
 
     /// Finds the paths that begin with what was typed.
@@ -72,7 +74,8 @@ impl Runner {
 
 async fn submit(link: &Link, module: Option<PathBuf>, mut draft: Draft) -> Result<Answer, ApiError> {
     if let Some(path) = module {
-        let bytes = read_bounded(&path, ARTIFACT_MAX).await.map_err(|why| ApiError::new(ErrorKind::Input, why))?;
+        let bytes =
+            read_bounded(&path, ARTIFACT_MAX).await.map_err(|why| ApiError::new(ErrorKind::Input, why))?;
         let info = link.add_artifact(bytes).await?;
         draft.artifact = ArtifactSource::Cid { cid: info.cid, sha256: None, size: Some(info.size) };
     }
@@ -114,12 +117,15 @@ async fn probe(path: &Path) -> Result<Probe, String> {
         _ => None,
     };
     if let Some(format) = format {
-        let text = String::from_utf8(read_bounded(path, MANIFEST_MAX).await?).map_err(|_| "not UTF-8 text".to_owned())?;
+        let text = String::from_utf8(read_bounded(path, MANIFEST_MAX).await?)
+            .map_err(|_| "not UTF-8 text".to_owned())?;
         let draft = Draft::parse(&text, format, Timestamp::now()).map_err(|error| error.to_string())?;
         let module = module_of(&draft, path);
         if let Some(module) = &module {
             let found = tokio::fs::metadata(module).await;
-            found.map_err(|error| format!("its module {}: {error}", Untrusted::new(&module.display().to_string())))?;
+            found.map_err(|error| {
+                format!("its module {}: {error}", Untrusted::new(&module.display().to_string()))
+            })?;
         }
         return Ok(Probe::Manifest { draft: Box::new(draft), module });
     }
@@ -187,7 +193,8 @@ mod tests {
             std::fs::write(folder.path().join(name), b"").unwrap();
         }
         let typed = format!("{}/", folder.path().display());
-        let names: Vec<String> = complete(&typed).into_iter().map(|path| path[typed.len()..].to_owned()).collect();
+        let names: Vec<String> =
+            complete(&typed).into_iter().map(|path| path[typed.len()..].to_owned()).collect();
         assert_eq!(names, ["a.toml", "a.wasm", "more/"]);
     }
 }

@@ -13,8 +13,26 @@ pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 
 /// The places where a key can mean something; a section of the file each.
 pub const CONTEXTS: [&str; 20] = [
-    "global", "list", "peers", "guilds", "tasks", "receipts", "attestations", "events", "inbox", "log", "detail",
-    "task-detail", "receipt-detail", "attestation-detail", "peer-detail", "form", "filter", "palette", "confirm", "help",
+    "global",
+    "list",
+    "peers",
+    "guilds",
+    "tasks",
+    "receipts",
+    "attestations",
+    "events",
+    "inbox",
+    "log",
+    "detail",
+    "task-detail",
+    "receipt-detail",
+    "attestation-detail",
+    "peer-detail",
+    "form",
+    "filter",
+    "palette",
+    "confirm",
+    "help",
 ];
 
 /// One row of the table.
@@ -117,12 +135,16 @@ impl Keymap {
         };
         for (context, section) in table {
             if !CONTEXTS.contains(&context.as_str()) {
-                self.problems.push(format!("{source}: no such place as [{context}]; there are {}", CONTEXTS.join(", ")));
+                self.problems.push(format!(
+                    "{source}: no such place as [{context}]; there are {}",
+                    CONTEXTS.join(", ")
+                ));
                 continue;
             }
             let rows = section.get("keys").and_then(toml::Value::as_array).cloned();
             let Some(rows) = rows else {
-                self.problems.push(format!("{source}: [{context}] needs keys = [ {{ on = …, run = … }}, … ]"));
+                self.problems
+                    .push(format!("{source}: [{context}] needs keys = [ {{ on = …, run = … }}, … ]"));
                 continue;
             };
             let mut fresh: Vec<Binding> = Vec::new();
@@ -137,7 +159,9 @@ impl Keymap {
     fn lay_row(&mut self, context: &str, row: toml::Value, fresh: &mut Vec<Binding>, source: &str) {
         let row: Row = match row.try_into() {
             Ok(row) => row,
-            Err(error) => return self.problems.push(format!("{source}: [{context}]: {}", error.to_string().trim())),
+            Err(error) => {
+                return self.problems.push(format!("{source}: [{context}]: {}", error.to_string().trim()));
+            }
         };
         let action = Action::named(&row.run);
         if action.is_none() && row.run != "none" {
@@ -153,10 +177,13 @@ impl Keymap {
                 self.problems.push(format!("{source}: [{context}]: no such key as \"{text}\""));
                 continue;
             };
-            let clash = fresh.iter().find(|other| other.keys.starts_with(&keys) || keys.starts_with(&other.keys));
+            let clash =
+                fresh.iter().find(|other| other.keys.starts_with(&keys) || keys.starts_with(&other.keys));
             if let Some(other) = clash {
                 let (first, second) = (other.action.name(), &row.run);
-                self.problems.push(format!("{source}: [{context}]: \"{text}\" is both {first} and {second}; {first} stands"));
+                self.problems.push(format!(
+                    "{source}: [{context}]: \"{text}\" is both {first} and {second}; {first} stands"
+                ));
                 continue;
             }
             let older = self.sections.entry(context.to_owned()).or_default();
@@ -214,6 +241,8 @@ mod tests {
     fn sequences_wait_for_their_end() {
         let map = Keymap::new(None);
         assert_eq!(map.lookup(&["list"], &chords("g")), Lookup::Prefix);
-        assert!(matches!(map.lookup(&["list"], &chords("g g")), Lookup::Found(b) if b.action == Action::First));
+        assert!(
+            matches!(map.lookup(&["list"], &chords("g g")), Lookup::Found(b) if b.action == Action::First)
+        );
     }
 }

@@ -17,6 +17,8 @@ pub struct Content {
     pub title: Vec<(String, Style)>,
     pub right: Vec<(String, Style)>,
     pub lines: Vec<Line<'static>>,
+    /// In the lower border.
+    pub foot: Vec<Span<'static>>,
     pub scroll: usize,
     /// Where the cursor stands: column and line.
     pub cursor: Option<(usize, usize)>,
@@ -45,12 +47,21 @@ fn titled(model: &Model, title: &str) -> Vec<(String, Style)> {
 }
 
 /// An input line of exactly `width` cells, scrolled so that the cursor can be seen; and where that is.
-fn input_line(model: &Model, input: Option<&Input>, hint: &str, focused: bool, width: usize) -> (Span<'static>, usize) {
+fn input_line(
+    model: &Model,
+    input: Option<&Input>,
+    hint: &str,
+    focused: bool,
+    width: usize,
+) -> (Span<'static>, usize) {
     let style = model.theme.style(if focused { Role::InputFocused } else { Role::Input });
     let Some(input) = input.filter(|input| !input.value().is_empty()) else {
         let hint = cut(hint, width);
         let pad = width.saturating_sub(cells_of(&hint));
-        return (Span::styled(format!("{hint}{}", " ".repeat(pad)), style.patch(model.theme.style(Role::Dim))), 0);
+        return (
+            Span::styled(format!("{hint}{}", " ".repeat(pad)), style.patch(model.theme.style(Role::Dim))),
+            0,
+        );
     };
     let scroll = input.visual_scroll(width.saturating_sub(1));
     let (mut skipped, mut shown) = (0, String::new());
@@ -75,10 +86,14 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
     let room = width.saturating_sub(LABEL);
     for field in Field::ALL.iter().copied() {
         let focused = form.focus == field;
-        let label = Span::styled(format!("{:<LABEL$}", field.label()), style(if focused { Role::Accent } else { Role::Dim }));
+        let label = Span::styled(
+            format!("{:<LABEL$}", field.label()),
+            style(if focused { Role::Accent } else { Role::Dim }),
+        );
         let line = out.lines.len();
         if read_only && field != Field::Path {
-            out.lines.push(Line::from(vec![label, Span::styled(cut(form.value(field), room), style(Role::Text))]));
+            out.lines
+                .push(Line::from(vec![label, Span::styled(cut(form.value(field), room), style(Role::Text))]));
         } else {
             let (input, cursor) = input_line(model, form.shown(field), field.hint(), focused, room);
             if focused {
@@ -95,7 +110,12 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
             let found = match &form.found {
                 Some(Ok(probe)) => format!("✓ {}", found_text(probe)),
                 _ if form.completions.is_empty() => String::new(),
-                _ => form.completions.iter().map(|path| path.rsplit('/').find(|p| !p.is_empty()).unwrap_or(path)).collect::<Vec<_>>().join("  "),
+                _ => form
+                    .completions
+                    .iter()
+                    .map(|path| path.rsplit('/').find(|p| !p.is_empty()).unwrap_or(path))
+                    .collect::<Vec<_>>()
+                    .join("  "),
             };
             let role = if matches!(form.found, Some(Ok(_))) { Role::Ok } else { Role::Dim };
             out.lines.push(Line::from(vec![indent, Span::styled(cut(&found, room), style(role))]));
@@ -144,24 +164,34 @@ fn confirm(model: &Model, question: &Confirm, width: usize) -> Content {
     }
     if !question.warning.is_empty() {
         lines.push(Line::default());
-        lines.extend(wrap(&question.warning, width).into_iter().map(|line| Line::styled(line, style(Role::Warn))));
+        lines.extend(
+            wrap(&question.warning, width).into_iter().map(|line| Line::styled(line, style(Role::Warn))),
+        );
     }
-    lines.push(Line::default());
     let button = |text: &str, marked: bool| {
         let text = if marked { format!("[ {text} ]") } else { format!("  {text}  ") };
-        Span::styled(text, style(if marked { Role::Selected } else { Role::Dim }))
+        Span::styled(text, style(if marked { Role::Selected } else { Role::Text }))
     };
-    lines.push(Line::from(vec![
+    // In the frame, where they are seen however small the screen is.
+    let foot = vec![
+        Span::raw(" "),
         button("n  No", !question.yes),
-        Span::raw("    "),
         button(&format!("y  {}", question.yes_label), question.yes),
-    ]));
-    Content { title: titled(model, &question.title), lines, ..Content::default() }
+        Span::raw(" "),
+    ];
+    Content {
+        title: titled(model, &question.title),
+        lines,
+        foot,
+        scroll: question.scroll,
+        ..Content::default()
+    }
 }
 
 fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
     let style = |role| model.theme.style(role);
-    let (input, cursor) = input_line(model, Some(&palette.input), "a few letters of what you want to do", true, width);
+    let (input, cursor) =
+        input_line(model, Some(&palette.input), "a few letters of what you want to do", true, width);
     let found = palette.found();
     let chosen = palette.chosen.min(found.len().saturating_sub(1));
     let mut lines = vec![Line::from(input), Line::default()];
@@ -170,7 +200,9 @@ fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
     }
     // The list is as long as the palette is high; the chosen one is kept in sight.
     let shown = super::layout::areas(model, ratatui::layout::Rect::new(0, 0, model.size.0, model.size.1))
-        .map_or(10, |areas| usize::from(super::layout::layer_area(&Layer::Palette(Palette::default()), &areas, 0).height))
+        .map_or(10, |areas| {
+            usize::from(super::layout::layer_area(&Layer::Palette(Palette::default()), &areas, 0).height)
+        })
         .saturating_sub(4);
     let top = (chosen + 1).saturating_sub(shown);
     for (i, one) in found.iter().enumerate().skip(top).take(shown) {
@@ -183,10 +215,7 @@ fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
                 Span::styled(c.to_string(), style(role))
             })
             .collect();
-        let keys = model
-            .keymap
-            .keys_of(&super::keymap::CONTEXTS, one.action)
-            .unwrap_or_default();
+        let keys = model.keymap.keys_of(&super::keymap::CONTEXTS, one.action).unwrap_or_default();
         let about = cut(one.action.about(), width.saturating_sub(20 + cells_of(&keys) + 1));
         let pad = width.saturating_sub(20 + cells_of(&about) + cells_of(&keys));
         spans.push(Span::raw(" ".repeat(20usize.saturating_sub(name.len()))));

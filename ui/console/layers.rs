@@ -29,14 +29,24 @@ pub struct Confirm {
     pub yes_label: String,
     pub yes: bool,
     pub what: Confirmed,
+    pub scroll: usize,
 }
 
 /// What a Yes leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Confirmed {
-    Attest { receipt_id: String, name: String },
-    Cancel { task_id: String, name: String },
-    Inbox { inbox_id: String, accept: bool },
+    Attest {
+        receipt_id: String,
+        name: String,
+    },
+    Cancel {
+        task_id: String,
+        name: String,
+    },
+    Inbox {
+        inbox_id: String,
+        accept: bool,
+    },
     /// Throw away what was typed into the form below.
     Discard,
     Quit,
@@ -102,6 +112,7 @@ impl Layer {
             Self::Detail(detail) => Some(&mut detail.scroll),
             Self::Help(help) => Some(&mut help.scroll),
             Self::Text(text) => Some(&mut text.scroll),
+            Self::Confirm(question) => Some(&mut question.scroll),
             _ => None,
         }
     }

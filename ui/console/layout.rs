@@ -33,7 +33,12 @@ pub fn areas(model: &Model, area: Rect) -> Option<Areas> {
         return None;
     }
     let tabbed = !is_wide((area.width, area.height)) || model.zoomed;
-    let rows = [Constraint::Length(1), Constraint::Length(u16::from(tabbed)), Constraint::Min(0), Constraint::Length(1)];
+    let rows = [
+        Constraint::Length(1),
+        Constraint::Length(u16::from(tabbed)),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ];
     let [header, tabs, body, footer] = Layout::vertical(rows).areas(area);
     let panes = match (model.zoomed, tabbed) {
         (true, _) => vec![(model.focus, body)],
@@ -47,8 +52,9 @@ fn wide(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
     let rows = [Constraint::Fill(5), Constraint::Fill(5), Constraint::Fill(4)];
     let [upper, middle, lower] = Layout::vertical(rows).areas(body);
     let [peers, guilds, tasks] =
-        Layout::horizontal([Constraint::Fill(10), Constraint::Fill(8), Constraint::Fill(13)]).areas(upper);
-    let [receipts, attestations] = Layout::horizontal([Constraint::Fill(6), Constraint::Fill(5)]).areas(middle);
+        Layout::horizontal([Constraint::Fill(11), Constraint::Fill(8), Constraint::Fill(13)]).areas(upper);
+    let [receipts, attestations] =
+        Layout::horizontal([Constraint::Fill(59), Constraint::Fill(41)]).areas(middle);
     vec![
         (Pane::Peers, peers),
         (Pane::Guilds, guilds),
@@ -68,13 +74,13 @@ fn narrow(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
     vec![(model.focus, main), (Pane::Events, events)]
 }
 
-/// Where a layer stands. Something opened takes the body, up to a width that reads well; questions and forms are as large as they
+/// Where a layer stands. Something opened takes the body, but no lines too long to read; questions and forms are as large as they
 /// need to be.
 pub fn layer_area(layer: &Layer, areas: &Areas, content: usize) -> Rect {
     let lines = super::widgets::text::cells(content.saturating_add(2));
     let (width, height) = match layer {
-        Layer::Detail(_) | Layer::Text(_) => (areas.body.width.min(132), lines.max(areas.body.height / 2)),
-        Layer::Help(_) => (areas.body.width.min(100), lines),
+        Layer::Detail(_) | Layer::Text(_) => (areas.body.width.min(132), areas.body.height),
+        Layer::Help(_) => (areas.body.width.min(118), lines),
         Layer::Submit(_) | Layer::Connect(_) => (areas.body.width.min(92), lines),
         Layer::Confirm(_) => (areas.body.width.min(84), lines),
         Layer::Palette(_) => (areas.body.width.min(76), areas.body.height.min(18)),

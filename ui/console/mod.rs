@@ -24,6 +24,7 @@ mod layout;
 mod model;
 mod msg;
 mod older;
+mod options;
 mod palette;
 mod panes;
 mod pending;
@@ -39,16 +40,15 @@ mod view_tests;
 mod widgets;
 
 pub use depth::ColorMode;
+pub use options::ConsoleOptions;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{Event, EventStream};
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -56,9 +56,9 @@ use zerostate::api::Link;
 
 use depth::Depth;
 use effects::{RESULTS_MAX, Runner};
-use keymap::Keymap;
-use model::{Model, Settings, Tone};
+use model::{Model, Tone};
 use msg::{Effect, Msg};
+use options::{build, depth};
 use terminal::Screen;
 use theme::{SHIPPED, Theme};
 use update::update;
@@ -68,28 +68,6 @@ const KEY_PAUSE: Duration = Duration::from_millis(10);
 /// Data is drawn at most 30 times a second, and 10 times over a slow line.
 const DATA_PAUSE: Duration = Duration::from_millis(33);
 const DATA_PAUSE_SSH: Duration = Duration::from_millis(100);
-/// A key file is a page.
-const KEYMAP_MAX: u64 = 64 << 10;
-
-/// How the console is to be.
-#[derive(Debug, Clone, Default)]
-pub struct ConsoleOptions {
-    pub color: ColorMode,
-    /// `dark` when absent; on a terminal with few colours, one made for it.
-    pub theme: Option<String>,
-    /// The user's keys, laid over those shipped.
-    pub keymap: Option<PathBuf>,
-    /// Where the user's themes are.
-    pub theme_dir: Option<PathBuf>,
-    /// ASCII alone; as the locale says when absent.
-    pub ascii: Option<bool>,
-    /// A word for the header: `attached`, `lab`.
-    pub badge: Option<String>,
-    pub over_ssh: bool,
-    /// The node ends with the console, so quitting asks when tasks run.
-    pub stop_node_on_quit: bool,
-}
-
 /// Why the console ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
@@ -121,62 +99,6 @@ pub async fn run(link: Link, options: ConsoleOptions) -> anyhow::Result<Exit> {
     console.apply(Msg::Resize(width, height))?;
     console.draw()?;
     console.run(link, results, signals).await
-}
-
-fn depth(options: &ConsoleOptions) -> Depth {
-    Depth::of(options.color)
-}
-
-fn theme_name(options: &ConsoleOptions) -> &str {
-    match (depth(options), &options.theme) {
-        // Without colours only this one tells everything apart.
-        (Depth::Mono, _) => "mono",
-        (_, Some(name)) => name,
-        (Depth::Ansi16, None) => "ansi16",
-        (_, None) => "dark",
-    }
-}
-
-fn build(options: &ConsoleOptions) -> Model {
-    let (theme, mut problems) = Theme::load(theme_name(options), options.theme_dir.as_deref(), depth(options));
-    let overlay = options.keymap.as_ref().and_then(|path| match read_keymap(path) {
-        Ok(text) => Some(text),
-        Err(problem) => {
-            problems.push(problem);
-            None
-        }
-    });
-    let keymap = Keymap::new(overlay.as_deref());
-    problems.extend(keymap.problems.iter().cloned());
-    let settings = Settings {
-        badge: options.badge.clone(),
-        ascii: options.ascii.unwrap_or_else(locale_is_ascii),
-        stop_node_on_quit: options.stop_node_on_quit,
-    };
-    let mut model = Model::new(settings, theme, keymap, TimeZone::system(), Timestamp::now());
-    for problem in problems {
-        model.toast(Tone::Bad, problem);
-    }
-    model
-}
-
-fn read_keymap(path: &std::path::Path) -> Result<String, String> {
-    let shown = path.display();
-    match path.metadata() {
-        Ok(meta) if meta.is_file() && meta.len() <= KEYMAP_MAX => {
-            std::fs::read_to_string(path).map_err(|error| format!("keymap {shown}: {error}"))
-        }
-        Ok(_) => Err(format!("keymap {shown}: not a file of at most 64 KiB")),
-        Err(error) => Err(format!("keymap {shown}: {error}")),
-    }
-}
-
-/// The first of these that is set decides (POSIX, "Internationalization Variables").
-fn locale_is_ascii() -> bool {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
-    let locale = locale.to_lowercase();
-    !(locale.contains("utf-8") || locale.contains("utf8"))
 }
 
 /// The signals that end the console. They are waited for beside the keys, because once the line is cut the keys never come again.
@@ -217,7 +139,12 @@ struct Console {
 }
 
 impl Console {
-    async fn run(&mut self, mut link: Link, mut results: mpsc::Receiver<Msg>, mut signals: Signals) -> anyhow::Result<Exit> {
+    async fn run(
+        &mut self,
+        mut link: Link,
+        mut results: mpsc::Receiver<Msg>,
+        mut signals: Signals,
+    ) -> anyhow::Result<Exit> {
         let mut keys = EventStream::new();
         let mut tick = tokio::time::interval_at(next_second(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -240,7 +167,10 @@ impl Console {
                     Some(Err(_)) | None => return Ok(Exit::Signal(SignalKind::hangup().as_raw_value())),
                 },
                 () = sleep_until(due.unwrap_or(self.last_draw)), if due.is_some() => {
-                    self.draw()?;
+                    if let Err(error) = self.draw() {
+                        tracing::debug!(%error, "nothing can be drawn any more");
+                        return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
+                    }
                     continue;
                 }
                 Some(msg) = results.recv() => (msg, KEY_PAUSE),
@@ -303,6 +233,9 @@ impl Console {
     fn change_theme(&mut self, name: &str) {
         let here = SHIPPED.iter().position(|(shipped, _)| *shipped == self.model.theme.name);
         let next = here.map_or(0, |at| (at + 1) % SHIPPED.len());
+        if self.depth == Depth::Mono {
+            return self.model.toast(Tone::Info, "there are no colours here, so there is one theme");
+        }
         let wanted = if name.is_empty() { SHIPPED.get(next).map_or("dark", |(name, _)| name) } else { name };
         let (theme, problems) = Theme::load(wanted, self.options.theme_dir.as_deref(), self.depth);
         if problems.is_empty() {

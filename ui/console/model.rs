@@ -201,8 +201,14 @@ impl Model {
 
     /// The list of a pane.
     pub fn list(&self, pane: Pane) -> &List {
-        static NOTHING: List =
-            List { selected: None, index: 0, top: 0, filter: String::new(), sort: 0, marked: BTreeSet::new() };
+        static NOTHING: List = List {
+            selected: None,
+            index: 0,
+            top: 0,
+            filter: String::new(),
+            sort: 0,
+            marked: BTreeSet::new(),
+        };
         self.lists.get(&pane).unwrap_or(&NOTHING)
     }
 

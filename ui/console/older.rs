@@ -89,14 +89,22 @@ impl Older {
 
     /// Keeps what falls off the tails between two snapshots, where pages have been fetched: otherwise a gap would open.
     pub fn carry(&mut self, before: &Snapshot, after: &Snapshot) {
-        fn keep<T: Clone, K: std::hash::Hash + Eq>(beyond: &mut Beyond<T>, old: &[T], new: &[T], id: impl Fn(&T) -> K) {
+        fn keep<T: Clone, K: std::hash::Hash + Eq>(
+            beyond: &mut Beyond<T>,
+            old: &[T],
+            new: &[T],
+            id: impl Fn(&T) -> K,
+        ) {
             if beyond.items.is_empty() {
                 return;
             }
             let new: HashSet<K> = new.iter().map(&id).collect();
             let kept: HashSet<K> = beyond.items.iter().map(&id).collect();
-            let fallen: Vec<T> =
-                old.iter().filter(|item| !new.contains(&id(item)) && !kept.contains(&id(item))).cloned().collect();
+            let fallen: Vec<T> = old
+                .iter()
+                .filter(|item| !new.contains(&id(item)) && !kept.contains(&id(item)))
+                .cloned()
+                .collect();
             beyond.items.splice(0..0, fallen);
         }
         keep(&mut self.tasks, &before.tasks.items, &after.tasks.items, |task| task.record.task_id.clone());

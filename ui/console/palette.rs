@@ -28,7 +28,12 @@ impl Palette {
         if let Some(action) = exact {
             return vec![Found { action, letters: Vec::new() }];
         }
-        let pattern = Pattern::new(self.input.value().trim(), CaseMatching::Ignore, Normalization::Smart, AtomKind::Fuzzy);
+        let pattern = Pattern::new(
+            self.input.value().trim(),
+            CaseMatching::Ignore,
+            Normalization::Smart,
+            AtomKind::Fuzzy,
+        );
         let mut matcher = Matcher::new(Config::DEFAULT);
         let mut buffer = Vec::new();
         let mut found: Vec<(u32, Found)> = Vec::new();
@@ -36,7 +41,8 @@ impl Palette {
         // What is there to try things out is offered only to those who ask for it.
         for action in offered.filter(|action| *action != Action::DebugPanic || name.starts_with("debug")) {
             let mut letters = Vec::new();
-            let by_name = pattern.indices(Utf32Str::new(action.name(), &mut buffer), &mut matcher, &mut letters);
+            let by_name =
+                pattern.indices(Utf32Str::new(action.name(), &mut buffer), &mut matcher, &mut letters);
             let by_about = pattern.score(Utf32Str::new(action.about(), &mut buffer), &mut matcher);
             // The name counts before the sentence.
             let Some(score) = by_name.map(|score| score + 1_000).or(by_about) else { continue };

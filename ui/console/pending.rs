@@ -15,15 +15,30 @@ pub struct Pending {
 /// What is done with the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Purpose {
-    Connect { address: String },
-    Submit { name: String },
-    Attest { receipt_id: String, name: String },
-    Cancel { name: String },
-    Inbox { accept: bool },
+    Connect {
+        address: String,
+    },
+    Submit {
+        name: String,
+    },
+    Attest {
+        receipt_id: String,
+        name: String,
+    },
+    Cancel {
+        name: String,
+    },
+    Inbox {
+        accept: bool,
+    },
     /// Fills the detail layer of this id.
-    Detail { id: String },
+    Detail {
+        id: String,
+    },
     /// Shows the manifest of this task.
-    Manifest { task_id: String },
+    Manifest {
+        task_id: String,
+    },
     /// A further page of a list.
     Page(Pane),
 }
@@ -34,7 +49,7 @@ impl Purpose {
         match self {
             Self::Connect { address } => Some(format!("connecting to {address}")),
             Self::Submit { name } => Some(format!("submitting {name}")),
-            Self::Attest { name, .. } => Some(format!("running {name} again to attest it")),
+            Self::Attest { name, .. } => Some(format!("attesting {name}")),
             Self::Cancel { name } => Some(format!("cancelling {name}")),
             Self::Inbox { accept } => Some(if *accept { "accepting" } else { "refusing" }.to_owned()),
             Self::Detail { .. } | Self::Manifest { .. } | Self::Page(_) => None,

@@ -38,7 +38,8 @@ impl Meter {
         let per_second = |after: u64, before: u64| {
             after.saturating_sub(before).saturating_mul(1_000) / u64::try_from(ms).unwrap_or(1).max(1)
         };
-        self.rate = Rate { bytes_in: per_second(bytes_in, before_in), bytes_out: per_second(bytes_out, before_out) };
+        self.rate =
+            Rate { bytes_in: per_second(bytes_in, before_in), bytes_out: per_second(bytes_out, before_out) };
         self.since = Some((now, bytes_in, bytes_out));
     }
 }

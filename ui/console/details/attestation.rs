@@ -16,7 +16,12 @@ fn find<'a>(id: &str, receipt: &'a ReceiptDetail) -> Option<&'a AttestationView>
     receipt.attestations.iter().find(|one| one.attestation_id == id)
 }
 
-pub fn title(mut head: Vec<(String, Style)>, id: &str, receipt: &ReceiptDetail, model: &Model) -> Vec<(String, Style)> {
+pub fn title(
+    mut head: Vec<(String, Style)>,
+    id: &str,
+    receipt: &ReceiptDetail,
+    model: &Model,
+) -> Vec<(String, Style)> {
     if let Some(one) = find(id, receipt) {
         let (glyph, role) = verdict_look(one.verdict);
         head.push((format!(" ─ {} ─ ", receipt.record.name), model.theme.style(Role::Text)));
@@ -28,7 +33,10 @@ pub fn title(mut head: Vec<(String, Style)>, id: &str, receipt: &ReceiptDetail, 
 pub fn lines(id: &str, receipt: &ReceiptDetail, model: &Model, width: usize) -> Vec<Line<'static>> {
     let style = |role| model.theme.style(role);
     let Some(one) = find(id, receipt) else {
-        return vec![Line::styled("The node does not list this attestation with its receipt.", style(Role::Dim))];
+        return vec![Line::styled(
+            "The node does not list this attestation with its receipt.",
+            style(Role::Dim),
+        )];
     };
     let meaning = match one.verdict {
         Verdict::Agree => "the witness ran the task again and found the same",
@@ -62,10 +70,14 @@ pub fn lines(id: &str, receipt: &ReceiptDetail, model: &Model, width: usize) -> 
     let head = cells("", "", "the receipt says".to_owned(), "the witness found".to_owned(), Role::Dim);
     lines.push(row(head, width));
     for comparison in &one.compared {
-        let clean = |text: &str| text.parse::<u64>().map_or_else(|_| Untrusted::new(text).to_string(), grouped);
+        let clean =
+            |text: &str| text.parse::<u64>().map_or_else(|_| Untrusted::new(text).to_string(), grouped);
         let (glyph, role) = if comparison.is_equal() { ("=", Role::Text) } else { ("≠", Role::Bad) };
         let what = Untrusted::new(&comparison.what).to_string();
-        lines.push(row(cells(glyph, &what, clean(&comparison.claimed), clean(&comparison.measured), role), width));
+        lines.push(row(
+            cells(glyph, &what, clean(&comparison.claimed), clean(&comparison.measured), role),
+            width,
+        ));
     }
     lines
 }

@@ -95,7 +95,9 @@ impl Detail {
         match &self.subject {
             Subject::Task { id } => Some(Command::TaskShow { task_id: id.clone() }),
             Subject::Receipt { id } => Some(Command::ReceiptShow { receipt_id: id.clone() }),
-            Subject::Attestation { receipt_id, .. } => Some(Command::ReceiptShow { receipt_id: receipt_id.clone() }),
+            Subject::Attestation { receipt_id, .. } => {
+                Some(Command::ReceiptShow { receipt_id: receipt_id.clone() })
+            }
             _ => None,
         }
     }
@@ -105,11 +107,16 @@ impl Detail {
         let Some(snapshot) = model.snapshot.as_deref() else { return false };
         match (&self.loaded, &self.subject) {
             (Loaded::Task(loaded), _) => {
-                let now = snapshot.tasks.items.iter().find(|task| task.record.task_id == loaded.view.record.task_id);
+                let now = snapshot
+                    .tasks
+                    .items
+                    .iter()
+                    .find(|task| task.record.task_id == loaded.view.record.task_id);
                 now.is_some_and(|task| task.record != loaded.view.record)
             }
             (Loaded::Receipt(loaded), _) => {
-                let now = snapshot.receipts.items.iter().find(|receipt| receipt.receipt_id == loaded.receipt_id);
+                let now =
+                    snapshot.receipts.items.iter().find(|receipt| receipt.receipt_id == loaded.receipt_id);
                 now.is_some_and(|receipt| *receipt != loaded.record)
             }
             (Loaded::Nothing, _) => false,
@@ -137,10 +144,14 @@ impl Detail {
     /// The upper border: the kind first, then what it is.
     pub fn title(&self, model: &Model) -> Vec<(String, Style)> {
         let style = |role| model.theme.style(role);
-        let head = |kind: &str, id: &str| vec![(kind.to_owned(), style(Role::LayerTitle)), (format!(" {}", short_id(id)), style(Role::Dim))];
+        let head = |kind: &str, id: &str| {
+            vec![(kind.to_owned(), style(Role::LayerTitle)), (format!(" {}", short_id(id)), style(Role::Dim))]
+        };
         match (&self.subject, &self.loaded) {
             (Subject::Task { id }, Loaded::Task(task)) => task::title(head("Task", id), task, model),
-            (Subject::Receipt { id }, Loaded::Receipt(receipt)) => receipt::title(head("Receipt", id), receipt, model),
+            (Subject::Receipt { id }, Loaded::Receipt(receipt)) => {
+                receipt::title(head("Receipt", id), receipt, model)
+            }
             (Subject::Attestation { id, .. }, Loaded::Receipt(receipt)) => {
                 attestation::title(head("Attestation", id), id, receipt, model)
             }
@@ -158,12 +169,19 @@ impl Detail {
     pub fn lines(&self, model: &Model, width: usize) -> Vec<Line<'static>> {
         if let Some(problem) = &self.problem {
             let style = model.theme.style(Role::Bad);
-            return wrap(&format!("✗ {problem}"), width).into_iter().map(|line| Line::styled(line, style)).collect();
+            return wrap(&format!("✗ {problem}"), width)
+                .into_iter()
+                .map(|line| Line::styled(line, style))
+                .collect();
         }
         match (&self.subject, &self.loaded) {
             (Subject::Task { .. }, Loaded::Task(task)) => task::lines(task, model, width),
-            (Subject::Receipt { .. }, Loaded::Receipt(receipt)) => receipt::lines(receipt, self.signature.as_ref(), model, width),
-            (Subject::Attestation { id, .. }, Loaded::Receipt(receipt)) => attestation::lines(id, receipt, model, width),
+            (Subject::Receipt { .. }, Loaded::Receipt(receipt)) => {
+                receipt::lines(receipt, self.signature.as_ref(), model, width)
+            }
+            (Subject::Attestation { id, .. }, Loaded::Receipt(receipt)) => {
+                attestation::lines(id, receipt, model, width)
+            }
             (Subject::Peer { id }, _) => peer::lines(id, model, width),
             (Subject::Guild { id }, _) => guild(id, model, width),
             (Subject::Event(event), _) => {
@@ -176,7 +194,8 @@ impl Detail {
                 parts::rows(&rows, model, width)
             }
             (Subject::Log { at, target, text }, _) => {
-                let rows = [("time", date(*at, &model.zone)), ("from", target.clone()), ("", text.to_string())];
+                let rows =
+                    [("time", date(*at, &model.zone)), ("from", target.clone()), ("", text.to_string())];
                 parts::rows(&rows, model, width)
             }
             _ => vec![Line::styled("reading…", model.theme.style(Role::Dim))],
@@ -185,7 +204,8 @@ impl Detail {
 }
 
 fn guild(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
-    let guild = model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds).find(|guild| guild.guild_id == id);
+    let guild =
+        model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds).find(|guild| guild.guild_id == id);
     let Some(guild) = guild else {
         return vec![Line::styled("This guild is no more.", model.theme.style(Role::Dim))];
     };
@@ -197,7 +217,10 @@ fn guild(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
     ];
     for (i, member) in guild.members.iter().enumerate() {
         let name = model.name_of(&member.did);
-        rows.push((if i == 0 { "members" } else { "" }, format!("{name}  {}  {}", member.role, member.did.short())));
+        rows.push((
+            if i == 0 { "members" } else { "" },
+            format!("{name}  {}  {}", member.role, member.did.short()),
+        ));
     }
     parts::rows(&rows, model, width)
 }

@@ -18,7 +18,10 @@ pub fn rows(rows: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'s
     for (label, value) in rows {
         for (i, part) in wrap(value, width.saturating_sub(LABEL).max(20)).into_iter().enumerate() {
             let label = if i == 0 { *label } else { "" };
-            lines.push(Line::from(vec![Span::styled(format!("{label:<LABEL$}"), dim), Span::styled(part, text)]));
+            lines.push(Line::from(vec![
+                Span::styled(format!("{label:<LABEL$}"), dim),
+                Span::styled(part, text),
+            ]));
         }
     }
     lines
@@ -48,12 +51,7 @@ pub fn pairs(pairs: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<
 pub fn limit(label: &str, used: &str, part: u64, whole: u64, model: &Model) -> Vec<Span<'static>> {
     let (dim, text) = (model.theme.style(Role::Dim), model.theme.style(Role::Text));
     let [full, rest] = bar(part, whole, 12, &model.theme);
-    vec![
-        Span::styled(format!("{label:<8}"), dim),
-        Span::styled(format!("{used:<34}"), text),
-        full,
-        rest,
-    ]
+    vec![Span::styled(format!("{label:<LABEL$}"), dim), Span::styled(format!("{used:<32}"), text), full, rest]
 }
 
 /// A heading with a blank line above it.
@@ -71,7 +69,11 @@ pub fn output(output: Option<&Untrusted>, absent: &str, model: &Model, width: us
         Some(text) => {
             let text = Untrusted::lines(text, usize::MAX);
             let style = model.theme.style(Role::Text);
-            lines.extend(wrap(text.as_str().trim_end_matches('\n'), width).into_iter().map(|line| Line::styled(line, style)));
+            lines.extend(
+                wrap(text.as_str().trim_end_matches('\n'), width)
+                    .into_iter()
+                    .map(|line| Line::styled(line, style)),
+            );
         }
     }
     lines

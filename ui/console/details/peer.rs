@@ -31,11 +31,21 @@ pub fn lines(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
         list => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     let ping = peer.ping_us.last().map_or("not measured yet".to_owned(), |us| {
-        let (least, most) = (peer.ping_us.iter().min().unwrap_or(us), peer.ping_us.iter().max().unwrap_or(us));
-        format!("{}  {}  from {} to {}", latency(*us), spark(&peer.ping_us, 16).trim_start(), latency(*least), latency(*most))
+        let (least, most) =
+            (peer.ping_us.iter().min().unwrap_or(us), peer.ping_us.iter().max().unwrap_or(us));
+        format!(
+            "{}  {}  from {} to {}",
+            latency(*us),
+            spark(&peer.ping_us, 16).trim_start(),
+            latency(*least),
+            latency(*most)
+        )
     });
     let prices = peer.prices.as_ref().map_or("none named".to_owned(), |prices| {
-        format!("{} /s, {} /MiB, {} /Gfuel", prices.per_second_micro, prices.per_mib_micro, prices.per_gfuel_micro)
+        format!(
+            "{} /s, {} /MiB, {} /Gfuel",
+            prices.per_second_micro, prices.per_mib_micro, prices.per_gfuel_micro
+        )
     });
     let rate = model.rates.peer(id);
     rows(
@@ -45,7 +55,14 @@ pub fn lines(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
             ("peer id", peer.peer_id.clone()),
             ("address", peer.address.to_string()),
             ("reached", if peer.relayed { "◐ through a relay" } else { "● directly" }.to_owned()),
-            ("since", format!("{}, {}", date(peer.connected_since, &model.zone), age(peer.connected_since, model.now))),
+            (
+                "since",
+                format!(
+                    "{}, {}",
+                    date(peer.connected_since, &model.zone),
+                    age(peer.connected_since, model.now)
+                ),
+            ),
             ("latency", ping),
             (
                 "traffic",
@@ -60,7 +77,13 @@ pub fn lines(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
             ("agent", peer.agent.to_string()),
             ("can", joined(&peer.capabilities)),
             ("asks", prices),
-            ("faults", match peer.faults { 0 => "none".to_owned(), n => format!("✗ broke a protocol {n} times") }),
+            (
+                "faults",
+                match peer.faults {
+                    0 => "none".to_owned(),
+                    n => format!("✗ broke a protocol {n} times"),
+                },
+            ),
             ("speaks", joined(&peer.protocols)),
         ],
         model,

@@ -5,12 +5,16 @@ use ratatui::text::{Line, Span};
 use zerostate::api::{AttestationView, ReceiptDetail};
 use zerostate::document::{Credits, Untrusted, bytes_text, duration_text};
 
-use super::parts::{heading, limit, output, pairs, rows};
+use super::parts::{LABEL, heading, limit, output, pairs, rows};
 use crate::console::model::Model;
 use crate::console::panes::{attested, status_look, verdict_look};
 use crate::console::theme::Role;
 use crate::console::widgets::columns::{Cell, row};
 use crate::console::widgets::text::{clock, cut, date, grouped, seconds};
+
+/// Cost and limits stand beside each other where both fit.
+const COST_COLUMN: usize = 60;
+const LIMITS_COLUMN: usize = 55;
 
 pub fn title(mut head: Vec<(String, Style)>, detail: &ReceiptDetail, model: &Model) -> Vec<(String, Style)> {
     let style = |role| model.theme.style(role);
@@ -49,7 +53,10 @@ pub fn lines(
             ("manifest", receipt.manifest.to_string()),
             ("input", format!("{}  sha256 {}", bytes_text(receipt.inputs.size), receipt.inputs.sha256)),
             ("output", format!("{}  sha256 {}", bytes_text(receipt.output.size), receipt.output.sha256)),
-            ("engine", clean(&format!("{} {}  {}", environment.engine, environment.version, environment.target))),
+            (
+                "engine",
+                clean(&format!("{} {}  {}", environment.engine, environment.version, environment.target)),
+            ),
             ("settings", format!("sha256 {}", environment.settings_sha256)),
             ("guild", receipt.guild.as_deref().map_or("none".to_owned(), clean)),
             ("exit code", receipt.exit_code.map_or("none".to_owned(), |code| code.to_string())),
@@ -61,14 +68,14 @@ pub fn lines(
         lines.extend(rows(&[("error", clean(error))], model, width));
     }
     let (cost, limits) = (cost(detail, model), limits(detail, model));
-    if width >= 118 {
-        lines.extend(heading("cost                                                          limits", model));
+    if width >= COST_COLUMN + LIMITS_COLUMN {
+        lines.extend(heading(&format!("{:<COST_COLUMN$}limits", "cost"), model));
         let longest = cost.len().max(limits.len());
         let (mut cost, mut limits) = (cost.into_iter(), limits.into_iter());
         for _ in 0..longest {
             let mut spans = cost.next().unwrap_or_default();
             let used: usize = spans.iter().map(Span::width).sum();
-            spans.push(Span::raw(" ".repeat(62usize.saturating_sub(used))));
+            spans.push(Span::raw(" ".repeat(COST_COLUMN.saturating_sub(used))));
             spans.extend(limits.next().unwrap_or_default());
             lines.push(Line::from(spans));
         }
@@ -80,7 +87,12 @@ pub fn lines(
     }
     lines.extend(heading("attestations", model));
     lines.extend(attestations(detail, model, width));
-    lines.extend(output(detail.output.as_ref(), "the bytes are not known here, only their digest", model, width));
+    lines.extend(output(
+        detail.output.as_ref(),
+        "the bytes are not known here, only their digest",
+        model,
+        width,
+    ));
     lines
 }
 
@@ -98,9 +110,9 @@ fn cost(detail: &ReceiptDetail, model: &Model) -> Vec<Vec<Span<'static>>> {
     let term = |label: &str, amount: Credits, why: String, strong: bool| {
         let role = if strong { Role::Strong } else { Role::Text };
         vec![
-            Span::styled(format!("{label:<8}"), style(Role::Dim)),
+            Span::styled(format!("{label:<LABEL$}"), style(Role::Dim)),
             Span::styled(format!("{:>12}   ", amount.to_string()), style(role)),
-            Span::styled(cut(&why, 38), style(Role::Dim)),
+            Span::styled(cut(&why, 33), style(Role::Dim)),
         ]
     };
     let sum = receipt.cost.time_micro.checked_add(receipt.cost.memory_micro);

@@ -76,7 +76,10 @@ fn price(task: &TaskDetail) -> String {
         zerostate::document::Credits::MAX => "no cap".to_owned(),
         cap => format!("at most {cap}"),
     };
-    format!("{} /s, {} /MiB, {} /Gfuel, {cap}", payment.per_second_micro, payment.per_mib_micro, payment.per_gfuel_micro)
+    format!(
+        "{} /s, {} /MiB, {} /Gfuel, {cap}",
+        payment.per_second_micro, payment.per_mib_micro, payment.per_gfuel_micro
+    )
 }
 
 fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> Vec<Line<'static>> {
@@ -97,7 +100,13 @@ fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> 
     vec![
         Line::from(limit("fuel", &fuel, p.fuel_used, p.fuel_limit, model)),
         Line::from(limit("memory", &memory, p.memory_bytes, p.memory_limit, model)),
-        Line::from(limit("time", &format!("{elapsed} of {time_limit}"), p.elapsed_ms, p.time_limit_ms, model)),
+        Line::from(limit(
+            "time",
+            &format!("{elapsed} of {time_limit}"),
+            p.elapsed_ms,
+            p.time_limit_ms,
+            model,
+        )),
     ]
 }
 
@@ -144,4 +153,3 @@ pub fn why(task: &TaskView, model: &Model) -> String {
          stands here with the reason for which it was chosen or not."
     )
 }
-

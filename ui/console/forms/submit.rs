@@ -4,44 +4,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tui_input::Input;
-use zerostate::document::{
-    ARTIFACT_MAX, ArtifactSource, Credits, Draft, Limits, bytes_text, duration_text, parse_bytes, parse_duration,
-};
+use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Credits, Draft, Limits, bytes_text, duration_text};
 
+use super::fields;
+pub use super::fields::{Field, expand};
 use crate::console::msg::Probe;
-
-macro_rules! fields {
-    ($($variant:ident $label:literal $hint:literal,)*) => {
-        /// A field of the form, in its order.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Field { $($variant,)* }
-
-        impl Field {
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            pub fn label(self) -> &'static str {
-                match self { $(Self::$variant => $label,)* }
-            }
-
-            /// What stands there while nothing does.
-            pub fn hint(self) -> &'static str {
-                match self { $(Self::$variant => $hint,)* }
-            }
-        }
-    };
-}
-
-fields! {
-    Path "file" "a module (.wasm) or a manifest (.toml, .json)",
-    Name "name" "what the task is called",
-    Function "function" "the exported function to call",
-    Args "arguments" "separated by spaces; \"quoted\" when they contain some",
-    Memory "memory" "128MiB",
-    Time "time" "30s",
-    Fuel "fuel" "10000000000",
-    Quorum "quorum" "how many witnesses must agree; 0 asks for none",
-    MaxTotal "max total" "the most it may cost, like 0.05; no cap when empty",
-}
 
 /// The form.
 #[derive(Debug)]
@@ -139,7 +106,9 @@ impl SubmitForm {
                 self.found = None;
                 self.completions.clear();
                 if !self.name_is_own {
-                    let stem = Path::new(self.value(Field::Path).trim()).file_stem().map(|s| s.to_string_lossy().into_owned());
+                    let stem = Path::new(self.value(Field::Path).trim())
+                        .file_stem()
+                        .map(|s| s.to_string_lossy().into_owned());
                     self.set(Field::Name, stem.unwrap_or_default());
                 }
             }
@@ -160,7 +129,10 @@ impl SubmitForm {
             self.set(Field::Fuel, draft.limits.fuel.to_string());
             self.set(Field::Quorum, draft.attestation.quorum.to_string());
             let cap = draft.payment.max_total_micro;
-            self.set(Field::MaxTotal, if cap == Credits::MAX { "no cap".to_owned() } else { cap.to_string() });
+            self.set(
+                Field::MaxTotal,
+                if cap == Credits::MAX { "no cap".to_owned() } else { cap.to_string() },
+            );
             self.focus = Field::Path;
             self.name_is_own = false;
         }
@@ -180,25 +152,40 @@ impl SubmitForm {
         self.completions = if paths.len() > 1 { paths } else { Vec::new() };
     }
 
+    fn parsed(&self) -> Result<Draft, Vec<(Field, &'static str)>> {
+        fields::parse(|field| self.value(field).to_owned())
+    }
+
     /// What is wrong with a field.
     pub fn problem(&self, field: Field, now: Timestamp) -> Option<String> {
         if field == Field::Path {
             return match &self.found {
                 Some(Err(problem)) => Some(problem.clone()),
-                Some(Ok(Probe::Folder)) if self.tried => Some("this is a folder; Tab goes on into it".to_owned()),
-                None if self.tried && self.value(Field::Path).trim().is_empty() => Some("a file is needed".to_owned()),
+                Some(Ok(Probe::Folder)) if self.tried => {
+                    Some("this is a folder; Tab goes on into it".to_owned())
+                }
+                None if self.tried && self.value(Field::Path).trim().is_empty() => {
+                    Some("a file is needed".to_owned())
+                }
                 _ => None,
             };
         }
-        if self.manifest().is_some() || (field == Field::Name && self.value(Field::Path).is_empty() && !self.tried) {
+        if self.manifest().is_some()
+            || (field == Field::Name && self.value(Field::Path).is_empty() && !self.tried)
+        {
             return None;
         }
-        let draft = match self.parse() {
+        let draft = match self.parsed() {
             Ok(draft) => draft,
-            Err(problems) => return problems.into_iter().find(|(at, _)| *at == field).map(|(_, problem)| problem.to_owned()),
+            Err(problems) => {
+                return problems
+                    .into_iter()
+                    .find(|(at, _)| *at == field)
+                    .map(|(_, problem)| problem.to_owned());
+            }
         };
         let faults = draft.value_faults(now).0;
-        let fault = faults.iter().find(|fault| of_fault(&fault.field) == Some(field))?;
+        let fault = faults.iter().find(|fault| fields::of_fault(&fault.field) == Some(field))?;
         Some(format!("expected {}", fault.expected))
     }
 
@@ -207,7 +194,7 @@ impl SubmitForm {
         match self.found.as_ref()? {
             Ok(Probe::Manifest { draft, module }) => Some(((**draft).clone(), module.clone())),
             Ok(Probe::Module { .. }) => {
-                let draft = self.parse().ok().filter(|draft| draft.value_faults(now).is_empty())?;
+                let draft = self.parsed().ok().filter(|draft| draft.value_faults(now).is_empty())?;
                 let ArtifactSource::Path(path) = &draft.artifact else { return None };
                 let path = path.clone();
                 Some((draft, Some(path)))
@@ -215,105 +202,14 @@ impl SubmitForm {
             Ok(Probe::Folder) | Err(_) => None,
         }
     }
-
-    fn parse(&self) -> Result<Draft, Vec<(Field, &'static str)>> {
-        let mut problems = Vec::new();
-        let path = PathBuf::from(expand(self.value(Field::Path).trim()));
-        let mut draft = Draft::for_module(self.value(Field::Name).trim(), ArtifactSource::Path(path));
-        draft.function = self.value(Field::Function).trim().to_owned();
-        let mut take = |field: Field, found: bool, expected: &'static str| {
-            if !found {
-                problems.push((field, expected));
-            }
-        };
-        match split(self.value(Field::Args)) {
-            Some(args) => draft.args = args,
-            None => take(Field::Args, false, "a quote is not closed"),
-        }
-        match parse_bytes(self.value(Field::Memory).trim()) {
-            Some(bytes) => draft.limits.memory_bytes = bytes,
-            None => take(Field::Memory, false, "expected a size like 128MiB"),
-        }
-        let time = parse_duration(self.value(Field::Time).trim()).and_then(|time| u64::try_from(time.as_millis()).ok());
-        match time {
-            Some(ms) => draft.limits.time_ms = ms,
-            None => take(Field::Time, false, "expected a duration like 30s or 250ms"),
-        }
-        match self.value(Field::Fuel).trim().replace([',', '_'], "").parse() {
-            Ok(fuel) => draft.limits.fuel = fuel,
-            Err(_) => take(Field::Fuel, false, "expected a whole number"),
-        }
-        match self.value(Field::Quorum).trim().parse() {
-            Ok(quorum) => {
-                draft.attestation.quorum = quorum;
-                draft.attestation.witnesses = quorum;
-            }
-            Err(_) => take(Field::Quorum, false, "expected a small whole number"),
-        }
-        match self.value(Field::MaxTotal).trim() {
-            "" | "no cap" => {}
-            text => match text.parse() {
-                Ok(cap) => draft.payment.max_total_micro = cap,
-                Err(_) => take(Field::MaxTotal, false, "expected an amount like 0.05, with at most six decimals"),
-            },
-        }
-        if problems.is_empty() { Ok(draft) } else { Err(problems) }
-    }
-}
-
-/// The field of the form that a fault of the draft belongs to.
-fn of_fault(field: &str) -> Option<Field> {
-    Some(match field {
-        "name" => Field::Name,
-        "function" => Field::Function,
-        "limits.memory" => Field::Memory,
-        "limits.time" => Field::Time,
-        "limits.fuel" => Field::Fuel,
-        "payment.max_total" => Field::MaxTotal,
-        field if field.starts_with("args") => Field::Args,
-        field if field.starts_with("attestation") => Field::Quorum,
-        _ => return None,
-    })
-}
-
-/// `~/x` as the shell would have it.
-pub fn expand(path: &str) -> String {
-    match (path.strip_prefix("~/"), std::env::var("HOME")) {
-        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
-        _ => path.to_owned(),
-    }
-}
-
-/// Words as a shell would split them: by spaces, except between quotes. `None` when a quote is not closed.
-fn split(text: &str) -> Option<Vec<String>> {
-    let (mut words, mut word, mut quote, mut inside) = (Vec::new(), String::new(), None, false);
-    for c in text.chars() {
-        match (c, quote) {
-            (c, Some(open)) if c == open => quote = None,
-            (c, Some(_)) => word.push(c),
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                inside = true;
-            }
-            (c, None) if c.is_whitespace() => {
-                if inside || !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-                inside = false;
-            }
-            (c, None) => word.push(c),
-        }
-    }
-    if inside || !word.is_empty() {
-        words.push(word);
-    }
-    quote.is_none().then_some(words)
 }
 
 /// What a module at the path is, in words.
 pub fn found_text(probe: &Probe) -> String {
     match probe {
-        Probe::Module { size } if *size > ARTIFACT_MAX => format!("{}; at most {} are taken", bytes_text(*size), bytes_text(ARTIFACT_MAX)),
+        Probe::Module { size } if *size > ARTIFACT_MAX => {
+            format!("{}; at most {} are taken", bytes_text(*size), bytes_text(ARTIFACT_MAX))
+        }
         Probe::Module { size } => format!("a module of {}", bytes_text(*size)),
         Probe::Manifest { module: Some(path), .. } => format!("a manifest; its module is {}", path.display()),
         Probe::Manifest { .. } => "a manifest; its module is named by CID".to_owned(),
@@ -326,12 +222,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_split_as_in_a_shell() {
-        assert_eq!(split("a  'b c' \"\" d").unwrap(), ["a", "b c", "", "d"]);
-        assert_eq!(split("\"open"), None);
-    }
-
-    #[test]
     fn a_wrong_value_is_named_under_its_field_and_keeps_the_form_from_being_ready() {
         let now = Timestamp::UNIX_EPOCH;
         let mut form = SubmitForm::default();
@@ -339,8 +229,18 @@ mod tests {
         form.typed();
         form.take(Ok(Probe::Module { size: 100 }));
         assert_eq!(form.value(Field::Name), "hello");
-        assert!(form.ready(now).is_some(), "{:?}", Field::ALL.iter().map(|f| form.problem(*f, now)).collect::<Vec<_>>());
-        for (field, bad) in [(Field::Memory, "1KiB"), (Field::Memory, "lots"), (Field::Time, "2h"), (Field::Quorum, "-1"), (Field::MaxTotal, "1e3")] {
+        assert!(
+            form.ready(now).is_some(),
+            "{:?}",
+            Field::ALL.iter().map(|f| form.problem(*f, now)).collect::<Vec<_>>()
+        );
+        for (field, bad) in [
+            (Field::Memory, "1KiB"),
+            (Field::Memory, "lots"),
+            (Field::Time, "2h"),
+            (Field::Quorum, "-1"),
+            (Field::MaxTotal, "1e3"),
+        ] {
             let before = form.value(field).to_owned();
             form.set(field, bad.to_owned());
             assert!(form.problem(field, now).is_some(), "{bad}");

@@ -65,5 +65,8 @@ pub fn cells(attestation: &AttestationRecord, model: &Model) -> Vec<Cell> {
 
 pub fn empty(model: &Model) -> (String, String) {
     let key = model.keymap.keys_of(&["receipts"], Action::Attest).unwrap_or_default();
-    ("No attestations yet.".to_owned(), format!("{key} on a receipt runs its task again and signs what is found."))
+    (
+        "No attestations yet.".to_owned(),
+        format!("{key} on a receipt runs its task again and signs what is found."),
+    )
 }

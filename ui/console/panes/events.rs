@@ -12,7 +12,10 @@ use crate::console::widgets::text::clock;
 pub fn describe(what: &Happening, model: &Model) -> String {
     let peer = |peer_id: &str| {
         let mut peers = model.snapshot.iter().flat_map(|snapshot| &snapshot.peers);
-        peers.find(|peer| peer.peer_id == peer_id).and_then(|peer| peer.name.as_ref()).map_or_else(|| short_id(peer_id), ToString::to_string)
+        peers
+            .find(|peer| peer.peer_id == peer_id)
+            .and_then(|peer| peer.name.as_ref())
+            .map_or_else(|| short_id(peer_id), ToString::to_string)
     };
     match what {
         Happening::PeerConnected { peer_id, address } => format!("{} at {address}", peer(peer_id)),
@@ -35,7 +38,8 @@ pub fn describe(what: &Happening, model: &Model) -> String {
 fn role(what: &Happening) -> Role {
     match what {
         Happening::PeerFault { .. } | Happening::Warning { .. } => Role::Warn,
-        Happening::Receipt { status: Status::Ok, .. } | Happening::Attestation { verdict: Verdict::Agree, .. } => Role::Ok,
+        Happening::Receipt { status: Status::Ok, .. }
+        | Happening::Attestation { verdict: Verdict::Agree, .. } => Role::Ok,
         Happening::Receipt { .. } | Happening::Attestation { verdict: Verdict::Disagree, .. } => Role::Bad,
         Happening::Attestation { .. } => Role::Neutral,
         Happening::Task { step, .. } => match step.as_str() {

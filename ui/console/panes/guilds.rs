@@ -28,6 +28,8 @@ pub fn empty(model: &Model) -> (String, String) {
     let key = model.keymap.keys_of(&["guilds", "global"], Action::Submit).unwrap_or_default();
     (
         "In no guild.".to_owned(),
-        format!("A guild is a private group, short-lived, that runs a task and witnesses it. {key} submits a task."),
+        format!(
+            "A guild is a private group, short-lived, that runs a task and witnesses it. {key} submits a task."
+        ),
     )
 }

@@ -21,8 +21,10 @@ pub fn cells(item: &InboxItem, model: &Model) -> Vec<Cell> {
 }
 
 pub fn empty(model: &Model) -> (String, String) {
-    let policy = model.snapshot.as_ref().map(|snapshot| snapshot.node.attest_policy.clone()).unwrap_or_default();
-    let keys = [Action::Accept, Action::Refuse].map(|action| model.keymap.keys_of(&["inbox"], action).unwrap_or_default());
+    let policy =
+        model.snapshot.as_ref().map(|snapshot| snapshot.node.attest_policy.clone()).unwrap_or_default();
+    let keys = [Action::Accept, Action::Refuse]
+        .map(|action| model.keymap.keys_of(&["inbox"], action).unwrap_or_default());
     (
         "Nothing waits for you.".to_owned(),
         format!(

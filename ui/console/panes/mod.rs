@@ -1,6 +1,7 @@
 //! The eight lists. Each file knows what its rows say, how they can be ordered, and what stands there while there are none.
 
 mod attestations;
+mod draw;
 mod events;
 mod guilds;
 mod inbox;
@@ -10,25 +11,19 @@ mod receipts;
 mod tasks;
 
 pub use attestations::verdict_look;
+pub use draw::draw;
 pub use events::describe;
 pub use receipts::{attested, status_look};
-pub use tasks::{fullest, state_look};
+pub use tasks::state_look;
 
 use std::collections::HashSet;
 
-use ratatui::Frame;
-use ratatui::layout::Rect;
-use ratatui::style::Style;
-use ratatui::text::{Line, Span};
 use zerostate::api::{
     AttestationRecord, Event, GuildView, InboxItem, LogLine, PeerView, ReceiptRecord, Snapshot, TaskView,
 };
 
 use super::model::{Model, Pane};
-use super::theme::Role;
-use super::widgets::boxed::{Boxed, lines};
-use super::widgets::columns::{Cell, row};
-use super::widgets::text::{grouped, wrap};
+use super::widgets::columns::Cell;
 
 /// A row of any pane.
 #[derive(Debug, Clone, Copy)]
@@ -141,13 +136,24 @@ fn all<'a>(model: &'a Model, snapshot: &'a Snapshot, pane: Pane) -> Vec<Entry<'a
         Pane::Guilds => snapshot.guilds.iter().map(Entry::Guild).collect(),
         Pane::Inbox => snapshot.inbox.iter().map(Entry::Inbox).collect(),
         Pane::Log => snapshot.log.iter().chain(&model.notices).map(Entry::Log).collect(),
-        Pane::Tasks => joined(&snapshot.tasks.items, &older.tasks.items, |task| task.record.task_id.as_str(), Entry::Task),
-        Pane::Receipts => joined(&snapshot.receipts.items, &older.receipts.items, |one| one.cursor, Entry::Receipt),
-        Pane::Attestations => {
-            joined(&snapshot.attestations.items, &older.attestations.items, |one| one.cursor, Entry::Attestation)
+        Pane::Tasks => joined(
+            &snapshot.tasks.items,
+            &older.tasks.items,
+            |task| task.record.task_id.as_str(),
+            Entry::Task,
+        ),
+        Pane::Receipts => {
+            joined(&snapshot.receipts.items, &older.receipts.items, |one| one.cursor, Entry::Receipt)
         }
+        Pane::Attestations => joined(
+            &snapshot.attestations.items,
+            &older.attestations.items,
+            |one| one.cursor,
+            Entry::Attestation,
+        ),
         Pane::Events => {
-            let mut rows = joined(&snapshot.events.items, &older.events.items, |event| event.seq, Entry::Event);
+            let mut rows =
+                joined(&snapshot.events.items, &older.events.items, |event| event.seq, Entry::Event);
             rows.reverse();
             rows
         }
@@ -192,107 +198,4 @@ pub fn total(snapshot: &Snapshot, pane: Pane) -> u64 {
         Pane::Inbox => len(snapshot.inbox.len()),
         Pane::Log => len(snapshot.log.len()),
     }
-}
-
-/// Draws a pane.
-pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
-    let focused = model.focus == pane;
-    let rows = entries(model, pane);
-    let (title, border) = if focused { (Role::TitleFocused, Role::BorderFocused) } else { (Role::Title, Role::Border) };
-    let inner = Boxed {
-        title: titles(model, pane, model.theme.style(title), focused),
-        right: corner(model, pane, rows.len()),
-        foot: Vec::new(),
-        border: model.theme.style(border),
-    }
-    .draw(frame, area);
-    if rows.is_empty() {
-        return lines(frame, inner, empty(model, pane, inner));
-    }
-    let selected = selected_index(model, pane, &rows);
-    let top = model.list(pane).top.min(rows.len().saturating_sub(1));
-    let room = usize::from(inner.width);
-    let marked = &model.list(pane).marked;
-    let shown = rows.iter().enumerate().skip(top).take(usize::from(inner.height)).map(|(i, entry)| {
-        let mut line = row(entry.cells(model), room);
-        if !marked.is_empty() && marked.contains(&entry.id()) {
-            if let Some(first) = line.spans.first_mut() {
-                *first = Span::styled("▪", model.theme.style(Role::Marked));
-            }
-        }
-        if selected == Some(i) {
-            let role = if focused { Role::Selected } else { Role::SelectedElsewhere };
-            line.spans.iter_mut().for_each(|span| span.style = span.style.patch(model.theme.style(role)));
-        }
-        line
-    });
-    lines(frame, inner, shown.collect());
-}
-
-/// The number and name of the pane; at the bottom of a wide screen, of its neighbours too.
-fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String, Style)> {
-    let dim = model.theme.style(Role::Dim);
-    let number = model.theme.style(if focused { Role::Accent } else { Role::Dim });
-    let mut parts = vec![(format!("{} ", pane.number()), number), (pane.title().to_owned(), style)];
-    let list = model.list(pane);
-    if !list.filter.is_empty() && !(focused && model.filtering.is_some()) {
-        parts.push((format!("  /{}", list.filter), model.theme.style(Role::Warn)));
-    }
-    if list.sort > 0 {
-        parts.push((format!("  by {}", orders(pane).get(list.sort).unwrap_or(&"")), dim));
-    }
-    if pane.at_bottom() && !model.zoomed && super::layout::is_wide(model.size) {
-        for other in [Pane::Events, Pane::Inbox, Pane::Log].into_iter().filter(|other| *other != pane) {
-            parts.push((format!("  {} {}", other.number(), other.title()), dim));
-        }
-    }
-    parts
-}
-
-fn corner(model: &Model, pane: Pane, shown: usize) -> Vec<(String, Style)> {
-    let dim = model.theme.style(Role::Dim);
-    let Some(snapshot) = model.snapshot.as_deref() else { return Vec::new() };
-    let total = total(snapshot, pane);
-    let mut parts = Vec::new();
-    if pane == Pane::Tasks && snapshot.node.running > 0 {
-        parts.push((format!("{} running · ", snapshot.node.running), model.theme.style(Role::Active)));
-    }
-    let list = model.list(pane);
-    if !list.marked.is_empty() {
-        parts.push((format!("{} marked · ", list.marked.len()), model.theme.style(Role::Marked)));
-    }
-    if !list.filter.is_empty() {
-        parts.push((format!("{shown} of "), dim));
-    }
-    parts.push((grouped(total), dim));
-    if pane.follows() {
-        let (word, role) = if list.selected.is_none() { (" · following", Role::Ok) } else { (" · held", Role::Warn) };
-        parts.push((word.to_owned(), model.theme.style(role)));
-    }
-    parts
-}
-
-fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
-    let dim = model.theme.style(Role::Dim);
-    let Some(snapshot) = model.snapshot.as_deref() else {
-        return vec![Line::styled("starting…", dim)];
-    };
-    if !model.list(pane).filter.is_empty() && total(snapshot, pane) > 0 {
-        return vec![Line::styled("nothing matches the filter", dim), Line::styled("/ changes it, Esc clears it", dim)];
-    }
-    let (what, how) = match pane {
-        Pane::Peers => peers::empty(model),
-        Pane::Guilds => guilds::empty(model),
-        Pane::Tasks => tasks::empty(model),
-        Pane::Receipts => receipts::empty(model),
-        Pane::Attestations => attestations::empty(model),
-        Pane::Events => ("Nothing has happened yet.".to_owned(), String::new()),
-        Pane::Inbox => inbox::empty(model),
-        Pane::Log => ("The log is empty.".to_owned(), String::new()),
-    };
-    let room = usize::from(area.width);
-    let text = model.theme.style(Role::Text);
-    let what = wrap(&what, room).into_iter().map(|line| Line::styled(line, text));
-    let how = wrap(&how, room).into_iter().map(|line| Line::styled(line, dim));
-    what.chain(how).collect()
 }

@@ -43,21 +43,26 @@ pub fn order(a: &PeerView, b: &PeerView, by: usize) -> Ordering {
 
 pub fn cells(peer: &PeerView, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
-    let (glyph, word, role) = if peer.relayed { ("◐", "relay", Role::Warn) } else { ("●", "direct", Role::Ok) };
+    let (glyph, word, role) =
+        if peer.relayed { ("◐", "relay", Role::Warn) } else { ("●", "direct", Role::Ok) };
     let known = if peer.name.is_some() { Role::Text } else { Role::Dim };
     let ping = peer.ping_us.last().map(|us| latency(*us)).unwrap_or_else(|| "–".to_owned());
     let rate = model.rates.peer(&peer.peer_id);
-    let mut name_cell = Cell::fill(name(peer), style(known), 10);
-    if peer.faults > 0 {
-        name_cell = name_cell.and(format!("  {} faults", peer.faults), style(Role::Bad));
-    }
+    // How often it broke a protocol comes before its name, which may be cut.
+    let faults = if peer.faults > 0 { format!("✗{} ", peer.faults) } else { String::new() };
+    let name_cell = Cell::fill(faults, style(Role::Bad), 10).and(name(peer), style(known));
     vec![
         Cell::fixed(glyph, style(role), 1),
         name_cell,
         Cell::fixed(word, style(Role::Dim), 6).rank(1),
         Cell::fixed(ping, style(Role::Text), 7).right(),
         Cell::fixed(spark(&peer.ping_us, HISTORY), style(Role::Spark), HISTORY).rank(2),
-        Cell::fixed(format!("▲{:<4} ▼{:<4}", short(rate.bytes_out), short(rate.bytes_in)), style(Role::Dim), 11).rank(4),
+        Cell::fixed(
+            format!("▲{:<4} ▼{:<4}", short(rate.bytes_out), short(rate.bytes_in)),
+            style(Role::Dim),
+            11,
+        )
+        .rank(4),
         Cell::fill(peer.address.as_str(), style(Role::Dim), 24).rank(3),
     ]
 }
@@ -66,5 +71,8 @@ pub fn empty(model: &Model) -> (String, String) {
     let key = model.keymap.keys_of(&["peers", "global"], Action::Connect).unwrap_or_default();
     let listens = model.snapshot.as_ref().and_then(|snapshot| snapshot.node.listen.first());
     let here = listens.map(|address| format!(" This node is at {address}")).unwrap_or_default();
-    ("No peers yet.".to_owned(), format!("{key} connects to an address; on a local network peers find each other.{here}"))
+    (
+        "No peers yet.".to_owned(),
+        format!("{key} connects to an address; on a local network peers find each other.{here}"),
+    )
 }

@@ -42,13 +42,18 @@ pub fn attested(receipt: &ReceiptRecord) -> (String, Role) {
 pub fn haystack(receipt: &ReceiptRecord, model: &Model) -> String {
     let executor = model.name_of(&receipt.executor);
     let words = attested(receipt).0;
-    format!("{} {} {executor} {words} {} {}", receipt.name, receipt.status, receipt.receipt_id, receipt.task_id)
+    format!(
+        "{} {} {executor} {words} {} {}",
+        receipt.name, receipt.status, receipt.receipt_id, receipt.task_id
+    )
 }
 
 pub fn order(a: &ReceiptRecord, b: &ReceiptRecord, by: usize) -> Ordering {
     match by {
         1 => b.total_micro.cmp(&a.total_micro),
-        2 => (a.status == Status::Ok).cmp(&(b.status == Status::Ok)).then_with(|| a.status.as_str().cmp(b.status.as_str())),
+        2 => (a.status == Status::Ok)
+            .cmp(&(b.status == Status::Ok))
+            .then_with(|| a.status.as_str().cmp(b.status.as_str())),
         3 => a.name.cmp(&b.name),
         _ => Ordering::Equal,
     }
@@ -61,7 +66,7 @@ pub fn cells(receipt: &ReceiptRecord, model: &Model) -> Vec<Cell> {
     vec![
         Cell::fixed(glyph, style(role), 1),
         Cell::fill(receipt.name.as_str(), style(Role::Text), 8),
-        Cell::fixed(receipt.status.as_str(), style(role), 11),
+        Cell::fixed(receipt.status.as_str(), style(role), 14),
         Cell::fixed(receipt.total_micro.to_string(), style(Role::Text), 8).right().rank(1),
         Cell::fixed(model.name_of(&receipt.executor), style(Role::Dim), 9).rank(2),
         Cell::fixed(words, style(words_role), 13),
@@ -71,5 +76,9 @@ pub fn cells(receipt: &ReceiptRecord, model: &Model) -> Vec<Cell> {
 
 pub fn empty(_: &Model) -> (String, String) {
     let what = "No receipts yet.".to_owned();
-    (what, "A receipt is what an executor signs after a run: what ran, on what, with what result, at what cost.".to_owned())
+    (
+        what,
+        "A receipt is what an executor signs after a run: what ran, on what, with what result, at what cost."
+            .to_owned(),
+    )
 }

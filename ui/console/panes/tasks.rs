@@ -32,7 +32,7 @@ pub fn state_look(state: &TaskState) -> (&'static str, Role) {
 }
 
 /// Of the three budgets the one that is used the most: its name, what is used, and the limit.
-pub fn fullest(progress: &ProgressView) -> (&'static str, u64, u64) {
+fn fullest(progress: &ProgressView) -> (&'static str, u64, u64) {
     let budgets = [
         ("fuel", progress.fuel_used, progress.fuel_limit),
         ("mem", progress.memory_bytes, progress.memory_limit),
@@ -105,5 +105,8 @@ fn witnesses(task: &TaskView, model: &Model) -> String {
 
 pub fn empty(model: &Model) -> (String, String) {
     let key = model.keymap.keys_of(&["tasks", "global"], Action::Submit).unwrap_or_default();
-    ("No tasks yet.".to_owned(), format!("{key} submits one: a WebAssembly module, or a manifest that describes it."))
+    (
+        "No tasks yet.".to_owned(),
+        format!("{key} submits one: a WebAssembly module, or a manifest that describes it."),
+    )
 }

@@ -1,11 +1,10 @@
 //! What each action does.
 
-use jiff::SignedDuration;
 use tui_input::Input;
 use zerostate::api::{Command, Snapshot, TaskView, short_id};
 
-use super::layered;
 use super::moving::{self, Move};
+use super::{asks, layered};
 use crate::console::action::Action;
 use crate::console::details::{self, Detail, Loaded, Subject};
 use crate::console::forms::connect::ConnectForm;
@@ -16,23 +15,20 @@ use crate::console::msg::Effect;
 use crate::console::panes::{Entry, entries, orders, selected_index};
 use crate::console::pending::Purpose;
 
-/// A second ^C within this time is meant at once.
-const TWICE_WITHIN: SignedDuration = SignedDuration::from_secs(2);
-
 /// Does an action; `argument` is the word that the palette gives some of them.
 pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
     match action {
         Action::Submit => open_submit(model, argument),
         Action::Connect if argument.is_empty() => push(model, Layer::Connect(ConnectForm::default())),
         Action::Connect => push(model, Layer::Connect(ConnectForm::with(argument))),
-        Action::Attest => attest(model),
-        Action::Cancel => cancel(model),
+        Action::Attest => asks::attest(model),
+        Action::Cancel => asks::cancel(model),
         Action::Why => why(model),
         Action::Manifest => manifest(model),
         Action::Open => open(model),
         Action::Copy => copy(model),
-        Action::Accept => inbox(model, true),
-        Action::Refuse => inbox(model, false),
+        Action::Accept => asks::inbox(model, true),
+        Action::Refuse => asks::inbox(model, false),
         Action::Filter => {
             model.layers.clear();
             model.filtering = Some(Input::new(model.list(model.focus).filter.clone()));
@@ -78,8 +74,8 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::Repaint => vec![Effect::Repaint],
         Action::Suspend => vec![Effect::Suspend],
         Action::Quit if !model.layers.is_empty() => back(model),
-        Action::Quit => quit(model),
-        Action::Interrupt => interrupt(model),
+        Action::Quit => asks::quit(model),
+        Action::Interrupt => asks::interrupt(model),
         Action::DebugPanic => vec![Effect::Panic],
         Action::FieldNext
         | Action::FieldPrevious
@@ -130,6 +126,7 @@ fn back(model: &mut Model) -> Vec<Effect> {
                     yes_label: "Leave".to_owned(),
                     yes: false,
                     what: Confirmed::Discard,
+                    scroll: 0,
                 }),
             );
         }
@@ -153,7 +150,7 @@ fn back(model: &mut Model) -> Vec<Effect> {
 }
 
 /// Applies `then` to the selected entry of the focused pane.
-fn with_selected<T>(model: &Model, then: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
+pub(super) fn with_selected<T>(model: &Model, then: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
     let rows = entries(model, model.focus);
     let index = selected_index(model, model.focus, &rows)?;
     rows.get(index).and_then(then)
@@ -163,7 +160,9 @@ fn open(model: &mut Model) -> Vec<Effect> {
     let subject = match model.layers.last() {
         // From an opened task or attestation on to its receipt.
         Some(Layer::Detail(detail)) => match detail.receipt_id(model) {
-            Some(id) if detail.subject != (Subject::Receipt { id: id.clone() }) => Some(Subject::Receipt { id }),
+            Some(id) if detail.subject != (Subject::Receipt { id: id.clone() }) => {
+                Some(Subject::Receipt { id })
+            }
             Some(_) => return Vec::new(),
             None => {
                 model.toast(Tone::Info, "there is no receipt yet");
@@ -187,17 +186,23 @@ fn subject_of(entry: &Entry) -> Subject {
         }
         Entry::Event(event) => match &event.what {
             zerostate::api::Happening::Task { task_id, .. } => Subject::Task { id: task_id.clone() },
-            zerostate::api::Happening::Receipt { receipt_id, .. } => Subject::Receipt { id: receipt_id.clone() },
+            zerostate::api::Happening::Receipt { receipt_id, .. } => {
+                Subject::Receipt { id: receipt_id.clone() }
+            }
             zerostate::api::Happening::Attestation { attestation_id, receipt_id, .. } => {
                 Subject::Attestation { id: attestation_id.clone(), receipt_id: receipt_id.clone() }
             }
             _ => Subject::Event(Box::new((*event).clone())),
         },
         Entry::Inbox(item) if item.kind == "attest" => Subject::Receipt { id: item.subject.clone() },
-        Entry::Inbox(item) => {
-            Subject::Log { at: item.at, target: item.kind.clone(), text: format!("{} {}", item.text, item.subject).into() }
+        Entry::Inbox(item) => Subject::Log {
+            at: item.at,
+            target: item.kind.clone(),
+            text: format!("{} {}", item.text, item.subject).into(),
+        },
+        Entry::Log(line) => {
+            Subject::Log { at: line.at, target: line.target.clone(), text: line.text.clone() }
         }
-        Entry::Log(line) => Subject::Log { at: line.at, target: line.target.clone(), text: line.text.clone() },
     }
 }
 
@@ -219,69 +224,18 @@ fn copy(model: &mut Model) -> Vec<Effect> {
     vec![Effect::Copy(text)]
 }
 
-/// The receipt that is selected or open: its id and the task's name.
-fn receipt_here(model: &Model) -> Option<(String, String)> {
-    let id = match model.layers.last() {
-        Some(Layer::Detail(detail)) => detail.receipt_id(model)?,
-        Some(_) => return None,
-        None => with_selected(model, |entry| match entry {
-            Entry::Receipt(receipt) => Some(receipt.receipt_id.clone()),
-            Entry::Attestation(one) => Some(one.receipt_id.clone()),
-            _ => None,
-        })?,
-    };
-    let receipts = model.snapshot.iter().flat_map(|snapshot| &snapshot.receipts.items).chain(&model.older.receipts.items);
-    let mut same = receipts.filter(|receipt| receipt.receipt_id == id);
-    let name = same.next().map_or_else(|| short_id(&id), |receipt| receipt.name.to_string());
-    Some((id, name))
-}
-
-fn attest(model: &mut Model) -> Vec<Effect> {
-    let Some((receipt_id, name)) = receipt_here(model) else {
-        model.toast(Tone::Info, "select a receipt to attest it");
-        return Vec::new();
-    };
-    let Some(snapshot) = model.snapshot.clone() else { return Vec::new() };
-    let record = snapshot.receipts.items.iter().chain(&model.older.receipts.items).find(|one| one.receipt_id == receipt_id);
-    let executor = record.map(|record| record.executor.clone());
-    if executor.as_ref() == Some(&snapshot.node.did) {
-        model.toast(Tone::Bad, "this receipt is your own: an executor cannot attest what it ran itself");
-        return Vec::new();
-    }
-    let who = executor.map_or("not known here".to_owned(), |did| format!("{}  {did}", model.name_of(&did)));
-    let says = record.map(|r| {
-        format!("{}, {} fuel, {}", r.status, crate::console::widgets::text::grouped(r.fuel_used), crate::console::widgets::text::seconds(r.duration_ns))
-    });
-    let question = Confirm {
-        title: format!("Attest {name}"),
-        facts: vec![
-            ("receipt".to_owned(), receipt_id.clone()),
-            ("executor".to_owned(), who),
-            ("it says".to_owned(), says.unwrap_or_else(|| "not known here".to_owned())),
-            ("signed by".to_owned(), format!("you  {}", snapshot.node.did)),
-            (
-                "what".to_owned(),
-                "The task is run again here, within the limits of its manifest; then agree, disagree or unverifiable is signed \
-                 with your key and announced to your peers."
-                    .to_owned(),
-            ),
-        ],
-        warning: "A signed attestation cannot be taken back.".to_owned(),
-        yes_label: "Run and sign".to_owned(),
-        yes: false,
-        what: Confirmed::Attest { receipt_id, name },
-    };
-    push(model, Layer::Confirm(question))
-}
-
 /// The task that is selected or open.
-fn task_here(model: &Model) -> Option<TaskView> {
-    let known = |snapshot: &Snapshot, id: &str| snapshot.tasks.items.iter().find(|task| task.record.task_id == id).cloned();
+pub(super) fn task_here(model: &Model) -> Option<TaskView> {
+    let known = |snapshot: &Snapshot, id: &str| {
+        snapshot.tasks.items.iter().find(|task| task.record.task_id == id).cloned()
+    };
     match model.layers.last() {
         Some(Layer::Detail(detail)) => match (&detail.subject, &detail.loaded) {
-            (Subject::Task { id }, Loaded::Task(task)) => {
-                model.snapshot.as_deref().and_then(|snapshot| known(snapshot, id)).or_else(|| Some(task.view.clone()))
-            }
+            (Subject::Task { id }, Loaded::Task(task)) => model
+                .snapshot
+                .as_deref()
+                .and_then(|snapshot| known(snapshot, id))
+                .or_else(|| Some(task.view.clone())),
             _ => None,
         },
         Some(_) => None,
@@ -290,31 +244,6 @@ fn task_here(model: &Model) -> Option<TaskView> {
             _ => None,
         }),
     }
-}
-
-fn cancel(model: &mut Model) -> Vec<Effect> {
-    let Some(task) = task_here(model) else {
-        model.toast(Tone::Info, "select a task to cancel it");
-        return Vec::new();
-    };
-    let record = task.record;
-    if !record.state.is_pending() {
-        model.toast(Tone::Info, format!("{} is {}: only a task without a receipt can be cancelled", record.name, record.state.word()));
-        return Vec::new();
-    }
-    let question = Confirm {
-        title: format!("Cancel {}", record.name),
-        facts: vec![
-            ("task".to_owned(), record.task_id.clone()),
-            ("state".to_owned(), record.state.word().to_owned()),
-            ("what".to_owned(), "The task is stopped where it is. There will be no receipt.".to_owned()),
-        ],
-        warning: String::new(),
-        yes_label: "Cancel the task".to_owned(),
-        yes: false,
-        what: Confirmed::Cancel { task_id: record.task_id, name: record.name.to_string() },
-    };
-    push(model, Layer::Confirm(question))
 }
 
 fn why(model: &mut Model) -> Vec<Effect> {
@@ -352,40 +281,6 @@ fn manifest(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-fn inbox(model: &mut Model, accept: bool) -> Vec<Effect> {
-    let item = with_selected(model, |entry| match entry {
-        Entry::Inbox(item) => Some((*item).clone()),
-        _ => None,
-    });
-    let Some(item) = item else {
-        model.toast(Tone::Info, "select something in the inbox first");
-        return Vec::new();
-    };
-    if !accept {
-        let command = Command::Inbox { inbox_id: item.inbox_id, accept };
-        return super::execute(model, command, Purpose::Inbox { accept });
-    }
-    let me = model.me().map(ToString::to_string).unwrap_or_default();
-    let question = Confirm {
-        title: format!("Accept: {}", item.kind),
-        facts: vec![
-            ("from".to_owned(), format!("{}  {}", model.name_of(&item.from), item.from)),
-            ("asks".to_owned(), item.text.to_string()),
-            ("about".to_owned(), zerostate::document::Untrusted::new(&item.subject).to_string()),
-            ("as".to_owned(), format!("you  {me}")),
-        ],
-        warning: if item.kind == "attest" {
-            "The task is run again here, and what is found is signed and announced. It cannot be taken back.".to_owned()
-        } else {
-            String::new()
-        },
-        yes_label: "Accept".to_owned(),
-        yes: false,
-        what: Confirmed::Inbox { inbox_id: item.inbox_id, accept },
-    };
-    push(model, Layer::Confirm(question))
-}
-
 fn mark(model: &mut Model) -> Vec<Effect> {
     if let Some(id) = with_selected(model, |entry| Some(entry.id())) {
         let focus = model.focus;
@@ -406,41 +301,4 @@ fn freeze(model: &mut Model) -> Vec<Effect> {
             Vec::new()
         }
     }
-}
-
-fn running(model: &Model) -> u64 {
-    let snapshot = model.frozen.as_ref().map(|(latest, _)| latest).or(model.snapshot.as_ref());
-    snapshot.map_or(0, |snapshot| snapshot.node.running)
-}
-
-/// Quits, or asks first when the node would stop with tasks running on it.
-fn quit(model: &mut Model) -> Vec<Effect> {
-    let running = running(model);
-    if !model.settings.stop_node_on_quit || running == 0 {
-        return vec![Effect::Quit];
-    }
-    let tasks = if running == 1 { "1 task runs".to_owned() } else { format!("{running} tasks run") };
-    let question = Confirm {
-        title: "Quit".to_owned(),
-        facts: vec![("now".to_owned(), format!("{tasks} on this node. Quitting stops the node, and they end without a receipt."))],
-        warning: String::new(),
-        yes_label: "Quit".to_owned(),
-        yes: false,
-        what: Confirmed::Quit,
-    };
-    push(model, Layer::Confirm(question))
-}
-
-/// ^C: as quit, from wherever one is; the second one within two seconds asks nothing.
-fn interrupt(model: &mut Model) -> Vec<Effect> {
-    let twice = model.interrupted.is_some_and(|at| model.now.duration_since(at) <= TWICE_WITHIN);
-    if twice {
-        return vec![Effect::Quit];
-    }
-    model.interrupted = Some(model.now);
-    let effects = quit(model);
-    if effects.is_empty() {
-        model.toast(Tone::Info, "once more to quit at once");
-    }
-    effects
 }

@@ -51,7 +51,9 @@ fn refresh(model: &mut Model) -> Vec<Effect> {
 
 /// The answer to a command.
 pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>) -> Vec<Effect> {
-    let Some(at) = model.pending.iter().position(|pending| pending.ticket == ticket) else { return Vec::new() };
+    let Some(at) = model.pending.iter().position(|pending| pending.ticket == ticket) else {
+        return Vec::new();
+    };
     let purpose = model.pending.remove(at).purpose;
     match result {
         Ok(answer) => {
@@ -117,8 +119,12 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
         (Purpose::Cancel { name }, _) => model.toast(Tone::Good, format!("{name} is cancelled")),
         (Purpose::Inbox { accept: true }, _) => model.toast(Tone::Good, "accepted"),
         (Purpose::Inbox { accept: false }, _) => model.toast(Tone::Good, "refused"),
-        (Purpose::Detail { id }, Answer::Task(task)) => fill(model, &id, |detail| detail.loaded = Loaded::Task(task)),
-        (Purpose::Detail { id }, Answer::Receipt(receipt)) => fill(model, &id, |detail| detail.take_receipt(receipt)),
+        (Purpose::Detail { id }, Answer::Task(task)) => {
+            fill(model, &id, |detail| detail.loaded = Loaded::Task(task))
+        }
+        (Purpose::Detail { id }, Answer::Receipt(receipt)) => {
+            fill(model, &id, |detail| detail.take_receipt(receipt))
+        }
         (Purpose::Manifest { task_id }, Answer::Task(task)) => {
             let title = format!("Manifest of task {}", short_id(&task_id));
             model.layers.push(Layer::Text(Text::json(title, &task.manifest)));
@@ -131,7 +137,10 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
             if let Purpose::Page(pane) = purpose {
                 model.older.failed(pane);
             }
-            model.toast(Tone::Bad, "the node answered something else than was asked; is it of another version?");
+            model.toast(
+                Tone::Bad,
+                "the node answered something else than was asked; is it of another version?",
+            );
         }
     }
 }
@@ -154,7 +163,8 @@ fn attested(
     reason: Option<String>,
     compared: &[zerostate::document::Comparison],
 ) {
-    let differences: Vec<_> = compared.iter().filter(|one| !one.is_equal()).map(|one| format!("{} ≠", one.what)).collect();
+    let differences: Vec<_> =
+        compared.iter().filter(|one| !one.is_equal()).map(|one| format!("{} ≠", one.what)).collect();
     let detail = match (reason, differences.is_empty()) {
         (Some(reason), _) => format!(": {reason}"),
         (None, false) => format!(": {}", differences.join(", ")),

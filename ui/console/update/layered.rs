@@ -45,7 +45,9 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             }
             form.step(true);
         }
-        (Some(Layer::Submit(_) | Layer::Connect(_)), Action::FormSubmit | Action::FieldEnter) => return submit(model),
+        (Some(Layer::Submit(_) | Layer::Connect(_)), Action::FormSubmit | Action::FieldEnter) => {
+            return submit(model);
+        }
         (None, Action::Choose) => model.filtering = None,
         _ => {}
     }
@@ -92,7 +94,11 @@ fn choose(model: &mut Model) -> Vec<Effect> {
     let found = palette.found();
     let chosen = found.get(palette.chosen.min(found.len().saturating_sub(1))).map(|found| found.action);
     let Some(action) = chosen else { return Vec::new() };
-    let argument = if Action::named(palette.parts().0) == Some(action) { palette.parts().1.to_owned() } else { String::new() };
+    let argument = if Action::named(palette.parts().0) == Some(action) {
+        palette.parts().1.to_owned()
+    } else {
+        String::new()
+    };
     model.layers.pop();
     if action == Action::Connect && !argument.is_empty() {
         let form = crate::console::forms::connect::ConnectForm::with(&argument);
@@ -112,7 +118,9 @@ fn answer(model: &mut Model) -> Vec<Effect> {
             let command = Command::Attest { receipt_id: receipt_id.clone() };
             execute(model, command, Purpose::Attest { receipt_id, name })
         }
-        Confirmed::Cancel { task_id, name } => execute(model, Command::TaskCancel { task_id }, Purpose::Cancel { name }),
+        Confirmed::Cancel { task_id, name } => {
+            execute(model, Command::TaskCancel { task_id }, Purpose::Cancel { name })
+        }
         Confirmed::Inbox { inbox_id, accept } => {
             execute(model, Command::Inbox { inbox_id, accept }, Purpose::Inbox { accept })
         }
@@ -142,7 +150,9 @@ fn submit(model: &mut Model) -> Vec<Effect> {
                 model.toast(Tone::Info, "not submitted: see what is marked in the form");
                 return Vec::new();
             };
-            let Some(ticket) = ticket(model, Purpose::Submit { name: draft.name.clone() }) else { return Vec::new() };
+            let Some(ticket) = ticket(model, Purpose::Submit { name: draft.name.clone() }) else {
+                return Vec::new();
+            };
             model.layers.pop();
             vec![Effect::Submit { ticket, module, draft: Box::new(draft) }]
         }

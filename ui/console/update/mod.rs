@@ -2,6 +2,7 @@
 
 mod actions;
 mod answers;
+mod asks;
 mod layered;
 mod moving;
 mod settle;

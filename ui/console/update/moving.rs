@@ -33,7 +33,11 @@ pub fn by(model: &mut Model, how: Move) -> Vec<Effect> {
         return Vec::new();
     }
     let pane = model.focus;
-    let height = areas.panes.iter().find(|(shown, _)| *shown == pane).map_or(10, |(_, area)| usize::from(area.height).saturating_sub(2));
+    let height = areas
+        .panes
+        .iter()
+        .find(|(shown, _)| *shown == pane)
+        .map_or(10, |(_, area)| usize::from(area.height).saturating_sub(2));
     let rows = entries(model, pane);
     let Some(last) = rows.len().checked_sub(1) else { return Vec::new() };
     let from = selected_index(model, pane, &rows).unwrap_or(0);

@@ -23,7 +23,8 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
         let rows = entries(model, *pane);
         let index = selected_index(model, *pane, &rows).unwrap_or(0);
         let (count, height) = (rows.len(), usize::from(area.height).saturating_sub(2));
-        let gone = model.list(*pane).selected.is_some() && rows.get(index).map(|row| row.id()) != model.list(*pane).selected;
+        let gone = model.list(*pane).selected.is_some()
+            && rows.get(index).map(|row| row.id()) != model.list(*pane).selected;
         let now_selected = if gone { rows.get(index).map(|row| row.id()) } else { None };
         let list = model.list_mut(*pane);
         if gone {
@@ -80,7 +81,8 @@ fn page(model: &mut Model) -> Vec<Effect> {
         }
         Pane::Events if older.events.wants_more(rows, all) => {
             older.events.asked = true;
-            let oldest = older.events.items.last().or(snapshot.events.items.last()).map_or(1, |event| event.seq);
+            let oldest =
+                older.events.items.last().or(snapshot.events.items.last()).map_or(1, |event| event.seq);
             let after = oldest.saturating_sub(u64::from(PAGE) + 1);
             let limit = u32::try_from(oldest.saturating_sub(after + 1)).unwrap_or(PAGE);
             Command::Events { after, limit }

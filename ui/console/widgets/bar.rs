@@ -6,7 +6,8 @@ use crate::console::theme::{Role, Theme};
 
 /// A bar of `cells` cells for `part` of `whole`. Anything above nothing shows at least one full cell.
 pub fn bar(part: u64, whole: u64, cells: usize, theme: &Theme) -> [Span<'static>; 2] {
-    let full = u128::from(part).saturating_mul(u128::try_from(cells).unwrap_or(0)).checked_div(u128::from(whole));
+    let full =
+        u128::from(part).saturating_mul(u128::try_from(cells).unwrap_or(0)).checked_div(u128::from(whole));
     let full = usize::try_from(full.unwrap_or(0)).unwrap_or(cells).min(cells);
     let full = if part > 0 && full == 0 { 1.min(cells) } else { full };
     let style = if percent(part, whole) >= 90 { Role::Warn } else { Role::BarFull };

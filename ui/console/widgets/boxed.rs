@@ -1,10 +1,10 @@
 //! The frame around a pane or a layer: rounded, a title on the left, a word on the right, and what is selected inside of it.
 
+use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Paragraph};
-use ratatui::Frame;
 
 use super::text::{cut, width};
 
@@ -24,7 +24,8 @@ impl Boxed {
         let room = usize::from(area.width).saturating_sub(4);
         let right_width: usize = self.right.iter().map(|(text, _)| width(text)).sum();
         let right_fits = right_width > 0 && right_width + 12 <= room;
-        let mut title_room = room.saturating_sub(if right_fits { right_width + 3 } else { 0 }).saturating_sub(1);
+        let mut title_room =
+            room.saturating_sub(if right_fits { right_width + 3 } else { 0 }).saturating_sub(1);
         let titled = !self.title.is_empty();
         let mut title = vec![Span::raw(" ")];
         for (text, style) in self.title {

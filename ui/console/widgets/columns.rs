@@ -7,6 +7,8 @@ use ratatui::text::{Line, Span};
 use super::text::{cut, width};
 
 const GAP: usize = 2;
+/// After a glyph, which belongs to the word behind it.
+const GAP_AFTER_GLYPH: usize = 1;
 
 /// One cell of a row.
 #[derive(Debug, Clone)]
@@ -63,6 +65,11 @@ impl Cell {
         }
     }
 
+    /// The gap behind it.
+    fn gap(&self) -> usize {
+        if self.least() == 1 { GAP_AFTER_GLYPH } else { GAP }
+    }
+
     fn push_onto(self, line: &mut Vec<Span<'static>>, room: usize) {
         let used: usize = self.spans.iter().map(|(text, _)| width(text)).sum();
         let pad = room.saturating_sub(used);
@@ -84,7 +91,8 @@ impl Cell {
 /// The cells in one line of exactly `room` terminal cells.
 pub fn row(mut cells: Vec<Cell>, room: usize) -> Line<'static> {
     let need = |cells: &[Cell]| {
-        cells.iter().map(Cell::least).sum::<usize>() + GAP * cells.len().saturating_sub(1)
+        let gaps = cells.iter().take(cells.len().saturating_sub(1)).map(Cell::gap);
+        cells.iter().map(Cell::least).chain(gaps).sum::<usize>()
     };
     while need(&cells) > room {
         let Some(last) = cells.iter().map(|cell| cell.rank).max().filter(|rank| *rank > 0) else { break };
@@ -96,12 +104,11 @@ pub fn row(mut cells: Vec<Cell>, room: usize) -> Line<'static> {
     let mut fills_left = fills;
     let mut spans = Vec::with_capacity(cells.len() * 3);
     let mut left = room;
-    for (i, cell) in cells.into_iter().enumerate() {
-        if i > 0 {
-            let gap = GAP.min(left);
-            spans.push(Span::raw(" ".repeat(gap)));
-            left -= gap;
-        }
+    let mut gap = 0;
+    for cell in cells {
+        spans.push(Span::raw(" ".repeat(gap.min(left))));
+        left -= gap.min(left);
+        gap = cell.gap();
         let mut size = cell.least();
         if matches!(cell.size, Size::Fill(_)) {
             fills_left -= 1;
@@ -129,18 +136,23 @@ mod tests {
 
     fn sample() -> Vec<Cell> {
         let s = Style::new();
-        vec![Cell::fill("name", s, 4), Cell::fixed("12", s, 4).right().rank(1), Cell::fixed("ok", s, 3)]
+        vec![
+            Cell::fixed("*", s, 1),
+            Cell::fill("name", s, 4),
+            Cell::fixed("12", s, 4).right().rank(1),
+            Cell::fixed("ok", s, 3),
+        ]
     }
 
     #[test]
     fn cells_line_up_and_fill_the_row_exactly() {
-        assert_eq!(text(sample(), 20), "name         12  ok ");
-        assert_eq!(text(sample(), 15), "name    12  ok ");
+        assert_eq!(text(sample(), 22), "* name         12  ok ");
+        assert_eq!(text(sample(), 17), "* name    12  ok ");
     }
 
     #[test]
     fn what_is_least_needed_goes_first_and_nothing_overflows() {
-        assert_eq!(text(sample(), 12), "name    ok ".to_owned() + " ");
+        assert_eq!(text(sample(), 14), "* name     ok ");
         for room in 0..30 {
             assert_eq!(width(&text(sample(), room)), room, "{room}");
         }

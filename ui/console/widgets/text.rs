@@ -82,7 +82,11 @@ pub fn short(n: u64) -> String {
         _ => (1_000_000_000, "G"),
     };
     let whole = n / divisor;
-    if whole < 10 { format!("{whole}.{}{unit}", n % divisor / (divisor / 10)) } else { format!("{whole}{unit}") }
+    if whole < 10 {
+        format!("{whole}.{}{unit}", n % divisor / (divisor / 10))
+    } else {
+        format!("{whole}{unit}")
+    }
 }
 
 /// `14:02:31` for what is less than a day away, `Nov 23` otherwise.
