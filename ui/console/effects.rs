@@ -185,6 +185,28 @@ mod tests {
         assert!(probe(Path::new("/dev/zero")).await.is_err());
     }
 
+    #[tokio::test]
+    async fn a_module_is_handed_over_before_its_task_is_submitted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("good.wasm");
+        std::fs::write(&path, b"\0asm\x01\0\0\0").unwrap();
+        let (_snapshots, watched) = tokio::sync::watch::channel(None);
+        let link = Link::new(std::sync::Arc::new(crate::console::samples::Still), watched);
+        let (sender, mut results) = mpsc::channel(RESULTS_MAX);
+        let mut runner = Runner::new(link, sender);
+        let draft = Draft::for_module("good", ArtifactSource::Path(path.clone()));
+        runner.submit(7, Some(path), draft.clone());
+        let expected = zerostate::document::content_id(b"\0asm\x01\0\0\0").to_string();
+        let Some(Msg::Answered { ticket: 7, result: Ok(Answer::Submitted { task_id }) }) =
+            results.recv().await
+        else {
+            panic!("not submitted")
+        };
+        assert_eq!(task_id, expected);
+        runner.submit(8, Some(folder.path().join("none.wasm")), draft);
+        assert!(matches!(results.recv().await, Some(Msg::Answered { ticket: 8, result: Err(_) })));
+    }
+
     #[test]
     fn completion_offers_folders_modules_and_manifests() {
         let folder = tempfile::tempdir().unwrap();

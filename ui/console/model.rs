@@ -130,6 +130,8 @@ pub struct Settings {
     pub badge: Option<String>,
     pub ascii: bool,
     pub stop_node_on_quit: bool,
+    /// What the submit form starts with.
+    pub example: Option<String>,
 }
 
 /// Everything that `view` draws and `update` changes.

@@ -28,6 +28,8 @@ pub struct ConsoleOptions {
     /// A word for the header: `attached`, `lab`.
     pub badge: Option<String>,
     pub over_ssh: bool,
+    /// What the submit form starts with: a module or a manifest to try.
+    pub example: Option<PathBuf>,
     /// The node ends with the console, so quitting asks when tasks run.
     pub stop_node_on_quit: bool,
 }
@@ -64,6 +66,7 @@ pub fn build(options: &ConsoleOptions) -> Model {
         badge: options.badge.clone(),
         ascii: options.ascii.unwrap_or_else(locale_is_ascii),
         stop_node_on_quit: options.stop_node_on_quit,
+        example: options.example.as_ref().and_then(|path| path.to_str()).map(str::to_owned),
     };
     let mut model = Model::new(settings, theme, keymap, TimeZone::system(), Timestamp::now());
     for problem in problems {

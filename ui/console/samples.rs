@@ -130,7 +130,7 @@ fn receipt(n: u8, name: &str, status: Status, executor: u8, votes: (u32, u32, u3
 /// A node in the middle of its work.
 pub fn busy() -> Snapshot {
     let cid = |n: u8| receipt_id(n).parse().unwrap();
-    let mut running = task(1, "word-count", TaskState::Running { executor: did(11) }, Some(11), 2);
+    let mut running = task(1, "word-count", TaskState::Running, Some(11), 2);
     running.progress = Some(ProgressView {
         fuel_used: 7_100_000_000,
         fuel_limit: 10_000_000_000,
@@ -139,7 +139,7 @@ pub fn busy() -> Snapshot {
         elapsed_ms: 4_200,
         time_limit_ms: 30_000,
     });
-    let mut second = task(2, "classify-2024", TaskState::Running { executor: did(1) }, Some(1), 0);
+    let mut second = task(2, "classify-2024", TaskState::Running, Some(1), 0);
     second.progress = Some(ProgressView {
         fuel_used: 800_000_000,
         fuel_limit: 10_000_000_000,
@@ -377,7 +377,7 @@ pub fn task_detail() -> TaskDetail {
     }
 }
 
-/// A node that answers every command with a sample, for the whole loop.
+/// A node that answers with samples, and refuses what it has none for.
 pub struct Still;
 
 impl zerostate::api::Answering for Still {
@@ -390,16 +390,13 @@ impl zerostate::api::Answering for Still {
             match command {
                 Command::ReceiptShow { .. } => Ok(Answer::Receipt(Box::new(receipt_detail()))),
                 Command::TaskShow { .. } => Ok(Answer::Task(Box::new(task_detail()))),
-                Command::Submit { .. } => Ok(Answer::Submitted { task_id: "ab".repeat(16) }),
-                Command::Attest { .. } => {
-                    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-                    Ok(Answer::Attested {
-                        attestation_id: "a".to_owned(),
-                        verdict: Verdict::Agree,
-                        reason: None,
-                        compared: Vec::new(),
-                    })
-                }
+                // The task is called after the module it was given, so that a test can see what arrived.
+                Command::Submit { draft } => match draft.artifact {
+                    ArtifactSource::Cid { cid, .. } => Ok(Answer::Submitted { task_id: cid }),
+                    ArtifactSource::Path(_) => {
+                        Err(ApiError::new(ErrorKind::Input, "a path means nothing to a node"))
+                    }
+                },
                 _ => Err(ApiError::new(ErrorKind::Failed, "nobody answers there").hint("is the peer up?")),
             }
         })
@@ -421,21 +418,4 @@ impl zerostate::api::Answering for Still {
     fn read_artifact(&self, _: String) -> futures::future::BoxFuture<'_, Result<Vec<u8>, ApiError>> {
         Box::pin(async { Err(ApiError::new(zerostate::api::ErrorKind::NotFound, "no such artifact")) })
     }
-}
-
-/// The same, all its times later by `by`.
-pub fn shifted(mut s: Snapshot, by: SignedDuration) -> Snapshot {
-    let f = |t: &mut Timestamp| *t = t.checked_add(by).unwrap();
-    f(&mut s.at);
-    s.peers.iter_mut().for_each(|p| f(&mut p.connected_since));
-    s.tasks.items.iter_mut().for_each(|t| {
-        f(&mut t.record.created_at);
-        f(&mut t.record.expires_at)
-    });
-    s.receipts.items.iter_mut().for_each(|r| f(&mut r.finished_at));
-    s.attestations.items.iter_mut().for_each(|r| f(&mut r.at));
-    s.events.items.iter_mut().for_each(|r| f(&mut r.at));
-    s.inbox.iter_mut().for_each(|r| f(&mut r.at));
-    s.log.iter_mut().for_each(|r| f(&mut r.at));
-    s
 }

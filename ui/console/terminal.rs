@@ -5,7 +5,9 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
-use crossterm::terminal::{DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen};
+use crossterm::terminal::{
+    Clear, ClearType, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen,
+};
 use crossterm::{cursor, execute, terminal};
 use ratatui::Terminal;
 
@@ -77,8 +79,15 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     terminal::enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    let entered =
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, DisableLineWrap, cursor::Hide);
+    let entered = execute!(
+        io::stdout(),
+        EnterAlternateScreen,
+        // Not every terminal clears it by itself.
+        Clear(ClearType::All),
+        EnableBracketedPaste,
+        DisableLineWrap,
+        cursor::Hide
+    );
     entered.inspect_err(|_| give_back())
 }
 

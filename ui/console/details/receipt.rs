@@ -142,14 +142,13 @@ fn limits(detail: &ReceiptDetail, model: &Model) -> Vec<Vec<Span<'static>>> {
         return vec![vec![Span::styled(text, model.theme.style(Role::Dim))]];
     };
     let limits = &manifest.limits;
-    let ms = receipt.duration_ns / 1_000_000;
     let fuel = format!("{} of {}", grouped(receipt.fuel_used), grouped(limits.fuel));
     let memory = format!("{} of {}", bytes_text(receipt.peak_memory_bytes), bytes_text(limits.memory_bytes));
     let time = format!("{} of {}", seconds(receipt.duration_ns), duration_text(limits.time()));
     vec![
         limit("fuel", &fuel, receipt.fuel_used, limits.fuel, model),
         limit("memory", &memory, receipt.peak_memory_bytes, limits.memory_bytes, model),
-        limit("time", &time, ms, limits.time_ms, model),
+        limit("time", &time, receipt.duration_ns, limits.time_ms.saturating_mul(1_000_000), model),
     ]
 }
 

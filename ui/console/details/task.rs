@@ -63,7 +63,7 @@ pub fn lines(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static
     lines.extend(heading("timeline", model));
     lines.extend(timeline(task, model, width));
     let absent = match record.state {
-        TaskState::Running { .. } => "it is running",
+        TaskState::Running => "it is running",
         _ => "not known here",
     };
     lines.extend(output(task.output.as_ref(), absent, model, width));

@@ -51,7 +51,7 @@ pub fn parse(value: impl Fn(Field) -> String) -> Result<Draft, Vec<(Field, &'sta
             problems.push((field, expected));
         }
     };
-    match split(value(Field::Args)) {
+    match split(&value(Field::Args)) {
         Some(args) => draft.args = args,
         None => take(Field::Args, false, "a quote is not closed"),
     }

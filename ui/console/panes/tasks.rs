@@ -22,7 +22,7 @@ pub fn state_look(state: &TaskState) -> (&'static str, Role) {
         | TaskState::Offered
         | TaskState::Guilded
         | TaskState::Agreed => ("○", Role::Active),
-        TaskState::Running { .. } => ("▶", Role::Active),
+        TaskState::Running => ("▶", Role::Active),
         TaskState::Receipted { .. } => ("◆", Role::Warn),
         TaskState::Attested { .. } | TaskState::Settled { .. } | TaskState::Closed { .. } => ("✓", Role::Ok),
         TaskState::Expired { .. } | TaskState::Cancelled { .. } => ("–", Role::Dim),
@@ -60,7 +60,7 @@ pub fn order(a: &TaskView, b: &TaskView, by: usize) -> Ordering {
 /// What runs first, then what waits, then what went wrong, then what is done.
 fn rank(state: &TaskState) -> u8 {
     match state {
-        TaskState::Running { .. } => 0,
+        TaskState::Running => 0,
         state if state.is_pending() => 1,
         TaskState::Failed { .. } | TaskState::Disputed { .. } => 2,
         TaskState::Receipted { .. } => 3,
@@ -74,7 +74,7 @@ pub fn cells(task: &TaskView, model: &Model) -> Vec<Cell> {
     let (glyph, role) = state_look(&record.state);
     let executor = record.executor.as_ref().map(|did| model.name_of(did)).unwrap_or_else(|| "–".to_owned());
     let state = match &task.progress {
-        Some(progress) if matches!(record.state, TaskState::Running { .. }) => {
+        Some(progress) if matches!(record.state, TaskState::Running) => {
             let (what, part, whole) = fullest(progress);
             let [full, rest] = bar(part, whole, BAR, &model.theme);
             Cell::fixed(format!("{what:<4} "), style(Role::Dim), 16)

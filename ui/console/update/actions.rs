@@ -104,13 +104,20 @@ fn go(model: &mut Model, pane: Pane) -> Vec<Effect> {
 
 fn open_submit(model: &mut Model, path: &str) -> Vec<Effect> {
     let mut form = SubmitForm::default();
+    let example = model.settings.example.clone().unwrap_or_default();
+    let path = if path.is_empty() { example } else { path.to_owned() };
     if path.is_empty() {
         return push(model, Layer::Submit(Box::new(form)));
     }
-    form.set(Field::Path, path.to_owned());
+    form.set(Field::Path, path);
     form.typed();
     push(model, Layer::Submit(Box::new(form)));
-    layered::changed(model)
+    let effects = layered::changed(model);
+    if let Some(Layer::Submit(form)) = model.layers.last_mut() {
+        // Nothing was typed yet.
+        form.changed = false;
+    }
+    effects
 }
 
 /// One level back: a layer, the filter, the zoom. Never out of the console.
