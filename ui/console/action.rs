@@ -1,0 +1,118 @@
+//! Everything a key or the palette can ask for, by name.
+
+/// Declares the actions with the names that `assets/keymap.toml` uses and what the palette says of them.
+macro_rules! actions {
+    ($($variant:ident $name:literal $about:literal,)*) => {
+        /// Something the operator can ask for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Action { $(#[doc = $about] $variant,)* }
+
+        impl Action {
+            /// Every action there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in a key file and in the palette.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One line for the palette.
+            pub fn about(self) -> &'static str {
+                match self { $(Self::$variant => $about,)* }
+            }
+        }
+    };
+}
+
+actions! {
+    Submit "submit" "submit a task: a module or a manifest",
+    Connect "connect" "connect to a peer by its address",
+    Attest "attest" "run a receipt's task again and sign what is found",
+    Cancel "cancel" "stop a task that has no receipt yet",
+    Why "why" "why a task runs where it runs",
+    Manifest "manifest" "show the manifest",
+    Open "open" "open what is selected",
+    Copy "copy" "copy the id that is selected",
+    Accept "accept" "say yes to what waits in the inbox",
+    Refuse "refuse" "say no to what waits in the inbox",
+    Filter "filter" "show only what contains these words",
+    Sort "sort" "sort by the next column",
+    Mark "mark" "mark or unmark the selected row",
+    Zoom "zoom" "give the focused pane the whole screen",
+    Freeze "freeze" "hold what is shown still, or let it go on",
+    Help "help" "the keys of where one is",
+    Palette "palette" "find a command by name",
+    Theme "theme" "the next theme, or the one named",
+    PanePeers "pane.peers" "go to the peers",
+    PaneGuilds "pane.guilds" "go to the guilds",
+    PaneTasks "pane.tasks" "go to the tasks",
+    PaneReceipts "pane.receipts" "go to the receipts",
+    PaneAttestations "pane.attestations" "go to the attestations",
+    PaneEvents "pane.events" "go to the events",
+    PaneInbox "pane.inbox" "go to the inbox",
+    PaneLog "pane.log" "go to the log",
+    PaneNext "pane.next" "go to the next pane",
+    PanePrevious "pane.previous" "go to the previous pane",
+    Up "up" "one up",
+    Down "down" "one down",
+    HalfUp "half-page-up" "half a page up",
+    HalfDown "half-page-down" "half a page down",
+    PageUp "page-up" "a page up",
+    PageDown "page-down" "a page down",
+    First "first" "to the first",
+    Last "last" "to the last; a list that follows goes on following",
+    Back "back" "one level back",
+    FieldNext "field.next" "the next field",
+    FieldPrevious "field.previous" "the previous field",
+    FieldComplete "field.complete" "complete a path, or the next field",
+    FieldEnter "field.enter" "the next field; on the last one, submit",
+    FormSubmit "form.submit" "submit the form",
+    Yes "yes" "yes",
+    No "no" "no",
+    Toggle "toggle" "the other answer",
+    Choose "choose" "take what is chosen",
+    Repaint "repaint" "paint the screen anew",
+    Suspend "suspend" "suspend to the shell",
+    Quit "quit" "quit; asks when tasks run",
+    Interrupt "interrupt" "stop in good order; twice within two seconds, at once",
+    DebugPanic "debug.panic" "crash the console on purpose, to see the terminal restored",
+}
+
+impl Action {
+    /// The action of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.name() == name)
+    }
+
+    /// Whether the palette offers it: what only moves about, or only makes sense inside a form, it does not.
+    pub fn in_palette(self) -> bool {
+        !matches!(
+            self,
+            Self::Up
+                | Self::Down
+                | Self::HalfUp
+                | Self::HalfDown
+                | Self::PageUp
+                | Self::PageDown
+                | Self::First
+                | Self::Last
+                | Self::Back
+                | Self::FieldNext
+                | Self::FieldPrevious
+                | Self::FieldComplete
+                | Self::FieldEnter
+                | Self::FormSubmit
+                | Self::Yes
+                | Self::No
+                | Self::Toggle
+                | Self::Choose
+                | Self::Palette
+                | Self::Interrupt
+        )
+    }
+
+    /// Whether the palette takes a word after its name.
+    pub fn takes_argument(self) -> bool {
+        matches!(self, Self::Connect | Self::Theme | Self::Submit)
+    }
+}

@@ -1,0 +1,158 @@
+//! Frames as bytes: each in one write, bracketed as synchronized output, and nothing at all where nothing has changed.
+
+use std::io::{self, Write};
+
+use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::layout::{Position, Size};
+
+/// Begin and end of a synchronized update (DEC private mode 2026): the terminal shows the frame as a whole.
+const BEGIN: &[u8] = b"\x1b[?2026h";
+const END: &[u8] = b"\x1b[?2026l";
+
+/// A backend that gathers a frame and writes it when it is flushed. Cursor calls that change nothing cost nothing.
+pub struct Quiet<W: Write> {
+    frame: Vec<u8>,
+    out: W,
+    cursor: Option<Position>,
+    shown: Option<bool>,
+    /// The size to draw for; asked of the terminal where it is not fixed.
+    fixed: Option<Size>,
+}
+
+impl<W: Write> Quiet<W> {
+    /// Writes frames to `out`, for the terminal that the process has.
+    pub fn new(out: W) -> Self {
+        Self { frame: Vec::with_capacity(64 << 10), out, cursor: None, shown: None, fixed: None }
+    }
+
+    /// The same for a screen of a given size, without a terminal.
+    #[cfg(test)]
+    pub fn fixed(out: W, size: Size) -> Self {
+        Self { fixed: Some(size), ..Self::new(out) }
+    }
+
+    fn inner(&mut self) -> CrosstermBackend<&mut Vec<u8>> {
+        if self.frame.is_empty() {
+            self.frame.extend_from_slice(BEGIN);
+        }
+        CrosstermBackend::new(&mut self.frame)
+    }
+}
+
+impl<W: Write> Backend for Quiet<W> {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        let mut content = content.peekable();
+        if content.peek().is_none() {
+            return Ok(());
+        }
+        self.cursor = None;
+        self.inner().draw(content)
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        if self.shown.replace(false) == Some(false) {
+            return Ok(());
+        }
+        self.inner().hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        if self.shown.replace(true) == Some(true) {
+            return Ok(());
+        }
+        self.inner().show_cursor()
+    }
+
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        // Never asked of the terminal: its answer would race with the keys.
+        Ok(self.cursor.unwrap_or_default())
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        let position = position.into();
+        if self.cursor.replace(position) == Some(position) {
+            return Ok(());
+        }
+        self.inner().set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.clear_region(ClearType::All)
+    }
+
+    fn clear_region(&mut self, clear_type: ClearType) -> io::Result<()> {
+        self.cursor = None;
+        self.shown = None;
+        self.inner().clear_region(clear_type)
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        match self.fixed {
+            Some(size) => Ok(size),
+            None => crossterm::terminal::size().map(|(width, height)| Size { width, height }),
+        }
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        Ok(WindowSize { columns_rows: self.size()?, pixels: Size::default() })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        self.frame.extend_from_slice(END);
+        let written = self.out.write_all(&self.frame).and_then(|()| self.out.flush());
+        self.frame.clear();
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::Terminal;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Counted(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_frame_is_one_write_and_an_unchanged_frame_is_none() {
+        let out = Counted::default();
+        let mut terminal = Terminal::new(Quiet::fixed(out.clone(), Size::new(40, 4))).unwrap();
+        for _ in 0..3 {
+            terminal.draw(|frame| frame.render_widget("hello", frame.area())).unwrap();
+        }
+        let writes = out.0.lock().unwrap().clone();
+        assert_eq!(writes.len(), 1);
+        assert!(writes[0].starts_with(BEGIN) && writes[0].ends_with(END));
+    }
+
+    #[test]
+    fn a_cursor_that_stays_costs_nothing() {
+        let out = Counted::default();
+        let mut terminal = Terminal::new(Quiet::fixed(out.clone(), Size::new(40, 4))).unwrap();
+        for _ in 0..3 {
+            terminal.draw(|frame| frame.set_cursor_position((3, 1))).unwrap();
+        }
+        assert_eq!(out.0.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,226 @@
+//! One thing, opened: everything that is known about it, as lines that fit a width.
+
+mod attestation;
+mod parts;
+mod peer;
+mod receipt;
+mod task;
+
+pub use task::why;
+
+use ratatui::style::Style;
+use ratatui::text::Line;
+use zerostate::api::{Command, Event, ReceiptDetail, TaskDetail, short_id};
+use zerostate::document::{Envelope, Receipt, Untrusted};
+
+use super::model::Model;
+use super::panes;
+use super::theme::Role;
+use super::widgets::text::{date, wrap};
+
+/// Something that was opened.
+#[derive(Debug)]
+pub struct Detail {
+    pub subject: Subject,
+    pub loaded: Loaded,
+    /// What the console itself found when it checked the receipt's signature.
+    pub signature: Option<Result<(), String>>,
+    /// Why it could not be read.
+    pub problem: Option<String>,
+    pub scroll: usize,
+}
+
+/// What was opened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    Task { id: String },
+    Receipt { id: String },
+    Attestation { id: String, receipt_id: String },
+    Peer { id: String },
+    Guild { id: String },
+    Event(Box<Event>),
+    Log { at: jiff::Timestamp, target: String, text: Untrusted },
+}
+
+/// What the node told of it beyond the snapshot.
+#[derive(Debug)]
+pub enum Loaded {
+    Nothing,
+    Task(Box<TaskDetail>),
+    Receipt(Box<ReceiptDetail>),
+}
+
+impl Detail {
+    /// Opens something; what the snapshot does not have is still to come.
+    pub fn new(subject: Subject) -> Self {
+        Self { subject, loaded: Loaded::Nothing, signature: None, problem: None, scroll: 0 }
+    }
+
+    /// Takes what the node told of a receipt, and checks that its envelope is signed and says the same.
+    pub fn take_receipt(&mut self, receipt: Box<ReceiptDetail>) {
+        self.signature = Some(match Envelope::<Receipt>::open(receipt.envelope.as_bytes()) {
+            Ok(envelope) if *envelope.document() == receipt.receipt => Ok(()),
+            Ok(_) => Err("the envelope says something else".to_owned()),
+            Err(error) => Err(error.to_string()),
+        });
+        self.loaded = Loaded::Receipt(receipt);
+    }
+
+    /// Its section of the key file.
+    pub fn context(&self) -> &'static str {
+        match self.subject {
+            Subject::Task { .. } => "task-detail",
+            Subject::Receipt { .. } => "receipt-detail",
+            Subject::Attestation { .. } => "attestation-detail",
+            Subject::Peer { .. } => "peer-detail",
+            _ => "detail",
+        }
+    }
+
+    /// What `y` copies, and what answers are matched by.
+    pub fn id(&self) -> String {
+        match &self.subject {
+            Subject::Task { id }
+            | Subject::Receipt { id }
+            | Subject::Attestation { id, .. }
+            | Subject::Peer { id }
+            | Subject::Guild { id } => id.clone(),
+            Subject::Event(event) => event.what.to_string(),
+            Subject::Log { text, .. } => text.to_string(),
+        }
+    }
+
+    /// The command that brings the rest of it, if there is more than the snapshot has.
+    pub fn command(&self) -> Option<Command> {
+        match &self.subject {
+            Subject::Task { id } => Some(Command::TaskShow { task_id: id.clone() }),
+            Subject::Receipt { id } => Some(Command::ReceiptShow { receipt_id: id.clone() }),
+            Subject::Attestation { receipt_id, .. } => {
+                Some(Command::ReceiptShow { receipt_id: receipt_id.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether what was loaded is older than what the snapshot says of it.
+    pub fn is_stale(&self, model: &Model) -> bool {
+        let Some(snapshot) = model.snapshot.as_deref() else { return false };
+        match (&self.loaded, &self.subject) {
+            (Loaded::Task(loaded), _) => {
+                let now = snapshot
+                    .tasks
+                    .items
+                    .iter()
+                    .find(|task| task.record.task_id == loaded.view.record.task_id);
+                now.is_some_and(|task| task.record != loaded.view.record)
+            }
+            (Loaded::Receipt(loaded), _) => {
+                let now =
+                    snapshot.receipts.items.iter().find(|receipt| receipt.receipt_id == loaded.receipt_id);
+                now.is_some_and(|receipt| *receipt != loaded.record)
+            }
+            (Loaded::Nothing, _) => false,
+        }
+    }
+
+    /// The receipt it is about or came to.
+    pub fn receipt_id(&self, model: &Model) -> Option<String> {
+        match &self.subject {
+            Subject::Receipt { id } => Some(id.clone()),
+            Subject::Attestation { receipt_id, .. } => Some(receipt_id.clone()),
+            Subject::Task { id } => {
+                let snapshot = model.snapshot.as_deref()?;
+                let known = snapshot.tasks.items.iter().find(|task| task.record.task_id == *id);
+                match (known, &self.loaded) {
+                    (Some(task), _) => task.record.state.receipt_id(),
+                    (None, Loaded::Task(task)) => task.view.record.state.receipt_id(),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The upper border: the kind first, then what it is.
+    pub fn title(&self, model: &Model) -> Vec<(String, Style)> {
+        let style = |role| model.theme.style(role);
+        let head = |kind: &str, id: &str| {
+            vec![(kind.to_owned(), style(Role::LayerTitle)), (format!(" {}", short_id(id)), style(Role::Dim))]
+        };
+        match (&self.subject, &self.loaded) {
+            (Subject::Task { id }, Loaded::Task(task)) => task::title(head("Task", id), task, model),
+            (Subject::Receipt { id }, Loaded::Receipt(receipt)) => {
+                receipt::title(head("Receipt", id), receipt, model)
+            }
+            (Subject::Attestation { id, .. }, Loaded::Receipt(receipt)) => {
+                attestation::title(head("Attestation", id), id, receipt, model)
+            }
+            (Subject::Task { id }, _) => head("Task", id),
+            (Subject::Receipt { id }, _) => head("Receipt", id),
+            (Subject::Attestation { id, .. }, _) => head("Attestation", id),
+            (Subject::Peer { id }, _) => peer::title(head("Peer", id), id, model),
+            (Subject::Guild { id }, _) => head("Guild", id),
+            (Subject::Event(event), _) => head("Event", &event.seq.to_string()),
+            (Subject::Log { target, .. }, _) => head("Log", target),
+        }
+    }
+
+    /// Everything about it.
+    pub fn lines(&self, model: &Model, width: usize) -> Vec<Line<'static>> {
+        if let Some(problem) = &self.problem {
+            let style = model.theme.style(Role::Bad);
+            return wrap(&format!("✗ {problem}"), width)
+                .into_iter()
+                .map(|line| Line::styled(line, style))
+                .collect();
+        }
+        match (&self.subject, &self.loaded) {
+            (Subject::Task { .. }, Loaded::Task(task)) => task::lines(task, model, width),
+            (Subject::Receipt { .. }, Loaded::Receipt(receipt)) => {
+                receipt::lines(receipt, self.signature.as_ref(), model, width)
+            }
+            (Subject::Attestation { id, .. }, Loaded::Receipt(receipt)) => {
+                attestation::lines(id, receipt, model, width)
+            }
+            (Subject::Peer { id }, _) => peer::lines(id, model, width),
+            (Subject::Guild { id }, _) => guild(id, model, width),
+            (Subject::Event(event), _) => {
+                let rows = [
+                    ("time", date(event.at, &model.zone)),
+                    ("number", event.seq.to_string()),
+                    ("what", event.what.word().to_owned()),
+                    ("", panes::describe(&event.what, model)),
+                ];
+                parts::rows(&rows, model, width)
+            }
+            (Subject::Log { at, target, text }, _) => {
+                let rows =
+                    [("time", date(*at, &model.zone)), ("from", target.clone()), ("", text.to_string())];
+                parts::rows(&rows, model, width)
+            }
+            _ => vec![Line::styled("reading…", model.theme.style(Role::Dim))],
+        }
+    }
+}
+
+fn guild(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
+    let guild =
+        model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds).find(|guild| guild.guild_id == id);
+    let Some(guild) = guild else {
+        return vec![Line::styled("This guild is no more.", model.theme.style(Role::Dim))];
+    };
+    let mut rows = vec![
+        ("name", guild.name.to_string()),
+        ("guild", guild.guild_id.clone()),
+        ("my role", guild.role.clone()),
+        ("until", date(guild.expires_at, &model.zone)),
+    ];
+    for (i, member) in guild.members.iter().enumerate() {
+        let name = model.name_of(&member.did);
+        rows.push((
+            if i == 0 { "members" } else { "" },
+            format!("{name}  {}  {}", member.role, member.did.short()),
+        ));
+    }
+    parts::rows(&rows, model, width)
+}

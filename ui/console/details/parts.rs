@@ -1,0 +1,80 @@
+//! What the details have in common: labelled rows, headings, program output.
+
+use ratatui::text::{Line, Span};
+use zerostate::document::Untrusted;
+
+use crate::console::model::Model;
+use crate::console::theme::Role;
+use crate::console::widgets::bar::bar;
+use crate::console::widgets::text::{cut, width as cells_of, wrap};
+
+/// The width of a label.
+pub const LABEL: usize = 11;
+
+/// `label  text`, the text in as many lines as it needs.
+pub fn rows(rows: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'static>> {
+    let (dim, text) = (model.theme.style(Role::Dim), model.theme.style(Role::Text));
+    let mut lines = Vec::new();
+    for (label, value) in rows {
+        for (i, part) in wrap(value, width.saturating_sub(LABEL).max(20)).into_iter().enumerate() {
+            let label = if i == 0 { *label } else { "" };
+            lines.push(Line::from(vec![
+                Span::styled(format!("{label:<LABEL$}"), dim),
+                Span::styled(part, text),
+            ]));
+        }
+    }
+    lines
+}
+
+/// Two labelled texts beside each other where there is room, below each other otherwise.
+pub fn pairs(pairs: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'static>> {
+    let (dim, text) = (model.theme.style(Role::Dim), model.theme.style(Role::Text));
+    let columns = if width >= 96 { 2 } else { 1 };
+    let room = width / columns;
+    let mut lines = Vec::new();
+    for chunk in pairs.chunks(columns) {
+        let mut spans = Vec::new();
+        for (label, value) in chunk {
+            let value = cut(value, room.saturating_sub(LABEL + 1));
+            let pad = room.saturating_sub(LABEL + cells_of(&value));
+            spans.push(Span::styled(format!("{label:<LABEL$}"), dim));
+            spans.push(Span::styled(value, text));
+            spans.push(Span::raw(" ".repeat(pad)));
+        }
+        lines.push(Line::from(spans));
+    }
+    lines
+}
+
+/// A limit: its name, what is used of it, a bar.
+pub fn limit(label: &str, used: &str, part: u64, whole: u64, model: &Model) -> Vec<Span<'static>> {
+    let (dim, text) = (model.theme.style(Role::Dim), model.theme.style(Role::Text));
+    let [full, rest] = bar(part, whole, 12, &model.theme);
+    vec![Span::styled(format!("{label:<LABEL$}"), dim), Span::styled(format!("{used:<32}"), text), full, rest]
+}
+
+/// A heading with a blank line above it.
+pub fn heading(text: &str, model: &Model) -> [Line<'static>; 2] {
+    [Line::default(), Line::styled(text.to_owned(), model.theme.style(Role::Accent))]
+}
+
+/// What a program printed, as it printed it.
+pub fn output(output: Option<&Untrusted>, absent: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
+    let [blank, head] = heading("output", model);
+    let mut lines = vec![blank, head];
+    match output.map(Untrusted::as_str) {
+        None => lines.push(Line::styled(absent.to_owned(), model.theme.style(Role::Dim))),
+        Some("") => lines.push(Line::styled("nothing was printed", model.theme.style(Role::Dim))),
+        Some(text) => {
+            let text = Untrusted::lines(text, usize::MAX);
+            let style = model.theme.style(Role::Text);
+            lines.extend(
+                wrap(text.as_str().trim_end_matches('\n'), width)
+                    .into_iter()
+                    .map(|line| Line::styled(line, style)),
+            );
+        }
+    }
+    lines
+}

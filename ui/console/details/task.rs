@@ -1,0 +1,155 @@
+//! A task: how far it is, each step with its time, its limits and its output.
+
+use ratatui::style::Style;
+use ratatui::text::Line;
+use zerostate::api::{ProgressView, TaskDetail, TaskState, TaskView};
+use zerostate::document::{Untrusted, bytes_text, duration_text};
+
+use super::parts::{heading, limit, output, pairs, rows};
+use crate::console::model::Model;
+use crate::console::panes::state_look;
+use crate::console::theme::Role;
+use crate::console::widgets::columns::{Cell, row};
+use crate::console::widgets::text::{clock, date, grouped};
+
+/// The newest known of it: the snapshot's view goes on while the detail was read once.
+fn live<'a>(task: &'a TaskDetail, model: &'a Model) -> &'a TaskView {
+    let tasks = model.snapshot.iter().flat_map(|snapshot| &snapshot.tasks.items);
+    let mut same = tasks.filter(|view| view.record.task_id == task.view.record.task_id);
+    same.next().unwrap_or(&task.view)
+}
+
+pub fn title(mut head: Vec<(String, Style)>, task: &TaskDetail, model: &Model) -> Vec<(String, Style)> {
+    let record = &live(task, model).record;
+    let (glyph, role) = state_look(&record.state);
+    head.push((format!(" ─ {} ─ ", record.name), model.theme.style(Role::Text)));
+    head.push((format!("{glyph} {}", record.state.word()), model.theme.style(role)));
+    head
+}
+
+pub fn lines(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static>> {
+    let view = live(task, model);
+    let (record, manifest) = (&view.record, &task.manifest);
+    let executor = match (&record.executor, &record.state) {
+        (Some(did), _) => format!("{}  {}", model.name_of(did), did.short()),
+        (None, state) if state.is_pending() => "not chosen yet".to_owned(),
+        (None, _) => "none".to_owned(),
+    };
+    let quorum = match record.quorum {
+        0 => "no witnesses asked for".to_owned(),
+        n => format!("{n} of {} witnesses must agree", manifest.attestation.witnesses),
+    };
+    let function = Untrusted::new(&format!("{} {}", manifest.function, manifest.args.join(" "))).to_string();
+    let mut lines = pairs(
+        &[
+            ("executor", executor),
+            ("creator", format!("{}  {}", model.name_of(&record.creator), record.creator.short())),
+            ("artifact", format!("{}  {}", bytes_text(manifest.artifact.size), manifest.artifact.cid)),
+            ("function", function),
+            ("witnesses", quorum),
+            ("expires", date(record.expires_at, &model.zone)),
+            ("price", price(task)),
+            ("task id", record.task_id.clone()),
+        ],
+        model,
+        width,
+    );
+    if let Some(reason) = record.state.reason() {
+        lines.push(Line::default());
+        lines.extend(rows(&[("why", reason.to_string())], model, width));
+    }
+    lines.extend(heading("limits", model));
+    lines.extend(limits(view.progress.as_ref(), task, model));
+    lines.extend(heading("timeline", model));
+    lines.extend(timeline(task, model, width));
+    let absent = match record.state {
+        TaskState::Running => "it is running",
+        _ => "not known here",
+    };
+    lines.extend(output(task.output.as_ref(), absent, model, width));
+    lines
+}
+
+fn price(task: &TaskDetail) -> String {
+    let payment = &task.manifest.payment;
+    let cap = match payment.max_total_micro {
+        zerostate::document::Credits::MAX => "no cap".to_owned(),
+        cap => format!("at most {cap}"),
+    };
+    format!(
+        "{} /s, {} /MiB, {} /Gfuel, {cap}",
+        payment.per_second_micro, payment.per_mib_micro, payment.per_gfuel_micro
+    )
+}
+
+fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> Vec<Line<'static>> {
+    let limits = &task.manifest.limits;
+    let time_limit = duration_text(limits.time());
+    let Some(p) = progress else {
+        let text = format!(
+            "fuel {} · memory {} · time {time_limit} · stack {}",
+            grouped(limits.fuel),
+            bytes_text(limits.memory_bytes),
+            bytes_text(limits.stack_bytes)
+        );
+        return vec![Line::styled(text, model.theme.style(Role::Text))];
+    };
+    let elapsed = duration_text(std::time::Duration::from_millis(p.elapsed_ms));
+    let fuel = format!("{} of {}", grouped(p.fuel_used), grouped(p.fuel_limit));
+    let memory = format!("{} of {}", bytes_text(p.memory_bytes), bytes_text(p.memory_limit));
+    vec![
+        Line::from(limit("fuel", &fuel, p.fuel_used, p.fuel_limit, model)),
+        Line::from(limit("memory", &memory, p.memory_bytes, p.memory_limit, model)),
+        Line::from(limit(
+            "time",
+            &format!("{elapsed} of {time_limit}"),
+            p.elapsed_ms,
+            p.time_limit_ms,
+            model,
+        )),
+    ]
+}
+
+fn timeline(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static>> {
+    let style = |role| model.theme.style(role);
+    if task.timeline.is_empty() {
+        return vec![Line::styled("nothing has been done yet", style(Role::Dim))];
+    }
+    let last = task.timeline.len() - 1;
+    let steps = task.timeline.iter().enumerate().map(|(i, step)| {
+        let (glyph, role) = match step.step.as_str() {
+            "failed" | "disputed" => ("✗", Role::Bad),
+            "expired" | "cancelled" => ("–", Role::Warn),
+            _ if i == last && task.view.record.state.is_pending() => ("▶", Role::Active),
+            _ => ("✓", Role::Ok),
+        };
+        let detail = step.detail.as_ref().map(ToString::to_string).unwrap_or_default();
+        row(
+            vec![
+                Cell::fixed(glyph, style(role), 1),
+                Cell::fixed(Untrusted::new(&step.step).to_string(), style(Role::Text), 11),
+                Cell::fixed(clock(step.at, model.now, &model.zone), style(Role::Dim), 8),
+                Cell::fixed(model.name_of(&step.node), style(Role::Text), 12).rank(1),
+                Cell::fill(detail, style(Role::Dim), 10),
+            ],
+            width,
+        )
+    });
+    steps.collect()
+}
+
+/// Why the task runs where it runs.
+pub fn why(task: &TaskView, model: &Model) -> String {
+    let record = &task.record;
+    let executor = match &record.executor {
+        Some(did) if Some(did) == model.me() => {
+            format!("{} runs on this node ({}).", record.name, did.short())
+        }
+        Some(did) => format!("{} runs on {} ({}).", record.name, model.name_of(did), did.short()),
+        None => format!("{} has no executor yet.", record.name),
+    };
+    format!(
+        "{executor}\n\nNo other candidates were weighed: offers from other nodes come with guilds, and then each of them \
+         stands here with the reason for which it was chosen or not."
+    )
+}

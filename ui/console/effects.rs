@@ -1,0 +1,222 @@
+//! Doing what `update` asks for, away from the keys: commands to the node, files.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use zerostate::api::{Answer, ApiError, Command, ErrorKind, Link};
+use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Draft, DraftFormat, Untrusted};
+
+use super::forms::submit::expand;
+use super::layers::module_of;
+use super::msg::{Msg, Probe};
+
+/// Results on their way back; as many as commands that can be pending.
+pub const RESULTS_MAX: usize = 64;
+/// Manifests are documents of at most 64 KiB; a longer file is not one.
+const MANIFEST_MAX: u64 = 64 << 10;
+/// More paths than that are not read one by one.
+const COMPLETIONS_MAX: usize = 64;
+
+/// Runs effects as tasks of their own; their results come back as messages.
+pub struct Runner {
+    link: Link,
+    results: mpsc::Sender<Msg>,
+    tasks: JoinSet<()>,
+}
+
+impl Runner {
+    /// A runner for `link` that answers on `results`.
+    pub fn new(link: Link, results: mpsc::Sender<Msg>) -> Self {
+        Self { link, results, tasks: JoinSet::new() }
+    }
+
+    /// Has a command done.
+    pub fn execute(&mut self, ticket: u64, command: Command) {
+        let link = self.link.clone();
+        self.spawn(async move { Msg::Answered { ticket, result: link.execute(command).await } });
+    }
+
+    /// Reads a module, hands it over, and submits the draft with it.
+    pub fn submit(&mut self, ticket: u64, module: Option<PathBuf>, draft: Draft) {
+        let link = self.link.clone();
+        self.spawn(async move { Msg::Answered { ticket, result: submit(&link, module, draft).await } });
+    }
+
+    /// Looks at what stands at a path.
+    pub fn probe(&mut self, generation: u64, path: String) {
+        self.spawn(
+            async move { Msg::Probed { generation, found: probe(&PathBuf::from(expand(&path))).await } },
+        );
+    }
+
+    /// Finds the paths that begin with what was typed.
+    pub fn complete(&mut self, generation: u64, typed: String) {
+        self.spawn(async move {
+            let found = tokio::task::spawn_blocking(move || complete(&typed)).await;
+            Msg::Completed { generation, paths: found.unwrap_or_default() }
+        });
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Msg> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        let results = self.results.clone();
+        self.tasks.spawn(async move {
+            // The console may have ended in the meantime; then nobody waits for it.
+            if results.send(work.await).await.is_err() {
+                tracing::debug!("an answer came after the console had ended");
+            }
+        });
+    }
+}
+
+async fn submit(link: &Link, module: Option<PathBuf>, mut draft: Draft) -> Result<Answer, ApiError> {
+    if let Some(path) = module {
+        let bytes =
+            read_bounded(&path, ARTIFACT_MAX).await.map_err(|why| ApiError::new(ErrorKind::Input, why))?;
+        let info = link.add_artifact(bytes).await?;
+        draft.artifact = ArtifactSource::Cid { cid: info.cid, sha256: None, size: Some(info.size) };
+    }
+    link.execute(Command::Submit { draft: Box::new(draft) }).await
+}
+
+/// What a file holds, if it is a plain file of at most `max` bytes. Devices and pipes are not opened: they may never end.
+async fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, String> {
+    let shown = Untrusted::new(&path.display().to_string());
+    let complain = |error: std::io::Error| format!("{shown}: {error}");
+    let meta = tokio::fs::metadata(path).await.map_err(complain)?;
+    if !meta.is_file() {
+        return Err(format!("{shown} is not a file"));
+    }
+    if meta.len() > max {
+        return Err(format!("{shown} has {} bytes; at most {max} are taken", meta.len()));
+    }
+    let mut bytes = Vec::new();
+    let file = tokio::fs::File::open(path).await.map_err(complain)?;
+    // It may have grown since.
+    file.take(max + 1).read_to_end(&mut bytes).await.map_err(complain)?;
+    match u64::try_from(bytes.len()) {
+        Ok(len) if len <= max => Ok(bytes),
+        _ => Err(format!("{shown} has more than {max} bytes")),
+    }
+}
+
+async fn probe(path: &Path) -> Result<Probe, String> {
+    let meta = tokio::fs::metadata(path).await.map_err(|error| error.to_string())?;
+    if meta.is_dir() {
+        return Ok(Probe::Folder);
+    }
+    if !meta.is_file() {
+        return Err("not a plain file".to_owned());
+    }
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("toml") => Some(DraftFormat::Toml),
+        Some("json") => Some(DraftFormat::Json),
+        _ => None,
+    };
+    if let Some(format) = format {
+        let text = String::from_utf8(read_bounded(path, MANIFEST_MAX).await?)
+            .map_err(|_| "not UTF-8 text".to_owned())?;
+        let draft = Draft::parse(&text, format, Timestamp::now()).map_err(|error| error.to_string())?;
+        let module = module_of(&draft, path);
+        if let Some(module) = &module {
+            let found = tokio::fs::metadata(module).await;
+            found.map_err(|error| {
+                format!("its module {}: {error}", Untrusted::new(&module.display().to_string()))
+            })?;
+        }
+        return Ok(Probe::Manifest { draft: Box::new(draft), module });
+    }
+    if meta.len() == 0 || meta.len() > ARTIFACT_MAX {
+        return Err(format!("{} bytes; a module has 1 byte to 64 MiB", meta.len()));
+    }
+    let mut head = [0u8; 4];
+    let mut file = tokio::fs::File::open(path).await.map_err(|error| error.to_string())?;
+    let magic = file.read_exact(&mut head).await.is_ok() && head == *b"\0asm";
+    if !magic {
+        return Err("neither a WebAssembly module nor a manifest (.toml, .json)".to_owned());
+    }
+    Ok(Probe::Module { size: meta.len() })
+}
+
+/// The paths that begin with `typed`, spelt as it is: folders with a slash at the end, hidden ones only where a dot was typed.
+fn complete(typed: &str) -> Vec<String> {
+    let (folder, start) = typed.rfind('/').map_or(("", typed), |at| typed.split_at(at + 1));
+    let place = if folder.is_empty() { PathBuf::from(".") } else { PathBuf::from(expand(folder)) };
+    let Ok(entries) = std::fs::read_dir(place) else { return Vec::new() };
+    let mut found: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let hidden = name.starts_with('.') && !start.starts_with('.');
+            let folder_inside = entry.path().is_dir();
+            let wanted = folder_inside || [".wasm", ".toml", ".json"].iter().any(|end| name.ends_with(end));
+            // A name that would not be shown as it is cannot be typed either.
+            let plain = Untrusted::new(&name).as_str() == name;
+            let end = if folder_inside { "/" } else { "" };
+            (name.starts_with(start) && !hidden && wanted && plain).then(|| format!("{folder}{name}{end}"))
+        })
+        .collect();
+    found.sort();
+    found.truncate(COMPLETIONS_MAX);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_path_is_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("good.wasm"), b"\0asm\x01\0\0\0").unwrap();
+        std::fs::write(at("bad.wasm"), b"MZ..").unwrap();
+        std::fs::write(at("task.toml"), "name = \"t\"\nartifact = \"good.wasm\"").unwrap();
+        std::fs::write(at("lost.toml"), "name = \"t\"\nartifact = \"gone.wasm\"").unwrap();
+        assert_eq!(probe(&at("good.wasm")).await, Ok(Probe::Module { size: 8 }));
+        assert!(matches!(probe(&at("task.toml")).await, Ok(Probe::Manifest { module: Some(_), .. })));
+        assert_eq!(probe(folder.path()).await, Ok(Probe::Folder));
+        for bad in ["bad.wasm", "lost.toml", "none"] {
+            assert!(probe(&at(bad)).await.is_err(), "{bad}");
+        }
+        assert!(probe(Path::new("/dev/zero")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_module_is_handed_over_before_its_task_is_submitted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("good.wasm");
+        std::fs::write(&path, b"\0asm\x01\0\0\0").unwrap();
+        let (_snapshots, watched) = tokio::sync::watch::channel(None);
+        let link = Link::new(std::sync::Arc::new(crate::console::samples::Still), watched);
+        let (sender, mut results) = mpsc::channel(RESULTS_MAX);
+        let mut runner = Runner::new(link, sender);
+        let draft = Draft::for_module("good", ArtifactSource::Path(path.clone()));
+        runner.submit(7, Some(path), draft.clone());
+        let expected = zerostate::document::content_id(b"\0asm\x01\0\0\0").to_string();
+        let Some(Msg::Answered { ticket: 7, result: Ok(Answer::Submitted { task_id }) }) =
+            results.recv().await
+        else {
+            panic!("not submitted")
+        };
+        assert_eq!(task_id, expected);
+        runner.submit(8, Some(folder.path().join("none.wasm")), draft);
+        assert!(matches!(results.recv().await, Some(Msg::Answered { ticket: 8, result: Err(_) })));
+    }
+
+    #[test]
+    fn completion_offers_folders_modules_and_manifests() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        for name in ["a.wasm", "a.toml", "a.txt", ".hidden.wasm"] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        let typed = format!("{}/", folder.path().display());
+        let names: Vec<String> =
+            complete(&typed).into_iter().map(|path| path[typed.len()..].to_owned()).collect();
+        assert_eq!(names, ["a.toml", "a.wasm", "more/"]);
+    }
+}

@@ -1,0 +1,59 @@
+//! Keys and pasted text into an input line.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tui_input::{Input, InputRequest};
+
+/// Longer lines are never meant.
+const CHARS_MAX: usize = 4096;
+
+/// Applies a key that is not bound to anything else. Says whether the text changed.
+pub fn key(input: &mut Input, event: &KeyEvent) -> bool {
+    let ctrl = event.modifiers.contains(KeyModifiers::CONTROL);
+    let request = match event.code {
+        KeyCode::Char('a') if ctrl => InputRequest::GoToStart,
+        KeyCode::Char('e') if ctrl => InputRequest::GoToEnd,
+        KeyCode::Char('w') if ctrl => InputRequest::DeletePrevWord,
+        KeyCode::Char('u') if ctrl => InputRequest::DeleteFromStart,
+        KeyCode::Char('k') if ctrl => InputRequest::DeleteTillEnd,
+        KeyCode::Char('y') if ctrl => InputRequest::Yank,
+        KeyCode::Char('h') if ctrl => InputRequest::DeletePrevChar,
+        KeyCode::Left if ctrl => InputRequest::GoToPrevWord,
+        KeyCode::Right if ctrl => InputRequest::GoToNextWord,
+        KeyCode::Left => InputRequest::GoToPrevChar,
+        KeyCode::Right => InputRequest::GoToNextChar,
+        KeyCode::Home => InputRequest::GoToStart,
+        KeyCode::End => InputRequest::GoToEnd,
+        KeyCode::Backspace => InputRequest::DeletePrevChar,
+        KeyCode::Delete => InputRequest::DeleteNextChar,
+        KeyCode::Char(c) if !ctrl && !event.modifiers.contains(KeyModifiers::ALT) && !c.is_control() => {
+            if input.value().chars().count() >= CHARS_MAX {
+                return false;
+            }
+            InputRequest::InsertChar(c)
+        }
+        _ => return false,
+    };
+    input.handle(request).is_some_and(|changed| changed.value)
+}
+
+/// Types pasted text: the first line of it, without control characters. A paste is never a command.
+pub fn paste(input: &mut Input, text: &str) {
+    let line = text.trim_start_matches(['\r', '\n']).split(['\r', '\n']).next().unwrap_or_default();
+    let room = CHARS_MAX.saturating_sub(input.value().chars().count());
+    for c in line.chars().filter(|c| !c.is_control()).take(room) {
+        // Only whether the cursor moved would be answered.
+        input.handle(InputRequest::InsertChar(c));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_paste_is_one_line_of_text_without_control_characters() {
+        let mut input = Input::default();
+        paste(&mut input, "\n/ip4/\u{1b}[2J1.2.3.4\rq\nq");
+        assert_eq!(input.value(), "/ip4/[2J1.2.3.4");
+    }
+}

@@ -1,0 +1,6 @@
+//! Where text is typed: one field a line, the error under the field while one types.
+
+pub mod connect;
+mod fields;
+pub mod input;
+pub mod submit;

@@ -1,0 +1,260 @@
+//! Submitting a task: a module with what may be said about it, or a manifest that says all of it.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tui_input::Input;
+use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Credits, Draft, Limits, bytes_text, duration_text};
+
+use super::fields;
+pub use super::fields::{Field, expand};
+use crate::console::msg::Probe;
+
+/// The form.
+#[derive(Debug)]
+pub struct SubmitForm {
+    inputs: Vec<Input>,
+    pub focus: Field,
+    pub found: Option<Result<Probe, String>>,
+    /// Raised with every change of the path, so that late answers are known as such.
+    pub generation: u64,
+    /// The paths that complete what was typed.
+    pub completions: Vec<String>,
+    pub changed: bool,
+    /// Whether the name follows the file's until one types another.
+    name_is_own: bool,
+    /// Shown once one has tried to submit.
+    pub tried: bool,
+}
+
+impl Default for SubmitForm {
+    fn default() -> Self {
+        let text = |field: &Field| match field {
+            Field::Function => zerostate::document::DEFAULT_FUNCTION.to_owned(),
+            Field::Memory => bytes_text(Limits::default().memory_bytes).replace(' ', ""),
+            Field::Time => format!("{}s", Limits::default().time_ms / 1_000),
+            Field::Fuel => Limits::default().fuel.to_string(),
+            Field::Quorum => "0".to_owned(),
+            _ => String::new(),
+        };
+        Self {
+            inputs: Field::ALL.iter().map(|field| Input::new(text(field))).collect(),
+            focus: Field::Path,
+            found: None,
+            generation: 0,
+            completions: Vec::new(),
+            changed: false,
+            name_is_own: false,
+            tried: false,
+        }
+    }
+}
+
+impl SubmitForm {
+    /// What stands in a field.
+    pub fn value(&self, field: Field) -> &str {
+        self.inputs.get(field as usize).map_or("", Input::value)
+    }
+
+    /// Puts text into a field.
+    pub fn set(&mut self, field: Field, text: String) {
+        if let Some(input) = self.inputs.get_mut(field as usize) {
+            *input = Input::new(text);
+        }
+    }
+
+    /// The field that is typed into; none where the manifest has the word.
+    pub fn input(&mut self) -> Option<&mut Input> {
+        if self.focus != Field::Path && self.manifest().is_some() {
+            return None;
+        }
+        self.inputs.get_mut(self.focus as usize)
+    }
+
+    /// The input of a field, to draw it.
+    pub fn shown(&self, field: Field) -> Option<&Input> {
+        self.inputs.get(field as usize)
+    }
+
+    /// The manifest at the path, if there is one.
+    pub fn manifest(&self) -> Option<&Draft> {
+        match &self.found {
+            Some(Ok(Probe::Manifest { draft, .. })) => Some(draft),
+            _ => None,
+        }
+    }
+
+    /// Goes to the next or the previous field; with a manifest there is only the path.
+    pub fn step(&mut self, forward: bool) {
+        if self.manifest().is_some() {
+            self.focus = Field::Path;
+            return;
+        }
+        let n = Field::ALL.len();
+        let by = if forward { 1 } else { n - 1 };
+        self.focus = Field::ALL.get((self.focus as usize + by) % n).copied().unwrap_or(Field::Path);
+        self.completions.clear();
+    }
+
+    /// Something was typed into the field in focus. Says whether the path is another now.
+    pub fn typed(&mut self) -> bool {
+        self.changed = true;
+        match self.focus {
+            Field::Name => self.name_is_own = true,
+            Field::Path => {
+                self.generation += 1;
+                self.found = None;
+                self.completions.clear();
+                if !self.name_is_own {
+                    let stem = Path::new(self.value(Field::Path).trim())
+                        .file_stem()
+                        .map(|s| s.to_string_lossy().into_owned());
+                    self.set(Field::Name, stem.unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+        self.focus == Field::Path
+    }
+
+    /// Takes what was found at the path; a manifest fills the other fields.
+    pub fn take(&mut self, found: Result<Probe, String>) {
+        if let Ok(Probe::Manifest { draft, .. }) = &found {
+            let draft = (**draft).clone();
+            self.set(Field::Name, draft.name);
+            self.set(Field::Function, draft.function);
+            self.set(Field::Args, draft.args.join(" "));
+            self.set(Field::Memory, bytes_text(draft.limits.memory_bytes));
+            self.set(Field::Time, duration_text(draft.limits.time()));
+            self.set(Field::Fuel, draft.limits.fuel.to_string());
+            self.set(Field::Quorum, draft.attestation.quorum.to_string());
+            let cap = draft.payment.max_total_micro;
+            self.set(
+                Field::MaxTotal,
+                if cap == Credits::MAX { "no cap".to_owned() } else { cap.to_string() },
+            );
+            self.focus = Field::Path;
+            self.name_is_own = false;
+        }
+        self.found = Some(found);
+    }
+
+    /// Takes completions of the path: writes out what they have in common, and keeps them when there are several.
+    pub fn complete(&mut self, paths: Vec<String>) {
+        let common = paths.iter().skip(1).fold(paths.first().cloned().unwrap_or_default(), |common, path| {
+            common.chars().zip(path.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+        });
+        if common.len() > self.value(Field::Path).len() {
+            self.set(Field::Path, common);
+            self.focus = Field::Path;
+            self.typed();
+        }
+        self.completions = if paths.len() > 1 { paths } else { Vec::new() };
+    }
+
+    fn parsed(&self) -> Result<Draft, Vec<(Field, &'static str)>> {
+        fields::parse(|field| self.value(field).to_owned())
+    }
+
+    /// What is wrong with a field.
+    pub fn problem(&self, field: Field, now: Timestamp) -> Option<String> {
+        if field == Field::Path {
+            return match &self.found {
+                Some(Err(problem)) => Some(problem.clone()),
+                Some(Ok(Probe::Folder)) if self.tried => {
+                    Some("this is a folder; Tab goes on into it".to_owned())
+                }
+                None if self.tried && self.value(Field::Path).trim().is_empty() => {
+                    Some("a file is needed".to_owned())
+                }
+                _ => None,
+            };
+        }
+        if self.manifest().is_some()
+            || (field == Field::Name && self.value(Field::Path).is_empty() && !self.tried)
+        {
+            return None;
+        }
+        let draft = match self.parsed() {
+            Ok(draft) => draft,
+            Err(problems) => {
+                return problems
+                    .into_iter()
+                    .find(|(at, _)| *at == field)
+                    .map(|(_, problem)| problem.to_owned());
+            }
+        };
+        let faults = draft.value_faults(now).0;
+        let fault = faults.iter().find(|fault| fields::of_fault(&fault.field) == Some(field))?;
+        Some(format!("expected {}", fault.expected))
+    }
+
+    /// The draft and the module to hand over with it, when everything is right.
+    pub fn ready(&self, now: Timestamp) -> Option<(Draft, Option<PathBuf>)> {
+        match self.found.as_ref()? {
+            Ok(Probe::Manifest { draft, module }) => Some(((**draft).clone(), module.clone())),
+            Ok(Probe::Module { .. }) => {
+                let draft = self.parsed().ok().filter(|draft| draft.value_faults(now).is_empty())?;
+                let ArtifactSource::Path(path) = &draft.artifact else { return None };
+                let path = path.clone();
+                Some((draft, Some(path)))
+            }
+            Ok(Probe::Folder) | Err(_) => None,
+        }
+    }
+}
+
+/// What a module at the path is, in words.
+pub fn found_text(probe: &Probe) -> String {
+    match probe {
+        Probe::Module { size } if *size > ARTIFACT_MAX => {
+            format!("{}; at most {} are taken", bytes_text(*size), bytes_text(ARTIFACT_MAX))
+        }
+        Probe::Module { size } => format!("a module of {}", bytes_text(*size)),
+        Probe::Manifest { module: Some(path), .. } => format!("a manifest; its module is {}", path.display()),
+        Probe::Manifest { .. } => "a manifest; its module is named by CID".to_owned(),
+        Probe::Folder => "a folder; Tab goes on".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_value_is_named_under_its_field_and_keeps_the_form_from_being_ready() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut form = SubmitForm::default();
+        form.set(Field::Path, "hello.wasm".to_owned());
+        form.typed();
+        form.take(Ok(Probe::Module { size: 100 }));
+        assert_eq!(form.value(Field::Name), "hello");
+        assert!(
+            form.ready(now).is_some(),
+            "{:?}",
+            Field::ALL.iter().map(|f| form.problem(*f, now)).collect::<Vec<_>>()
+        );
+        for (field, bad) in [
+            (Field::Memory, "1KiB"),
+            (Field::Memory, "lots"),
+            (Field::Time, "2h"),
+            (Field::Quorum, "-1"),
+            (Field::MaxTotal, "1e3"),
+        ] {
+            let before = form.value(field).to_owned();
+            form.set(field, bad.to_owned());
+            assert!(form.problem(field, now).is_some(), "{bad}");
+            assert!(form.ready(now).is_none(), "{bad}");
+            form.set(field, before);
+        }
+    }
+
+    #[test]
+    fn completion_writes_out_what_the_paths_have_in_common() {
+        let mut form = SubmitForm::default();
+        form.set(Field::Path, "as".to_owned());
+        form.complete(vec!["assets/hello.toml".to_owned(), "assets/hello.wasm".to_owned()]);
+        assert_eq!(form.value(Field::Path), "assets/hello.");
+        assert_eq!(form.completions.len(), 2);
+    }
+}

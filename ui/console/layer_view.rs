@@ -1,0 +1,277 @@
+//! What stands inside of a layer, as lines that fit a width.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use tui_input::Input;
+
+use super::forms::connect::ConnectForm;
+use super::forms::submit::{Field, SubmitForm, found_text};
+use super::layers::{Confirm, Help, Layer, Palette, Text};
+use super::model::Model;
+use super::theme::Role;
+use super::widgets::text::{cut, width as cells_of, wrap};
+
+/// The inside of a layer.
+#[derive(Default)]
+pub struct Content {
+    pub title: Vec<(String, Style)>,
+    pub right: Vec<(String, Style)>,
+    pub lines: Vec<Line<'static>>,
+    /// In the lower border.
+    pub foot: Vec<Span<'static>>,
+    pub scroll: usize,
+    /// Where the cursor stands: column and line.
+    pub cursor: Option<(usize, usize)>,
+}
+
+/// The inside of a layer that is `width` cells wide.
+pub fn content(model: &Model, layer: &Layer, width: usize) -> Content {
+    match layer {
+        Layer::Detail(detail) => Content {
+            title: detail.title(model),
+            lines: detail.lines(model, width),
+            scroll: detail.scroll,
+            ..Content::default()
+        },
+        Layer::Submit(form) => submit(model, form, width),
+        Layer::Connect(form) => connect(model, form, width),
+        Layer::Confirm(question) => confirm(model, question, width),
+        Layer::Palette(palette) => palette_lines(model, palette, width),
+        Layer::Help(help) => help_lines(model, help, width),
+        Layer::Text(text) => text_lines(model, text, width),
+    }
+}
+
+fn titled(model: &Model, title: &str) -> Vec<(String, Style)> {
+    vec![(title.to_owned(), model.theme.style(Role::LayerTitle))]
+}
+
+/// An input line of exactly `width` cells, scrolled so that the cursor can be seen; and where that is.
+fn input_line(
+    model: &Model,
+    input: Option<&Input>,
+    hint: &str,
+    focused: bool,
+    width: usize,
+) -> (Span<'static>, usize) {
+    let style = model.theme.style(if focused { Role::InputFocused } else { Role::Input });
+    let Some(input) = input.filter(|input| !input.value().is_empty()) else {
+        let hint = cut(hint, width);
+        let pad = width.saturating_sub(cells_of(&hint));
+        return (
+            Span::styled(format!("{hint}{}", " ".repeat(pad)), style.patch(model.theme.style(Role::Dim))),
+            0,
+        );
+    };
+    let scroll = input.visual_scroll(width.saturating_sub(1));
+    let (mut skipped, mut shown) = (0, String::new());
+    for c in zerostate::document::Untrusted::lines(input.value(), usize::MAX).as_str().chars() {
+        let text = c.to_string();
+        if skipped < scroll {
+            skipped += cells_of(&text);
+        } else if cells_of(&shown) + cells_of(&text) <= width {
+            shown.push(c);
+        }
+    }
+    let pad = width.saturating_sub(cells_of(&shown));
+    (Span::styled(format!("{shown}{}", " ".repeat(pad)), style), input.visual_cursor().saturating_sub(scroll))
+}
+
+const LABEL: usize = 11;
+
+fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let mut out = Content { title: titled(model, "Submit a task"), ..Content::default() };
+    let read_only = form.manifest().is_some();
+    let room = width.saturating_sub(LABEL);
+    for field in Field::ALL.iter().copied() {
+        let focused = form.focus == field;
+        let label = Span::styled(
+            format!("{:<LABEL$}", field.label()),
+            style(if focused { Role::Accent } else { Role::Dim }),
+        );
+        let line = out.lines.len();
+        if read_only && field != Field::Path {
+            out.lines
+                .push(Line::from(vec![label, Span::styled(cut(form.value(field), room), style(Role::Text))]));
+        } else {
+            let (input, cursor) = input_line(model, form.shown(field), field.hint(), focused, room);
+            if focused {
+                out.cursor = Some((LABEL + cursor, line));
+            }
+            out.lines.push(Line::from(vec![label, input]));
+        }
+        let indent = Span::raw(" ".repeat(LABEL));
+        if let Some(problem) = form.problem(field, model.now) {
+            for part in wrap(&format!("✗ {problem}"), room) {
+                out.lines.push(Line::from(vec![indent.clone(), Span::styled(part, style(Role::InputError))]));
+            }
+        } else if field == Field::Path {
+            let found = match &form.found {
+                Some(Ok(probe)) => format!("✓ {}", found_text(probe)),
+                _ if form.completions.is_empty() => String::new(),
+                _ => form
+                    .completions
+                    .iter()
+                    .map(|path| path.rsplit('/').find(|p| !p.is_empty()).unwrap_or(path))
+                    .collect::<Vec<_>>()
+                    .join("  "),
+            };
+            let role = if matches!(form.found, Some(Ok(_))) { Role::Ok } else { Role::Dim };
+            out.lines.push(Line::from(vec![indent, Span::styled(cut(&found, room), style(role))]));
+        }
+    }
+    out.lines.push(Line::default());
+    let word = if read_only { "from the manifest as it stands" } else { "the rest has its defaults" };
+    let ready = form.ready(model.now).is_some();
+    let key = model.keymap.keys_of(&["form"], super::action::Action::FormSubmit).unwrap_or_default();
+    out.lines.push(Line::from(vec![
+        Span::styled(format!("{key} "), style(if ready { Role::FooterKey } else { Role::Dim })),
+        Span::styled("submits the task", style(if ready { Role::Text } else { Role::Dim })),
+        Span::styled(format!("; {word}"), style(Role::Dim)),
+    ]));
+    out
+}
+
+fn connect(model: &Model, form: &ConnectForm, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let hint = "/ip4/192.0.2.7/tcp/4001 or /dns/…, best ending in /p2p/<peer id>";
+    let (input, cursor) = input_line(model, Some(&form.address), hint, true, width.saturating_sub(LABEL));
+    let label = Span::styled(format!("{:<LABEL$}", "address"), style(Role::Accent));
+    let under = match form.problem() {
+        Some(problem) => Span::styled(format!("{}✗ {problem}", " ".repeat(LABEL)), style(Role::InputError)),
+        None => Span::raw(""),
+    };
+    Content {
+        title: titled(model, "Connect to a peer"),
+        lines: vec![Line::from(vec![label, input]), Line::from(under)],
+        cursor: Some((LABEL + cursor, 0)),
+        ..Content::default()
+    }
+}
+
+fn confirm(model: &Model, question: &Confirm, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let mut lines = Vec::new();
+    for (label, text) in &question.facts {
+        for (i, part) in wrap(text, width.saturating_sub(LABEL)).into_iter().enumerate() {
+            let label = if i == 0 { label.as_str() } else { "" };
+            lines.push(Line::from(vec![
+                Span::styled(format!("{label:<LABEL$}"), style(Role::Dim)),
+                Span::styled(part, style(Role::Text)),
+            ]));
+        }
+    }
+    if !question.warning.is_empty() {
+        lines.push(Line::default());
+        lines.extend(
+            wrap(&question.warning, width).into_iter().map(|line| Line::styled(line, style(Role::Warn))),
+        );
+    }
+    let button = |text: &str, marked: bool| {
+        let text = if marked { format!("[ {text} ]") } else { format!("  {text}  ") };
+        Span::styled(text, style(if marked { Role::Selected } else { Role::Text }))
+    };
+    // In the frame, where they are seen however small the screen is.
+    let foot = vec![
+        Span::raw(" "),
+        button("n  No", !question.yes),
+        button(&format!("y  {}", question.yes_label), question.yes),
+        Span::raw(" "),
+    ];
+    Content {
+        title: titled(model, &question.title),
+        lines,
+        foot,
+        scroll: question.scroll,
+        ..Content::default()
+    }
+}
+
+fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let (input, cursor) =
+        input_line(model, Some(&palette.input), "a few letters of what you want to do", true, width);
+    let found = palette.found();
+    let chosen = palette.chosen.min(found.len().saturating_sub(1));
+    let mut lines = vec![Line::from(input), Line::default()];
+    if found.is_empty() {
+        lines.push(Line::styled("nothing is called that", style(Role::Dim)));
+    }
+    // The list is as long as the palette is high; the chosen one is kept in sight.
+    let shown = super::layout::areas(model, ratatui::layout::Rect::new(0, 0, model.size.0, model.size.1))
+        .map_or(10, |areas| {
+            usize::from(super::layout::layer_area(&Layer::Palette(Palette::default()), &areas, 0).height)
+        })
+        .saturating_sub(4);
+    let top = (chosen + 1).saturating_sub(shown);
+    for (i, one) in found.iter().enumerate().skip(top).take(shown) {
+        let name = one.action.name();
+        let mut spans: Vec<Span> = name
+            .chars()
+            .zip(0u32..)
+            .map(|(c, at)| {
+                let role = if one.letters.contains(&at) { Role::Match } else { Role::Text };
+                Span::styled(c.to_string(), style(role))
+            })
+            .collect();
+        let keys = model.keymap.keys_of(&super::keymap::CONTEXTS, one.action).unwrap_or_default();
+        let about = cut(one.action.about(), width.saturating_sub(20 + cells_of(&keys) + 1));
+        let pad = width.saturating_sub(20 + cells_of(&about) + cells_of(&keys));
+        spans.push(Span::raw(" ".repeat(20usize.saturating_sub(name.len()))));
+        spans.push(Span::styled(about, style(Role::Dim)));
+        spans.push(Span::raw(" ".repeat(pad)));
+        spans.push(Span::styled(keys, style(Role::FooterKey)));
+        if i == chosen {
+            spans.iter_mut().for_each(|span| span.style = span.style.patch(style(Role::Selected)));
+        }
+        lines.push(Line::from(spans));
+    }
+    Content { title: titled(model, "Command"), lines, cursor: Some((cursor, 0)), ..Content::default() }
+}
+
+fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let columns = if width >= 88 { 2 } else { 1 };
+    let room = width / columns;
+    let mut lines = Vec::new();
+    for context in &help.contexts {
+        // Keys that lead to the same stand in one row.
+        let mut rows: Vec<(String, String)> = Vec::new();
+        for binding in model.keymap.section(context) {
+            let keys = model.keys_text(binding);
+            match rows.iter_mut().find(|(_, desc)| *desc == binding.desc) {
+                Some((known, _)) => *known = format!("{known} {keys}"),
+                None => rows.push((keys, binding.desc.clone())),
+            }
+        }
+        if rows.is_empty() {
+            continue;
+        }
+        if !lines.is_empty() {
+            lines.push(Line::default());
+        }
+        let heading = if *context == "global" { "everywhere".to_owned() } else { context.replace('-', " ") };
+        lines.push(Line::styled(heading, style(Role::Accent)));
+        let half = rows.len().div_ceil(columns);
+        for i in 0..half {
+            let mut spans = Vec::new();
+            for column in 0..columns {
+                let Some((keys, desc)) = rows.get(i + column * half) else { continue };
+                let desc = cut(desc, room.saturating_sub(13));
+                let pad = room.saturating_sub(12 + cells_of(&desc));
+                spans.push(Span::styled(format!("{:<12}", cut(keys, 11)), style(Role::FooterKey)));
+                spans.push(Span::styled(format!("{desc}{}", " ".repeat(pad)), style(Role::Text)));
+            }
+            lines.push(Line::from(spans));
+        }
+    }
+    Content { title: titled(model, "Keys"), lines, scroll: help.scroll, ..Content::default() }
+}
+
+fn text_lines(model: &Model, text: &Text, width: usize) -> Content {
+    let body = zerostate::document::Untrusted::lines(&text.body, usize::MAX);
+    let style = model.theme.style(Role::Text);
+    let lines = wrap(body.as_str(), width).into_iter().map(|line| Line::styled(line, style)).collect();
+    Content { title: titled(model, &text.title), lines, scroll: text.scroll, ..Content::default() }
+}

@@ -1,0 +1,129 @@
+//! What lies over the panes. The topmost layer takes the keys; Esc takes one away.
+
+use tui_input::Input;
+use zerostate::document::Draft;
+
+use super::details::Detail;
+use super::forms::connect::ConnectForm;
+use super::forms::submit::SubmitForm;
+
+/// One layer.
+#[derive(Debug)]
+pub enum Layer {
+    Detail(Box<Detail>),
+    Submit(Box<SubmitForm>),
+    Connect(ConnectForm),
+    Confirm(Confirm),
+    Palette(Palette),
+    Help(Help),
+    Text(Text),
+}
+
+/// A question with what Yes would do. It stands at No until one moves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confirm {
+    pub title: String,
+    /// What will be done, exactly; label and text.
+    pub facts: Vec<(String, String)>,
+    pub warning: String,
+    pub yes_label: String,
+    pub yes: bool,
+    pub what: Confirmed,
+    pub scroll: usize,
+}
+
+/// What a Yes leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Confirmed {
+    Attest {
+        receipt_id: String,
+        name: String,
+    },
+    Cancel {
+        task_id: String,
+        name: String,
+    },
+    Inbox {
+        inbox_id: String,
+        accept: bool,
+    },
+    /// Throw away what was typed into the form below.
+    Discard,
+    Quit,
+}
+
+/// The command palette.
+#[derive(Debug, Default)]
+pub struct Palette {
+    pub input: Input,
+    pub chosen: usize,
+}
+
+/// The keys of where one was.
+#[derive(Debug, Default)]
+pub struct Help {
+    pub contexts: Vec<&'static str>,
+    pub scroll: usize,
+}
+
+/// Text to read: a manifest, the reasons for a choice.
+#[derive(Debug, Default)]
+pub struct Text {
+    pub title: String,
+    pub body: String,
+    pub scroll: usize,
+}
+
+impl Text {
+    /// A manifest or draft as JSON, readable.
+    pub fn json(title: String, value: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string());
+        Self { title, body, scroll: 0 }
+    }
+}
+
+impl Layer {
+    /// Its sections of the key file, the most particular first, and whether keys are text in it.
+    pub fn contexts(&self) -> (Vec<&'static str>, bool) {
+        match self {
+            Self::Detail(detail) => (vec![detail.context(), "detail", "global"], false),
+            Self::Submit(_) | Self::Connect(_) => (vec!["form"], true),
+            // A question is answered before anything else is done.
+            Self::Confirm(_) => (vec!["confirm"], true),
+            Self::Palette(_) => (vec!["palette"], true),
+            Self::Help(_) => (vec!["help", "global"], false),
+            Self::Text(_) => (vec!["help", "global"], false),
+        }
+    }
+
+    /// The input that typed text goes into.
+    pub fn input(&mut self) -> Option<&mut Input> {
+        match self {
+            Self::Submit(form) => form.input(),
+            Self::Connect(form) => Some(&mut form.address),
+            Self::Palette(palette) => Some(&mut palette.input),
+            _ => None,
+        }
+    }
+
+    /// How far it is scrolled, where it scrolls.
+    pub fn scroll(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Detail(detail) => Some(&mut detail.scroll),
+            Self::Help(help) => Some(&mut help.scroll),
+            Self::Text(text) => Some(&mut text.scroll),
+            Self::Confirm(question) => Some(&mut question.scroll),
+            _ => None,
+        }
+    }
+}
+
+/// Where the module of a draft is read from: beside the manifest, unless it is in the store already.
+pub fn module_of(draft: &Draft, manifest: &std::path::Path) -> Option<std::path::PathBuf> {
+    match &draft.artifact {
+        zerostate::document::ArtifactSource::Path(path) => {
+            Some(manifest.parent().map_or_else(|| path.clone(), |folder| folder.join(path)))
+        }
+        zerostate::document::ArtifactSource::Cid { .. } => None,
+    }
+}

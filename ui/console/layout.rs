@@ -1,0 +1,93 @@
+//! Where things stand on the screen.
+
+use ratatui::layout::{Constraint, Layout, Rect};
+
+use super::layers::Layer;
+use super::model::{Model, Pane};
+
+/// From this size on all panes are shown at once.
+const WIDE: (u16, u16) = (110, 30);
+/// Below this size nothing useful can be shown.
+pub const LEAST: (u16, u16) = (60, 16);
+
+/// The parts of the screen.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Areas {
+    pub header: Rect,
+    /// The names of the panes, where they do not all fit.
+    pub tabs: Option<Rect>,
+    pub panes: Vec<(Pane, Rect)>,
+    /// Everything between header or tabs and footer.
+    pub body: Rect,
+    pub footer: Rect,
+}
+
+/// Whether all panes are shown at once.
+pub fn is_wide(size: (u16, u16)) -> bool {
+    size.0 >= WIDE.0 && size.1 >= WIDE.1
+}
+
+/// The parts of a screen of that size; `None` when it is too small.
+pub fn areas(model: &Model, area: Rect) -> Option<Areas> {
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        return None;
+    }
+    let tabbed = !is_wide((area.width, area.height)) || model.zoomed;
+    let rows = [
+        Constraint::Length(1),
+        Constraint::Length(u16::from(tabbed)),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ];
+    let [header, tabs, body, footer] = Layout::vertical(rows).areas(area);
+    let panes = match (model.zoomed, tabbed) {
+        (true, _) => vec![(model.focus, body)],
+        (false, true) => narrow(model, body),
+        (false, false) => wide(model, body),
+    };
+    Some(Areas { header, tabs: tabbed.then_some(tabs), panes, body, footer })
+}
+
+fn wide(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
+    let rows = [Constraint::Fill(5), Constraint::Fill(5), Constraint::Fill(4)];
+    let [upper, middle, lower] = Layout::vertical(rows).areas(body);
+    let [peers, guilds, tasks] =
+        Layout::horizontal([Constraint::Fill(11), Constraint::Fill(8), Constraint::Fill(13)]).areas(upper);
+    let [receipts, attestations] =
+        Layout::horizontal([Constraint::Fill(59), Constraint::Fill(41)]).areas(middle);
+    vec![
+        (Pane::Peers, peers),
+        (Pane::Guilds, guilds),
+        (Pane::Tasks, tasks),
+        (Pane::Receipts, receipts),
+        (Pane::Attestations, attestations),
+        (model.bottom, lower),
+    ]
+}
+
+/// The focused pane, and below it the events where there is room for both.
+fn narrow(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
+    if model.focus.at_bottom() || body.height < 18 {
+        return vec![(model.focus, body)];
+    }
+    let [main, events] = Layout::vertical([Constraint::Fill(3), Constraint::Fill(2)]).areas(body);
+    vec![(model.focus, main), (Pane::Events, events)]
+}
+
+/// Where a layer stands. Something opened takes the body, but no lines too long to read; questions and forms are as large as they
+/// need to be.
+pub fn layer_area(layer: &Layer, areas: &Areas, content: usize) -> Rect {
+    let lines = super::widgets::text::cells(content.saturating_add(2));
+    let (width, height) = match layer {
+        Layer::Detail(_) | Layer::Text(_) => (areas.body.width.min(132), areas.body.height),
+        Layer::Help(_) => (areas.body.width.min(118), lines),
+        Layer::Submit(_) | Layer::Connect(_) => (areas.body.width.min(92), lines),
+        Layer::Confirm(_) => (areas.body.width.min(84), lines),
+        Layer::Palette(_) => (areas.body.width.min(76), areas.body.height.min(18)),
+    };
+    let (width, height) = (width.min(areas.body.width), height.min(areas.body.height));
+    let x = areas.body.x + (areas.body.width - width) / 2;
+    // A little above the middle, where the eye is.
+    let y = areas.body.y + (areas.body.height - height) / 3;
+    Rect { x, y, width, height }
+}

@@ -1,0 +1,269 @@
+//! The console: the screen from which a person operates a node. The only user of ratatui and crossterm.
+//!
+//! ```text
+//!   keys, snapshots, answers ──► Msg ──► update(&mut Model) ──► Effect ──► commands, files, clipboard
+//!                                              │
+//!                                            Model ──► view(&Model, &mut Frame)
+//! ```
+//!
+//! `update` and `view` are plain functions; this file is the loop around them: it waits for what happens, draws when something has
+//! changed and not oftener than it can be seen, and gives the terminal back on every way out.
+
+mod action;
+mod ascii;
+mod backend;
+mod chord;
+mod depth;
+mod details;
+mod effects;
+mod forms;
+mod keymap;
+mod layer_view;
+mod layers;
+mod layout;
+mod model;
+mod msg;
+mod older;
+mod options;
+mod palette;
+mod panes;
+mod pending;
+mod rates;
+#[cfg(test)]
+mod samples;
+mod terminal;
+mod theme;
+mod update;
+mod view;
+#[cfg(test)]
+mod view_tests;
+mod widgets;
+
+pub use depth::ColorMode;
+pub use options::ConsoleOptions;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use crossterm::clipboard::CopyToClipboard;
+use crossterm::event::{Event, EventStream};
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use zerostate::api::Link;
+
+use depth::Depth;
+use effects::{RESULTS_MAX, Runner};
+use model::{Model, Tone};
+use msg::{Effect, Msg};
+use options::{build, depth};
+use terminal::Screen;
+use theme::{SHIPPED, Theme};
+use update::update;
+
+/// Two keys are drawn at least so far apart: faster than that no eye is, and pasted keys come in heaps.
+const KEY_PAUSE: Duration = Duration::from_millis(10);
+/// Data is drawn at most 30 times a second, and 10 times over a slow line.
+const DATA_PAUSE: Duration = Duration::from_millis(33);
+const DATA_PAUSE_SSH: Duration = Duration::from_millis(100);
+/// Why the console ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    Quit,
+    /// The signal's number.
+    Signal(i32),
+    /// The node's side of the link ended; a sentence for the operator.
+    NodeGone(String),
+}
+
+/// Runs the console on the terminal until it is left. The first frame is drawn before the node has said anything.
+///
+/// # Errors
+/// When there is no terminal or it refuses, or when another part of the program panicked meanwhile.
+pub async fn run(link: Link, options: ConsoleOptions) -> anyhow::Result<Exit> {
+    let model = build(&options);
+    let signals = Signals::listen()?;
+    let (sender, results) = mpsc::channel(RESULTS_MAX);
+    let mut console = Console {
+        screen: Screen::enter()?,
+        model,
+        runner: Runner::new(link.clone(), sender),
+        depth: depth(&options),
+        options,
+        last_draw: Instant::now(),
+        draw_at: Some(Instant::now()),
+    };
+    let (width, height) = crossterm::terminal::size()?;
+    console.apply(Msg::Resize(width, height))?;
+    console.draw()?;
+    console.run(link, results, signals).await
+}
+
+/// The signals that end the console. They are waited for beside the keys, because once the line is cut the keys never come again.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> i32 {
+        let kind = tokio::select! {
+            _ = self.hangup.recv() => SignalKind::hangup(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+        };
+        kind.as_raw_value()
+    }
+}
+
+struct Console {
+    screen: Screen,
+    model: Model,
+    runner: Runner,
+    depth: Depth,
+    options: ConsoleOptions,
+    last_draw: Instant,
+    /// When the next frame is due; none while nothing has changed.
+    draw_at: Option<Instant>,
+}
+
+impl Console {
+    async fn run(
+        &mut self,
+        mut link: Link,
+        mut results: mpsc::Receiver<Msg>,
+        mut signals: Signals,
+    ) -> anyhow::Result<Exit> {
+        let mut keys = EventStream::new();
+        let mut tick = tokio::time::interval_at(next_second(), Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let first = link.snapshots.borrow_and_update().clone();
+        if let Some(snapshot) = first {
+            self.apply(Msg::Snapshot(snapshot))?;
+        }
+        let data_pause = if self.options.over_ssh { DATA_PAUSE_SSH } else { DATA_PAUSE };
+        loop {
+            let due = self.draw_at;
+            let (msg, pause) = tokio::select! {
+                biased;
+                number = signals.next() => return Ok(Exit::Signal(number)),
+                event = keys.next() => match event {
+                    Some(Ok(Event::Key(key))) => (Msg::Key(key), KEY_PAUSE),
+                    Some(Ok(Event::Paste(text))) => (Msg::Paste(text), KEY_PAUSE),
+                    Some(Ok(Event::Resize(width, height))) => (Msg::Resize(width, height), KEY_PAUSE),
+                    Some(Ok(_)) => continue,
+                    // No keys can come any more: the terminal is gone.
+                    Some(Err(_)) | None => return Ok(Exit::Signal(SignalKind::hangup().as_raw_value())),
+                },
+                () = sleep_until(due.unwrap_or(self.last_draw)), if due.is_some() => {
+                    if let Err(error) = self.draw() {
+                        tracing::debug!(%error, "nothing can be drawn any more");
+                        return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
+                    }
+                    continue;
+                }
+                Some(msg) = results.recv() => (msg, KEY_PAUSE),
+                changed = link.snapshots.changed() => {
+                    if changed.is_err() {
+                        return Ok(Exit::NodeGone("the node does not answer any more".to_owned()));
+                    }
+                    let latest = link.snapshots.borrow_and_update().clone();
+                    let Some(snapshot) = latest else { continue };
+                    (Msg::Snapshot(snapshot), data_pause)
+                }
+                _ = tick.tick() => (Msg::Tick(Timestamp::now()), data_pause),
+            };
+            if self.screen.is_lost() {
+                anyhow::bail!("a part of the program panicked; the terminal was given back");
+            }
+            match self.apply(msg)? {
+                After::GoOn => {
+                    let soon = Instant::now().max(self.last_draw + pause);
+                    self.draw_at = Some(self.draw_at.map_or(soon, |at| at.min(soon)));
+                }
+                After::Quit => return Ok(Exit::Quit),
+                After::Suspend => {
+                    // It would read the keys that are meant for the shell.
+                    drop(keys);
+                    self.screen.suspend()?;
+                    keys = EventStream::new();
+                    let (width, height) = crossterm::terminal::size()?;
+                    self.apply(Msg::Resize(width, height))?;
+                    self.draw()?;
+                }
+            }
+        }
+    }
+
+    /// Applies a message and does what it asks for.
+    fn apply(&mut self, msg: Msg) -> anyhow::Result<After> {
+        let mut after = After::GoOn;
+        for effect in update(&mut self.model, msg) {
+            match effect {
+                Effect::Execute { ticket, command } => self.runner.execute(ticket, command),
+                Effect::Submit { ticket, module, draft } => self.runner.submit(ticket, module, *draft),
+                Effect::Probe { generation, path } => self.runner.probe(generation, path),
+                Effect::Complete { generation, typed } => self.runner.complete(generation, typed),
+                Effect::Copy(text) => {
+                    let mut out = std::io::stdout();
+                    crossterm::queue!(out, CopyToClipboard::to_clipboard_from(text))?;
+                    out.flush()?;
+                }
+                Effect::Theme(name) => self.change_theme(&name),
+                Effect::Repaint => self.screen.repaint()?,
+                Effect::Suspend => after = After::Suspend,
+                Effect::Quit => after = After::Quit,
+                Effect::Panic => std::panic::panic_any("the console was crashed on purpose"),
+            }
+        }
+        Ok(after)
+    }
+
+    fn change_theme(&mut self, name: &str) {
+        let here = SHIPPED.iter().position(|(shipped, _)| *shipped == self.model.theme.name);
+        let next = here.map_or(0, |at| (at + 1) % SHIPPED.len());
+        if self.depth == Depth::Mono {
+            return self.model.toast(Tone::Info, "there are no colours here, so there is one theme");
+        }
+        let wanted = if name.is_empty() { SHIPPED.get(next).map_or("dark", |(name, _)| name) } else { name };
+        let (theme, problems) = Theme::load(wanted, self.options.theme_dir.as_deref(), self.depth);
+        if problems.is_empty() {
+            self.model.theme = theme;
+            self.model.toast(Tone::Info, format!("theme {wanted}"));
+        }
+        for problem in problems {
+            self.model.toast(Tone::Bad, problem);
+        }
+    }
+
+    fn draw(&mut self) -> std::io::Result<()> {
+        self.draw_at = None;
+        self.last_draw = Instant::now();
+        let model = &self.model;
+        self.screen.terminal.draw(|frame| view::view(model, frame))?;
+        Ok(())
+    }
+}
+
+enum After {
+    GoOn,
+    Quit,
+    Suspend,
+}
+
+/// The clock moves when the second does.
+fn next_second() -> Instant {
+    let past = u64::try_from(Timestamp::now().subsec_millisecond()).unwrap_or(0);
+    Instant::now() + Duration::from_millis(1_000u64.saturating_sub(past))
+}

@@ -1,0 +1,293 @@
+//! What the console knows: the node's last snapshot, and where the operator is in it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tui_input::Input;
+use zerostate::api::{LogLine, Snapshot};
+use zerostate::document::Untrusted;
+use zerostate::identity::Did;
+
+use super::chord::Chord;
+use super::keymap::{Binding, Keymap};
+use super::layers::Layer;
+use super::older::Older;
+use super::pending::Pending;
+use super::rates::Rates;
+use super::theme::Theme;
+
+/// The eight panes, in the order of their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pane {
+    Peers,
+    Guilds,
+    Tasks,
+    Receipts,
+    Attestations,
+    Events,
+    Inbox,
+    Log,
+}
+
+impl Pane {
+    pub const ALL: [Self; 8] = [
+        Self::Peers,
+        Self::Guilds,
+        Self::Tasks,
+        Self::Receipts,
+        Self::Attestations,
+        Self::Events,
+        Self::Inbox,
+        Self::Log,
+    ];
+
+    /// The key that goes there.
+    pub fn number(self) -> usize {
+        Self::ALL.iter().position(|pane| *pane == self).unwrap_or(0) + 1
+    }
+
+    /// As tabs and titles say it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Peers => "Peers",
+            Self::Guilds => "Guilds",
+            Self::Tasks => "Tasks",
+            Self::Receipts => "Receipts",
+            Self::Attestations => "Attestations",
+            Self::Events => "Events",
+            Self::Inbox => "Inbox",
+            Self::Log => "Log",
+        }
+    }
+
+    /// Its section of the key file.
+    pub fn context(self) -> &'static str {
+        match self {
+            Self::Peers => "peers",
+            Self::Guilds => "guilds",
+            Self::Tasks => "tasks",
+            Self::Receipts => "receipts",
+            Self::Attestations => "attestations",
+            Self::Events => "events",
+            Self::Inbox => "inbox",
+            Self::Log => "log",
+        }
+    }
+
+    /// Whether the newest stands at the end, where one follows it.
+    pub fn follows(self) -> bool {
+        matches!(self, Self::Events | Self::Log)
+    }
+
+    /// Whether it shares the place at the bottom of a wide screen.
+    pub fn at_bottom(self) -> bool {
+        matches!(self, Self::Events | Self::Inbox | Self::Log)
+    }
+
+    /// The next or the previous one, around the end.
+    pub fn step(self, forward: bool) -> Self {
+        let by = if forward { 0 } else { Self::ALL.len() - 2 };
+        Self::ALL.get((self.number() + by) % Self::ALL.len()).copied().unwrap_or(self)
+    }
+}
+
+/// Where one is in a pane's list.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// The id of the selected row; `None` sticks to the newest, whatever moves.
+    pub selected: Option<String>,
+    /// Where the selected row was last, for when it goes away.
+    pub index: usize,
+    /// The first row that is shown.
+    pub top: usize,
+    pub filter: String,
+    /// Which of the pane's orders.
+    pub sort: usize,
+    pub marked: BTreeSet<String>,
+}
+
+/// A sentence in the corner that goes away by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Toast {
+    pub tone: Tone,
+    pub text: String,
+    pub until: Timestamp,
+}
+
+/// How a toast is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Info,
+    Good,
+    Bad,
+}
+
+/// What does not change while the console runs.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub badge: Option<String>,
+    pub ascii: bool,
+    pub stop_node_on_quit: bool,
+    /// What the submit form starts with.
+    pub example: Option<String>,
+}
+
+/// Everything that `view` draws and `update` changes.
+pub struct Model {
+    pub settings: Settings,
+    pub theme: Theme,
+    pub keymap: Keymap,
+    pub zone: TimeZone,
+    /// Columns and rows of the terminal.
+    pub size: (u16, u16),
+    pub now: Timestamp,
+    /// What is shown.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// What would be shown if it were not frozen, and since when it is.
+    pub frozen: Option<(Arc<Snapshot>, Timestamp)>,
+    pub rates: Rates,
+    pub older: Older,
+    pub focus: Pane,
+    /// Which of Events, Inbox and Log is at the bottom of a wide screen.
+    pub bottom: Pane,
+    pub zoomed: bool,
+    lists: HashMap<Pane, List>,
+    pub layers: Vec<Layer>,
+    /// The filter that is being typed for the focused pane.
+    pub filtering: Option<Input>,
+    /// The beginning of a key sequence.
+    pub prefix: Vec<Chord>,
+    pub toasts: Vec<Toast>,
+    pub pending: Vec<Pending>,
+    pub next_ticket: u64,
+    /// What the console itself has to say in the log.
+    pub notices: Vec<LogLine>,
+    pub interrupted: Option<Timestamp>,
+}
+
+/// More at once would hide what is below them.
+const TOASTS_MAX: usize = 4;
+/// Notices are few: faults of the key file and the theme, errors of commands.
+const NOTICES_MAX: usize = 100;
+
+impl Model {
+    /// A console that has seen nothing yet.
+    pub fn new(settings: Settings, theme: Theme, keymap: Keymap, zone: TimeZone, now: Timestamp) -> Self {
+        Self {
+            settings,
+            theme,
+            keymap,
+            zone,
+            size: (80, 24),
+            now,
+            snapshot: None,
+            frozen: None,
+            rates: Rates::default(),
+            older: Older::default(),
+            focus: Pane::Tasks,
+            bottom: Pane::Events,
+            zoomed: false,
+            lists: Pane::ALL.into_iter().map(|pane| (pane, List::default())).collect(),
+            layers: Vec::new(),
+            filtering: None,
+            prefix: Vec::new(),
+            toasts: Vec::new(),
+            pending: Vec::new(),
+            next_ticket: 1,
+            notices: Vec::new(),
+            interrupted: None,
+        }
+    }
+
+    /// The list of a pane.
+    pub fn list(&self, pane: Pane) -> &List {
+        static NOTHING: List = List {
+            selected: None,
+            index: 0,
+            top: 0,
+            filter: String::new(),
+            sort: 0,
+            marked: BTreeSet::new(),
+        };
+        self.lists.get(&pane).unwrap_or(&NOTHING)
+    }
+
+    /// The list of a pane, to change.
+    pub fn list_mut(&mut self, pane: Pane) -> &mut List {
+        self.lists.entry(pane).or_default()
+    }
+
+    /// Goes to a pane.
+    pub fn focus_on(&mut self, pane: Pane) {
+        self.focus = pane;
+        if pane.at_bottom() {
+            self.bottom = pane;
+        }
+    }
+
+    /// This node's own DID, once it is known.
+    pub fn me(&self) -> Option<&Did> {
+        self.snapshot.as_ref().map(|snapshot| &snapshot.node.did)
+    }
+
+    /// Who that is to the operator: `you`, the name on the agent card, or the short DID. Nobody else can be called `you`.
+    pub fn name_of(&self, did: &Did) -> String {
+        if self.me() == Some(did) {
+            return "you".to_owned();
+        }
+        let peers = self.snapshot.iter().flat_map(|snapshot| &snapshot.peers);
+        let name = peers.filter(|peer| peer.did.as_ref() == Some(did)).find_map(|peer| peer.name.as_ref());
+        match name.map(Untrusted::as_str).map(str::trim) {
+            Some(name) if !name.is_empty() && !name.eq_ignore_ascii_case("you") => name.to_owned(),
+            _ => did.short(),
+        }
+    }
+
+    /// Says something in the corner for a few seconds; what is bad stays longer and goes into the log as well.
+    pub fn toast(&mut self, tone: Tone, text: impl AsRef<str>) {
+        let text = Untrusted::new(text.as_ref()).to_string();
+        let stays = jiff::SignedDuration::from_secs(if tone == Tone::Bad { 10 } else { 5 });
+        let until = self.now.checked_add(stays).unwrap_or(self.now);
+        if tone == Tone::Bad {
+            self.note("WARN", &text);
+        }
+        self.toasts.retain(|toast| toast.text != text);
+        self.toasts.push(Toast { tone, text, until });
+        if self.toasts.len() > TOASTS_MAX {
+            self.toasts.remove(0);
+        }
+    }
+
+    /// Puts a line of the console's own into the log pane.
+    pub fn note(&mut self, level: &str, text: &str) {
+        let (level, target) = (level.to_owned(), "console".to_owned());
+        self.notices.push(LogLine { at: self.now, level, target, text: Untrusted::new(text) });
+        if self.notices.len() > NOTICES_MAX {
+            self.notices.remove(0);
+        }
+    }
+
+    /// The keys of a binding as this terminal can show them.
+    pub fn keys_text(&self, binding: &Binding) -> String {
+        let text = binding.keys_text();
+        if !self.settings.ascii {
+            return text;
+        }
+        [("↵", "Enter"), ("↑", "Up"), ("↓", "Down"), ("←", "Left"), ("→", "Right")]
+            .into_iter()
+            .fold(text, |text, (glyph, word)| text.replace(glyph, word))
+    }
+
+    /// The sections of the key file that count now, the most particular first; and whether keys are text here.
+    pub fn contexts(&self) -> (Vec<&'static str>, bool) {
+        if let Some(layer) = self.layers.last() {
+            return layer.contexts();
+        }
+        if self.filtering.is_some() {
+            return (vec!["filter"], true);
+        }
+        (vec![self.focus.context(), "list", "global"], false)
+    }
+}

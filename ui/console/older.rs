@@ -1,0 +1,115 @@
+//! What lies beyond the snapshot's tails, fetched page by page when one scrolls there.
+
+use std::collections::HashSet;
+
+use zerostate::api::{AttestationRecord, Event, Page, ReceiptRecord, Snapshot, TaskView};
+
+use super::model::Pane;
+
+/// Rows in one page.
+pub const PAGE: u32 = 200;
+/// At most so many older rows are kept of each list.
+const KEPT_MAX: usize = 20_000;
+
+/// One list beyond its tail, newest first.
+#[derive(Debug)]
+pub struct Beyond<T> {
+    pub items: Vec<T>,
+    /// The cursor of the next page, once a first has come.
+    pub next: Option<u64>,
+    pub asked: bool,
+    pub ended: bool,
+}
+
+impl<T> Default for Beyond<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), next: None, asked: false, ended: false }
+    }
+}
+
+impl<T> Beyond<T> {
+    /// Whether another page can be asked for now.
+    pub fn wants_more(&self, known: usize, total: u64) -> bool {
+        let all = u64::try_from(known).unwrap_or(u64::MAX) >= total;
+        !self.asked && !self.ended && !all && self.items.len() < KEPT_MAX
+    }
+
+    fn take(&mut self, page: Page<T>) {
+        self.asked = false;
+        self.next = page.next;
+        self.ended = page.next.is_none();
+        self.items.extend(page.items);
+    }
+}
+
+/// Every list that can be paged.
+#[derive(Debug, Default)]
+pub struct Older {
+    pub tasks: Beyond<TaskView>,
+    pub receipts: Beyond<ReceiptRecord>,
+    pub attestations: Beyond<AttestationRecord>,
+    pub events: Beyond<Event>,
+}
+
+impl Older {
+    /// Takes a page of tasks.
+    pub fn take_tasks(&mut self, page: Page<TaskView>) {
+        self.tasks.take(page);
+    }
+
+    /// Takes a page of receipts.
+    pub fn take_receipts(&mut self, page: Page<ReceiptRecord>) {
+        self.receipts.take(page);
+    }
+
+    /// Takes a page of attestations.
+    pub fn take_attestations(&mut self, page: Page<AttestationRecord>) {
+        self.attestations.take(page);
+    }
+
+    /// Takes events as the node gives them, oldest first.
+    pub fn take_events(&mut self, mut events: Vec<Event>) {
+        events.reverse();
+        self.events.asked = false;
+        self.events.ended = events.last().is_none_or(|event| event.seq <= 1);
+        let known = self.events.items.last().map_or(u64::MAX, |event| event.seq);
+        self.events.items.extend(events.into_iter().filter(|event| event.seq < known));
+    }
+
+    /// Lets a list be asked for again after a page did not come.
+    pub fn failed(&mut self, pane: Pane) {
+        match pane {
+            Pane::Tasks => self.tasks.asked = false,
+            Pane::Receipts => self.receipts.asked = false,
+            Pane::Attestations => self.attestations.asked = false,
+            Pane::Events => self.events.asked = false,
+            _ => {}
+        }
+    }
+
+    /// Keeps what falls off the tails between two snapshots, where pages have been fetched: otherwise a gap would open.
+    pub fn carry(&mut self, before: &Snapshot, after: &Snapshot) {
+        fn keep<T: Clone, K: std::hash::Hash + Eq>(
+            beyond: &mut Beyond<T>,
+            old: &[T],
+            new: &[T],
+            id: impl Fn(&T) -> K,
+        ) {
+            if beyond.items.is_empty() {
+                return;
+            }
+            let new: HashSet<K> = new.iter().map(&id).collect();
+            let kept: HashSet<K> = beyond.items.iter().map(&id).collect();
+            let fallen: Vec<T> = old
+                .iter()
+                .filter(|item| !new.contains(&id(item)) && !kept.contains(&id(item)))
+                .cloned()
+                .collect();
+            beyond.items.splice(0..0, fallen);
+        }
+        keep(&mut self.tasks, &before.tasks.items, &after.tasks.items, |task| task.record.task_id.clone());
+        keep(&mut self.receipts, &before.receipts.items, &after.receipts.items, |receipt| receipt.cursor);
+        keep(&mut self.attestations, &before.attestations.items, &after.attestations.items, |one| one.cursor);
+        keep(&mut self.events, &before.events.items, &after.events.items, |event| event.seq);
+    }
+}

@@ -1,0 +1,77 @@
+//! The command palette: every action that makes sense by name, found by a few of its letters.
+
+use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
+use nucleo_matcher::{Config, Matcher, Utf32Str};
+
+use super::action::Action;
+use super::layers::Palette;
+
+/// An action that matches, best first, with the places of the letters that matched in its name.
+#[derive(Debug, PartialEq)]
+pub struct Found {
+    pub action: Action,
+    pub letters: Vec<u32>,
+}
+
+impl Palette {
+    /// The name that is looked for, and the words after it.
+    pub fn parts(&self) -> (&str, &str) {
+        let text = self.input.value().trim_start();
+        text.split_once(' ').map_or((text, ""), |(name, rest)| (name, rest.trim()))
+    }
+
+    /// The actions that match what was typed.
+    pub fn found(&self) -> Vec<Found> {
+        let (name, rest) = self.parts();
+        // "connect /ip4/…" is the action with its word; "new task" looks for both words.
+        let exact = Action::named(name).filter(|action| !rest.is_empty() && action.takes_argument());
+        if let Some(action) = exact {
+            return vec![Found { action, letters: Vec::new() }];
+        }
+        let pattern = Pattern::new(
+            self.input.value().trim(),
+            CaseMatching::Ignore,
+            Normalization::Smart,
+            AtomKind::Fuzzy,
+        );
+        let mut matcher = Matcher::new(Config::DEFAULT);
+        let mut buffer = Vec::new();
+        let mut found: Vec<(u32, Found)> = Vec::new();
+        let offered = Action::ALL.iter().copied().filter(|action| action.in_palette());
+        // What is there to try things out is offered only to those who ask for it.
+        for action in offered.filter(|action| *action != Action::DebugPanic || name.starts_with("debug")) {
+            let mut letters = Vec::new();
+            let by_name =
+                pattern.indices(Utf32Str::new(action.name(), &mut buffer), &mut matcher, &mut letters);
+            let by_about = pattern.score(Utf32Str::new(action.about(), &mut buffer), &mut matcher);
+            // The name counts before the sentence.
+            let Some(score) = by_name.map(|score| score + 1_000).or(by_about) else { continue };
+            if by_name.is_none() {
+                letters.clear();
+            }
+            found.push((score, Found { action, letters }));
+        }
+        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.into_iter().map(|(_, found)| found).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tui_input::Input;
+
+    fn first(text: &str) -> Option<Action> {
+        Palette { input: Input::new(text.to_owned()), chosen: 0 }.found().first().map(|found| found.action)
+    }
+
+    #[test]
+    fn a_few_letters_find_an_action_by_its_name_or_by_what_it_does() {
+        assert_eq!(first("sub"), Some(Action::Submit));
+        assert_eq!(first("att"), Some(Action::Attest));
+        assert_eq!(first("connect /ip4/127.0.0.1/tcp/4001"), Some(Action::Connect));
+        assert_eq!(first("clipboard zzz"), None);
+        assert_ne!(first(""), Some(Action::DebugPanic));
+        assert_eq!(first("debug.panic"), Some(Action::DebugPanic));
+    }
+}

@@ -1,0 +1,123 @@
+//! A pane on the screen: its frame, the rows that can be seen, or what would fill it.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::{attestations, entries, guilds, inbox, orders, peers, receipts, selected_index, tasks, total};
+use crate::console::layout::is_wide;
+use crate::console::model::{Model, Pane};
+use crate::console::theme::Role;
+use crate::console::widgets::boxed::{Boxed, lines};
+use crate::console::widgets::columns::row;
+use crate::console::widgets::text::{grouped, wrap};
+
+/// Draws a pane.
+pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
+    let focused = model.focus == pane;
+    let rows = entries(model, pane);
+    let (title, border) =
+        if focused { (Role::TitleFocused, Role::BorderFocused) } else { (Role::Title, Role::Border) };
+    let inner = Boxed {
+        title: titles(model, pane, model.theme.style(title), focused),
+        right: corner(model, pane, rows.len()),
+        foot: Vec::new(),
+        border: model.theme.style(border),
+    }
+    .draw(frame, area);
+    if rows.is_empty() {
+        return lines(frame, inner, empty(model, pane, inner));
+    }
+    let selected = selected_index(model, pane, &rows);
+    let top = model.list(pane).top.min(rows.len().saturating_sub(1));
+    let room = usize::from(inner.width);
+    let marked = &model.list(pane).marked;
+    let shown = rows.iter().enumerate().skip(top).take(usize::from(inner.height)).map(|(i, entry)| {
+        let mut line = row(entry.cells(model), room);
+        if !marked.is_empty() && marked.contains(&entry.id()) {
+            if let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty()) {
+                *first = Span::styled("▪", model.theme.style(Role::Marked));
+            }
+        }
+        // Elsewhere only what one has chosen oneself is shown as chosen.
+        if selected == Some(i) && (focused || model.list(pane).selected.is_some()) {
+            let role = if focused { Role::Selected } else { Role::SelectedElsewhere };
+            line.spans.iter_mut().for_each(|span| span.style = span.style.patch(model.theme.style(role)));
+        }
+        line
+    });
+    lines(frame, inner, shown.collect());
+}
+
+/// The number and name of the pane; at the bottom of a wide screen, of its neighbours too.
+fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String, Style)> {
+    let dim = model.theme.style(Role::Dim);
+    let number = model.theme.style(if focused { Role::Accent } else { Role::Dim });
+    let mut parts = vec![(format!("{} ", pane.number()), number), (pane.title().to_owned(), style)];
+    let list = model.list(pane);
+    if !list.filter.is_empty() && !(focused && model.filtering.is_some()) {
+        parts.push((format!("  /{}", list.filter), model.theme.style(Role::Warn)));
+    }
+    if list.sort > 0 {
+        parts.push((format!("  by {}", orders(pane).get(list.sort).unwrap_or(&"")), dim));
+    }
+    if pane.at_bottom() && !model.zoomed && is_wide(model.size) {
+        for other in [Pane::Events, Pane::Inbox, Pane::Log].into_iter().filter(|other| *other != pane) {
+            parts.push((format!("  {} {}", other.number(), other.title()), dim));
+        }
+    }
+    parts
+}
+
+fn corner(model: &Model, pane: Pane, shown: usize) -> Vec<(String, Style)> {
+    let dim = model.theme.style(Role::Dim);
+    let Some(snapshot) = model.snapshot.as_deref() else { return Vec::new() };
+    let total = total(snapshot, pane);
+    let mut parts = Vec::new();
+    if pane == Pane::Tasks && snapshot.node.running > 0 {
+        parts.push((format!("{} running · ", snapshot.node.running), model.theme.style(Role::Active)));
+    }
+    let list = model.list(pane);
+    if !list.marked.is_empty() {
+        parts.push((format!("{} marked · ", list.marked.len()), model.theme.style(Role::Marked)));
+    }
+    if !list.filter.is_empty() {
+        parts.push((format!("{shown} of "), dim));
+    }
+    parts.push((grouped(total), dim));
+    if pane.follows() {
+        let (word, role) =
+            if list.selected.is_none() { (" · following", Role::Ok) } else { (" · held", Role::Warn) };
+        parts.push((word.to_owned(), model.theme.style(role)));
+    }
+    parts
+}
+
+fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
+    let dim = model.theme.style(Role::Dim);
+    let Some(snapshot) = model.snapshot.as_deref() else {
+        return vec![Line::styled("starting…", dim)];
+    };
+    if !model.list(pane).filter.is_empty() && total(snapshot, pane) > 0 {
+        return vec![
+            Line::styled("nothing matches the filter", dim),
+            Line::styled("/ changes it, Esc clears it", dim),
+        ];
+    }
+    let (what, how) = match pane {
+        Pane::Peers => peers::empty(model),
+        Pane::Guilds => guilds::empty(model),
+        Pane::Tasks => tasks::empty(model),
+        Pane::Receipts => receipts::empty(model),
+        Pane::Attestations => attestations::empty(model),
+        Pane::Events => ("Nothing has happened yet.".to_owned(), String::new()),
+        Pane::Inbox => inbox::empty(model),
+        Pane::Log => ("The log is empty.".to_owned(), String::new()),
+    };
+    let room = usize::from(area.width);
+    let text = model.theme.style(Role::Text);
+    let what = wrap(&what, room).into_iter().map(|line| Line::styled(line, text));
+    let how = wrap(&how, room).into_iter().map(|line| Line::styled(line, dim));
+    what.chain(how).collect()
+}

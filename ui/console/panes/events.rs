@@ -1,0 +1,63 @@
+//! The journal: everything that happened, newest at the end.
+
+use zerostate::api::{Event, Happening, short_id};
+use zerostate::document::{Status, Verdict};
+
+use crate::console::model::Model;
+use crate::console::theme::Role;
+use crate::console::widgets::columns::Cell;
+use crate::console::widgets::text::clock;
+
+/// What happened in a line, with the names the operator knows.
+pub fn describe(what: &Happening, model: &Model) -> String {
+    let peer = |peer_id: &str| {
+        let mut peers = model.snapshot.iter().flat_map(|snapshot| &snapshot.peers);
+        peers
+            .find(|peer| peer.peer_id == peer_id)
+            .and_then(|peer| peer.name.as_ref())
+            .map_or_else(|| short_id(peer_id), ToString::to_string)
+    };
+    match what {
+        Happening::PeerConnected { peer_id, address } => format!("{} at {address}", peer(peer_id)),
+        Happening::PeerDisconnected { peer_id, reason } => format!("{}: {reason}", peer(peer_id)),
+        Happening::PeerFault { peer_id, what } => format!("{}: {what}", peer(peer_id)),
+        Happening::Task { name, node, detail, .. } => {
+            let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+            format!("{name} by {}{detail}", model.name_of(node))
+        }
+        Happening::Receipt { receipt_id, name, executor, status, .. } => {
+            format!("{name} {status}, signed by {}, {}", model.name_of(executor), short_id(receipt_id))
+        }
+        Happening::Attestation { receipt_id, name, witness, verdict, .. } => {
+            format!("{name} {verdict}, by {}, of {}", model.name_of(witness), short_id(receipt_id))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn role(what: &Happening) -> Role {
+    match what {
+        Happening::PeerFault { .. } | Happening::Warning { .. } => Role::Warn,
+        Happening::Receipt { status: Status::Ok, .. }
+        | Happening::Attestation { verdict: Verdict::Agree, .. } => Role::Ok,
+        Happening::Receipt { .. } | Happening::Attestation { verdict: Verdict::Disagree, .. } => Role::Bad,
+        Happening::Attestation { .. } => Role::Neutral,
+        Happening::Task { step, .. } => match step.as_str() {
+            "attested" | "settled" | "closed" => Role::Ok,
+            "failed" | "disputed" => Role::Bad,
+            "expired" | "cancelled" => Role::Warn,
+            _ => Role::Active,
+        },
+        _ => Role::Dim,
+    }
+}
+
+pub fn cells(event: &Event, model: &Model) -> Vec<Cell> {
+    let style = |role| model.theme.style(role);
+    vec![
+        Cell::fixed(clock(event.at, model.now, &model.zone), style(Role::Dim), 8).rank(2),
+        Cell::fixed(event.what.word(), style(role(&event.what)), 12),
+        Cell::fill(describe(&event.what, model), style(Role::Text), 20),
+        Cell::fixed(event.seq.to_string(), style(Role::Dim), 6).right().rank(3),
+    ]
+}

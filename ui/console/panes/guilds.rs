@@ -1,0 +1,35 @@
+//! The guilds this node is in.
+
+use jiff::Timestamp;
+use zerostate::api::GuildView;
+
+use crate::console::action::Action;
+use crate::console::model::Model;
+use crate::console::theme::Role;
+use crate::console::widgets::columns::Cell;
+
+/// `41:07` until `at`, in minutes and seconds.
+pub fn time_left(at: Timestamp, now: Timestamp) -> String {
+    let left = u64::try_from(at.duration_since(now).as_secs()).unwrap_or(0);
+    format!("{}:{:02}", left / 60, left % 60)
+}
+
+pub fn cells(guild: &GuildView, model: &Model) -> Vec<Cell> {
+    let style = |role| model.theme.style(role);
+    vec![
+        Cell::fill(guild.name.as_str(), style(Role::Text), 10),
+        Cell::fixed(guild.role.clone(), style(Role::Dim), 8),
+        Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
+        Cell::fixed(time_left(guild.expires_at, model.now), style(Role::Dim), 6).right(),
+    ]
+}
+
+pub fn empty(model: &Model) -> (String, String) {
+    let key = model.keymap.keys_of(&["guilds", "global"], Action::Submit).unwrap_or_default();
+    (
+        "In no guild.".to_owned(),
+        format!(
+            "A guild is a private group, short-lived, that runs a task and witnesses it. {key} submits a task."
+        ),
+    )
+}

@@ -1,0 +1,36 @@
+//! What waits for the operator's yes or no.
+
+use zerostate::api::{InboxItem, short_id};
+
+use crate::console::action::Action;
+use crate::console::model::Model;
+use crate::console::theme::Role;
+use crate::console::widgets::columns::Cell;
+use crate::console::widgets::text::age;
+
+pub fn cells(item: &InboxItem, model: &Model) -> Vec<Cell> {
+    let style = |role| model.theme.style(role);
+    vec![
+        Cell::fixed("?", style(Role::Warn), 1),
+        Cell::fixed(item.kind.clone(), style(Role::Warn), 12),
+        Cell::fixed(model.name_of(&item.from), style(Role::Text), 12).rank(1),
+        Cell::fill(item.text.as_str(), style(Role::Text), 16),
+        Cell::fixed(short_id(&item.subject), style(Role::Dim), 11).rank(2),
+        Cell::fixed(age(item.at, model.now), style(Role::Dim), 4).right(),
+    ]
+}
+
+pub fn empty(model: &Model) -> (String, String) {
+    let policy =
+        model.snapshot.as_ref().map(|snapshot| snapshot.node.attest_policy.clone()).unwrap_or_default();
+    let keys = [Action::Accept, Action::Refuse]
+        .map(|action| model.keymap.keys_of(&["inbox"], action).unwrap_or_default());
+    (
+        "Nothing waits for you.".to_owned(),
+        format!(
+            "What this node is asked to do and may not do unasked stands here; {} accepts it, {} refuses. Attesting: {policy}.",
+            keys.first().map_or("", String::as_str),
+            keys.last().map_or("", String::as_str),
+        ),
+    )
+}

@@ -1,0 +1,25 @@
+//! The node's log, and what the console itself has to say.
+
+use zerostate::api::LogLine;
+
+use crate::console::model::Model;
+use crate::console::theme::Role;
+use crate::console::widgets::columns::Cell;
+use crate::console::widgets::text::clock;
+
+pub fn cells(line: &LogLine, model: &Model) -> Vec<Cell> {
+    let style = |role| model.theme.style(role);
+    let role = match line.level.as_str() {
+        "ERROR" => Role::Bad,
+        "WARN" => Role::Warn,
+        "INFO" => Role::Ok,
+        _ => Role::Dim,
+    };
+    let target = line.target.strip_prefix("zerostate::").unwrap_or(&line.target);
+    vec![
+        Cell::fixed(clock(line.at, model.now, &model.zone), style(Role::Dim), 8).rank(2),
+        Cell::fixed(line.level.clone(), style(role), 5),
+        Cell::fixed(target, style(Role::Dim), 16).rank(3),
+        Cell::fill(line.text.as_str(), style(Role::Text), 20),
+    ]
+}

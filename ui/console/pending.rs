@@ -1,0 +1,58 @@
+//! Commands that the node has not answered yet, and what their answers are for.
+
+use super::model::Pane;
+
+/// More at once are refused, so that a held key cannot flood the node.
+pub const PENDING_MAX: usize = 32;
+
+/// A command on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    pub ticket: u64,
+    pub purpose: Purpose,
+}
+
+/// What is done with the answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Purpose {
+    Connect {
+        address: String,
+    },
+    Submit {
+        name: String,
+    },
+    Attest {
+        receipt_id: String,
+        name: String,
+    },
+    Cancel {
+        name: String,
+    },
+    Inbox {
+        accept: bool,
+    },
+    /// Fills the detail layer of this id.
+    Detail {
+        id: String,
+    },
+    /// Shows the manifest of this task.
+    Manifest {
+        task_id: String,
+    },
+    /// A further page of a list.
+    Page(Pane),
+}
+
+impl Purpose {
+    /// What the header says while it lasts; nothing for what is only reading.
+    pub fn waiting(&self) -> Option<String> {
+        match self {
+            Self::Connect { address } => Some(format!("connecting to {address}")),
+            Self::Submit { name } => Some(format!("submitting {name}")),
+            Self::Attest { name, .. } => Some(format!("attesting {name}")),
+            Self::Cancel { name } => Some(format!("cancelling {name}")),
+            Self::Inbox { accept } => Some(if *accept { "accepting" } else { "refusing" }.to_owned()),
+            Self::Detail { .. } | Self::Manifest { .. } | Self::Page(_) => None,
+        }
+    }
+}

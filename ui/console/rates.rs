@@ -1,0 +1,84 @@
+//! Bytes per second, out of counters that only grow.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use zerostate::api::Snapshot;
+
+/// A rate is taken over at least so long, or every single packet would make it jump.
+const WINDOW_MS: i64 = 2_000;
+
+/// The rates of the node and of each peer.
+#[derive(Debug, Default)]
+pub struct Rates {
+    node: Meter,
+    peers: HashMap<String, Meter>,
+}
+
+/// In and out, in bytes per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rate {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Meter {
+    since: Option<(Timestamp, u64, u64)>,
+    rate: Rate,
+}
+
+impl Meter {
+    fn read(&mut self, now: Timestamp, bytes_in: u64, bytes_out: u64) {
+        let Some((since, before_in, before_out)) = self.since else {
+            self.since = Some((now, bytes_in, bytes_out));
+            return;
+        };
+        let Ok(ms @ WINDOW_MS..) = i64::try_from(now.duration_since(since).as_millis()) else { return };
+        let per_second = |after: u64, before: u64| {
+            after.saturating_sub(before).saturating_mul(1_000) / u64::try_from(ms).unwrap_or(1).max(1)
+        };
+        self.rate =
+            Rate { bytes_in: per_second(bytes_in, before_in), bytes_out: per_second(bytes_out, before_out) };
+        self.since = Some((now, bytes_in, bytes_out));
+    }
+}
+
+impl Rates {
+    /// Reads the counters of a snapshot. Called with every snapshot and every second, so that a rate falls when nothing comes.
+    pub fn read(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        self.node.read(now, snapshot.node.bytes_in, snapshot.node.bytes_out);
+        self.peers.retain(|id, _| snapshot.peers.iter().any(|peer| peer.peer_id == *id));
+        for peer in &snapshot.peers {
+            self.peers.entry(peer.peer_id.clone()).or_default().read(now, peer.bytes_in, peer.bytes_out);
+        }
+    }
+
+    /// The node's rates.
+    pub fn node(&self) -> Rate {
+        self.node.rate
+    }
+
+    /// A peer's rates.
+    pub fn peer(&self, peer_id: &str) -> Rate {
+        self.peers.get(peer_id).map(|meter| meter.rate).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_taken_over_the_window_and_falls_to_nothing() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        let mut meter = Meter::default();
+        meter.read(at(0), 0, 0);
+        meter.read(at(500), 900, 0);
+        assert_eq!(meter.rate, Rate::default());
+        meter.read(at(2_000), 4_000, 2_000);
+        assert_eq!(meter.rate, Rate { bytes_in: 2_000, bytes_out: 1_000 });
+        meter.read(at(4_000), 4_000, 2_000);
+        assert_eq!(meter.rate, Rate::default());
+    }
+}

@@ -1,0 +1,311 @@
+//! What each action does.
+
+use tui_input::Input;
+use zerostate::api::{Command, Snapshot, TaskView, short_id};
+
+use super::moving::{self, Move};
+use super::{asks, layered};
+use crate::console::action::Action;
+use crate::console::details::{self, Detail, Loaded, Subject};
+use crate::console::forms::connect::ConnectForm;
+use crate::console::forms::submit::{Field, SubmitForm};
+use crate::console::layers::{Confirm, Confirmed, Help, Layer, Palette, Text};
+use crate::console::model::{Model, Pane, Tone};
+use crate::console::msg::Effect;
+use crate::console::panes::{Entry, entries, orders, selected_index};
+use crate::console::pending::Purpose;
+
+/// Does an action; `argument` is the word that the palette gives some of them.
+pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
+    match action {
+        Action::Submit => open_submit(model, argument),
+        Action::Connect if argument.is_empty() => push(model, Layer::Connect(ConnectForm::default())),
+        Action::Connect => push(model, Layer::Connect(ConnectForm::with(argument))),
+        Action::Attest => asks::attest(model),
+        Action::Cancel => asks::cancel(model),
+        Action::Why => why(model),
+        Action::Manifest => manifest(model),
+        Action::Open => open(model),
+        Action::Copy => copy(model),
+        Action::Accept => asks::inbox(model, true),
+        Action::Refuse => asks::inbox(model, false),
+        Action::Filter => {
+            model.layers.clear();
+            model.filtering = Some(Input::new(model.list(model.focus).filter.clone()));
+            Vec::new()
+        }
+        Action::Sort => {
+            let focus = model.focus;
+            let list = model.list_mut(focus);
+            list.sort = (list.sort + 1) % orders(focus).len().max(1);
+            Vec::new()
+        }
+        Action::Mark => mark(model),
+        Action::Zoom => {
+            model.zoomed = !model.zoomed;
+            Vec::new()
+        }
+        Action::Freeze => freeze(model),
+        Action::Help => {
+            let contexts = model.contexts().0;
+            push(model, Layer::Help(Help { contexts, scroll: 0 }))
+        }
+        Action::Palette => push(model, Layer::Palette(Palette::default())),
+        Action::Theme => vec![Effect::Theme(argument.to_owned())],
+        Action::PanePeers => go(model, Pane::Peers),
+        Action::PaneGuilds => go(model, Pane::Guilds),
+        Action::PaneTasks => go(model, Pane::Tasks),
+        Action::PaneReceipts => go(model, Pane::Receipts),
+        Action::PaneAttestations => go(model, Pane::Attestations),
+        Action::PaneEvents => go(model, Pane::Events),
+        Action::PaneInbox => go(model, Pane::Inbox),
+        Action::PaneLog => go(model, Pane::Log),
+        Action::PaneNext => go(model, model.focus.step(true)),
+        Action::PanePrevious => go(model, model.focus.step(false)),
+        Action::Up => moving::by(model, Move::Lines(-1)),
+        Action::Down => moving::by(model, Move::Lines(1)),
+        Action::HalfUp => moving::by(model, Move::HalfPages(-1)),
+        Action::HalfDown => moving::by(model, Move::HalfPages(1)),
+        Action::PageUp => moving::by(model, Move::HalfPages(-2)),
+        Action::PageDown => moving::by(model, Move::HalfPages(2)),
+        Action::First => moving::by(model, Move::First),
+        Action::Last => moving::by(model, Move::Last),
+        Action::Back => back(model),
+        Action::Repaint => vec![Effect::Repaint],
+        Action::Suspend => vec![Effect::Suspend],
+        Action::Quit if !model.layers.is_empty() => back(model),
+        Action::Quit => asks::quit(model),
+        Action::Interrupt => asks::interrupt(model),
+        Action::DebugPanic => vec![Effect::Panic],
+        Action::FieldNext
+        | Action::FieldPrevious
+        | Action::FieldComplete
+        | Action::FieldEnter
+        | Action::FormSubmit
+        | Action::Yes
+        | Action::No
+        | Action::Toggle
+        | Action::Choose => layered::act(model, action),
+    }
+}
+
+pub(super) fn push(model: &mut Model, layer: Layer) -> Vec<Effect> {
+    model.filtering = None;
+    model.layers.push(layer);
+    Vec::new()
+}
+
+fn go(model: &mut Model, pane: Pane) -> Vec<Effect> {
+    model.layers.clear();
+    model.filtering = None;
+    model.focus_on(pane);
+    Vec::new()
+}
+
+fn open_submit(model: &mut Model, path: &str) -> Vec<Effect> {
+    let mut form = SubmitForm::default();
+    let example = model.settings.example.clone().unwrap_or_default();
+    let path = if path.is_empty() { example } else { path.to_owned() };
+    if path.is_empty() {
+        return push(model, Layer::Submit(Box::new(form)));
+    }
+    form.set(Field::Path, path);
+    form.typed();
+    push(model, Layer::Submit(Box::new(form)));
+    let effects = layered::changed(model);
+    if let Some(Layer::Submit(form)) = model.layers.last_mut() {
+        // Nothing was typed yet.
+        form.changed = false;
+    }
+    effects
+}
+
+/// One level back: a layer, the filter, the zoom. Never out of the console.
+fn back(model: &mut Model) -> Vec<Effect> {
+    match model.layers.last() {
+        Some(Layer::Submit(form)) if form.changed => {
+            return push(
+                model,
+                Layer::Confirm(Confirm {
+                    title: "Leave the form".to_owned(),
+                    facts: vec![("form".to_owned(), "What was typed is lost.".to_owned())],
+                    warning: String::new(),
+                    yes_label: "Leave".to_owned(),
+                    yes: false,
+                    what: Confirmed::Discard,
+                    scroll: 0,
+                }),
+            );
+        }
+        Some(_) => {
+            model.layers.pop();
+            return Vec::new();
+        }
+        None => {}
+    }
+    let focus = model.focus;
+    if model.filtering.take().is_some() || !model.list(focus).filter.is_empty() {
+        model.list_mut(focus).filter.clear();
+    } else if !model.list(focus).marked.is_empty() {
+        model.list_mut(focus).marked.clear();
+    } else if model.list(focus).selected.is_some() {
+        model.list_mut(focus).selected = None;
+    } else {
+        model.zoomed = false;
+    }
+    Vec::new()
+}
+
+/// Applies `then` to the selected entry of the focused pane.
+pub(super) fn with_selected<T>(model: &Model, then: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
+    let rows = entries(model, model.focus);
+    let index = selected_index(model, model.focus, &rows)?;
+    rows.get(index).and_then(then)
+}
+
+fn open(model: &mut Model) -> Vec<Effect> {
+    let subject = match model.layers.last() {
+        // From an opened task or attestation on to its receipt.
+        Some(Layer::Detail(detail)) => match detail.receipt_id(model) {
+            Some(id) if detail.subject != (Subject::Receipt { id: id.clone() }) => {
+                Some(Subject::Receipt { id })
+            }
+            Some(_) => return Vec::new(),
+            None => {
+                model.toast(Tone::Info, "there is no receipt yet");
+                return Vec::new();
+            }
+        },
+        Some(_) => return Vec::new(),
+        None => with_selected(model, |entry| Some(subject_of(entry))),
+    };
+    subject.map_or_else(Vec::new, |subject| open_subject(model, subject))
+}
+
+fn subject_of(entry: &Entry) -> Subject {
+    match entry {
+        Entry::Peer(peer) => Subject::Peer { id: peer.peer_id.clone() },
+        Entry::Guild(guild) => Subject::Guild { id: guild.guild_id.clone() },
+        Entry::Task(task) => Subject::Task { id: task.record.task_id.clone() },
+        Entry::Receipt(receipt) => Subject::Receipt { id: receipt.receipt_id.clone() },
+        Entry::Attestation(one) => {
+            Subject::Attestation { id: one.attestation_id.clone(), receipt_id: one.receipt_id.clone() }
+        }
+        Entry::Event(event) => match &event.what {
+            zerostate::api::Happening::Task { task_id, .. } => Subject::Task { id: task_id.clone() },
+            zerostate::api::Happening::Receipt { receipt_id, .. } => {
+                Subject::Receipt { id: receipt_id.clone() }
+            }
+            zerostate::api::Happening::Attestation { attestation_id, receipt_id, .. } => {
+                Subject::Attestation { id: attestation_id.clone(), receipt_id: receipt_id.clone() }
+            }
+            _ => Subject::Event(Box::new((*event).clone())),
+        },
+        Entry::Inbox(item) if item.kind == "attest" => Subject::Receipt { id: item.subject.clone() },
+        Entry::Inbox(item) => Subject::Log {
+            at: item.at,
+            target: item.kind.clone(),
+            text: format!("{} {}", item.text, item.subject).into(),
+        },
+        Entry::Log(line) => {
+            Subject::Log { at: line.at, target: line.target.clone(), text: line.text.clone() }
+        }
+    }
+}
+
+fn open_subject(model: &mut Model, subject: Subject) -> Vec<Effect> {
+    let detail = Detail::new(subject);
+    let (command, id) = (detail.command(), detail.id());
+    push(model, Layer::Detail(Box::new(detail)));
+    command.map_or_else(Vec::new, |command| super::execute(model, command, Purpose::Detail { id }))
+}
+
+fn copy(model: &mut Model) -> Vec<Effect> {
+    let text = match model.layers.last() {
+        Some(Layer::Detail(detail)) => Some(detail.id()),
+        Some(_) => None,
+        None => with_selected(model, |entry| Some(entry.copied())),
+    };
+    let Some(text) = text else { return Vec::new() };
+    model.toast(Tone::Info, format!("sent to terminal: {}", short_id(&text)));
+    vec![Effect::Copy(text)]
+}
+
+/// The task that is selected or open.
+pub(super) fn task_here(model: &Model) -> Option<TaskView> {
+    let known = |snapshot: &Snapshot, id: &str| {
+        snapshot.tasks.items.iter().find(|task| task.record.task_id == id).cloned()
+    };
+    match model.layers.last() {
+        Some(Layer::Detail(detail)) => match (&detail.subject, &detail.loaded) {
+            (Subject::Task { id }, Loaded::Task(task)) => model
+                .snapshot
+                .as_deref()
+                .and_then(|snapshot| known(snapshot, id))
+                .or_else(|| Some(task.view.clone())),
+            _ => None,
+        },
+        Some(_) => None,
+        None => with_selected(model, |entry| match entry {
+            Entry::Task(task) => Some((*task).clone()),
+            _ => None,
+        }),
+    }
+}
+
+fn why(model: &mut Model) -> Vec<Effect> {
+    let Some(task) = task_here(model) else {
+        model.toast(Tone::Info, "select a task to see why it runs where it runs");
+        return Vec::new();
+    };
+    let body = details::why(&task, model);
+    push(model, Layer::Text(Text { title: format!("Why {}", task.record.name), body, scroll: 0 }))
+}
+
+fn manifest(model: &mut Model) -> Vec<Effect> {
+    let title = |id: &str| format!("Manifest of task {}", short_id(id));
+    let shown = match model.layers.last() {
+        Some(Layer::Detail(detail)) => match &detail.loaded {
+            Loaded::Task(task) => Some(Text::json(title(&task.manifest.task_id), &task.manifest)),
+            Loaded::Receipt(receipt) => receipt.manifest.as_ref().map(|m| Text::json(title(&m.task_id), m)),
+            Loaded::Nothing => return Vec::new(),
+        },
+        _ => match task_here(model) {
+            Some(task) => {
+                let task_id = task.record.task_id;
+                let command = Command::TaskShow { task_id: task_id.clone() };
+                return super::execute(model, command, Purpose::Manifest { task_id });
+            }
+            None => None,
+        },
+    };
+    match shown {
+        Some(text) => push(model, Layer::Text(text)),
+        None => {
+            model.toast(Tone::Info, "the manifest is not known here");
+            Vec::new()
+        }
+    }
+}
+
+fn mark(model: &mut Model) -> Vec<Effect> {
+    if let Some(id) = with_selected(model, |entry| Some(entry.id())) {
+        let focus = model.focus;
+        let marked = &mut model.list_mut(focus).marked;
+        if !marked.remove(&id) {
+            marked.insert(id);
+        }
+        return moving::by(model, Move::Lines(1));
+    }
+    Vec::new()
+}
+
+fn freeze(model: &mut Model) -> Vec<Effect> {
+    match model.frozen.take() {
+        Some((latest, _)) => super::answers::snapshot(model, latest),
+        None => {
+            model.frozen = model.snapshot.clone().map(|snapshot| (snapshot, model.now));
+            Vec::new()
+        }
+    }
+}

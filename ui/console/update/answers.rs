@@ -1,0 +1,179 @@
+//! What the node says: snapshots, and answers to commands.
+
+use std::sync::Arc;
+
+use zerostate::api::{Answer, ApiError, Snapshot, short_id};
+use zerostate::document::Verdict;
+
+use super::execute;
+use crate::console::details::{Detail, Loaded};
+use crate::console::layers::{Layer, Text};
+use crate::console::model::{Model, Pane, Tone};
+use crate::console::msg::Effect;
+use crate::console::pending::Purpose;
+
+/// A new snapshot, or the one that waited behind a frozen screen.
+pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
+    if let Some((waiting, _)) = &mut model.frozen {
+        *waiting = latest;
+        return Vec::new();
+    }
+    if let Some(before) = &model.snapshot {
+        model.older.carry(before, &latest);
+    }
+    model.rates.read(&latest, model.now);
+    for pane in Pane::ALL {
+        // Marks on what is gone would count what cannot be seen. Long lists are marked beyond the tail, so theirs stay.
+        if matches!(pane, Pane::Peers | Pane::Guilds | Pane::Inbox) {
+            let ids: std::collections::BTreeSet<String> = match pane {
+                Pane::Peers => latest.peers.iter().map(|peer| peer.peer_id.clone()).collect(),
+                Pane::Guilds => latest.guilds.iter().map(|guild| guild.guild_id.clone()).collect(),
+                _ => latest.inbox.iter().map(|item| item.inbox_id.clone()).collect(),
+            };
+            model.list_mut(pane).marked.retain(|id| ids.contains(id));
+        }
+    }
+    model.snapshot = Some(latest);
+    refresh(model)
+}
+
+/// Reads the opened thing again when the snapshot says that it is another now.
+fn refresh(model: &mut Model) -> Vec<Effect> {
+    let Some(Layer::Detail(detail)) = model.layers.last() else { return Vec::new() };
+    let (stale, command, id) = (detail.is_stale(model), detail.command(), detail.id());
+    let purpose = Purpose::Detail { id };
+    let asked = model.pending.iter().any(|pending| pending.purpose == purpose);
+    match command {
+        Some(command) if stale && !asked => execute(model, command, purpose),
+        _ => Vec::new(),
+    }
+}
+
+/// The answer to a command.
+pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>) -> Vec<Effect> {
+    let Some(at) = model.pending.iter().position(|pending| pending.ticket == ticket) else {
+        return Vec::new();
+    };
+    let purpose = model.pending.remove(at).purpose;
+    match result {
+        Ok(answer) => {
+            done(model, purpose, answer);
+            Vec::new()
+        }
+        Err(error) => {
+            failed(model, purpose, &error);
+            Vec::new()
+        }
+    }
+}
+
+fn failed(model: &mut Model, purpose: Purpose, error: &ApiError) {
+    let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let why = format!("{error}{hint}");
+    match purpose {
+        Purpose::Detail { id } => {
+            for layer in &mut model.layers {
+                if let Layer::Detail(detail) = layer {
+                    if detail.id() == id && matches!(detail.loaded, Loaded::Nothing) {
+                        detail.problem = Some(zerostate::document::Untrusted::new(&why).to_string());
+                    }
+                }
+            }
+        }
+        Purpose::Page(pane) => {
+            model.older.failed(pane);
+            model.toast(Tone::Bad, format!("older {} not read: {why}", pane.title().to_lowercase()));
+            // Away from the end, so that it is not asked for again at once.
+            let list = model.list_mut(pane);
+            list.selected = None;
+        }
+        Purpose::Connect { address } => model.toast(Tone::Bad, format!("not connected to {address}: {why}")),
+        Purpose::Submit { name } => model.toast(Tone::Bad, format!("{name} was not submitted: {why}")),
+        Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),
+        Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
+        Purpose::Inbox { .. } => model.toast(Tone::Bad, format!("not done: {why}")),
+        Purpose::Manifest { .. } => model.toast(Tone::Bad, format!("the manifest could not be read: {why}")),
+    }
+}
+
+fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
+    match (purpose, answer) {
+        (Purpose::Connect { .. }, Answer::Connected { peer_id }) => {
+            model.toast(Tone::Good, format!("connected to {}", short_id(&peer_id)));
+        }
+        (Purpose::Submit { name }, Answer::Submitted { task_id }) => {
+            model.toast(Tone::Good, format!("{name} submitted as task {}", short_id(&task_id)));
+            if model.layers.is_empty() {
+                model.focus_on(Pane::Tasks);
+                let list = model.list_mut(Pane::Tasks);
+                list.selected = None;
+                list.filter.clear();
+            }
+        }
+        (Purpose::Attest { name, .. }, Answer::Attested { verdict, reason, compared, .. }) => {
+            attested(model, &name, verdict, reason.map(|reason| reason.to_string()), &compared);
+        }
+        (Purpose::Inbox { .. }, Answer::Attested { verdict, reason, compared, .. }) => {
+            attested(model, "the receipt", verdict, reason.map(|reason| reason.to_string()), &compared);
+        }
+        (Purpose::Cancel { name }, _) => model.toast(Tone::Good, format!("{name} is cancelled")),
+        (Purpose::Inbox { accept: true }, _) => model.toast(Tone::Good, "accepted"),
+        (Purpose::Inbox { accept: false }, _) => model.toast(Tone::Good, "refused"),
+        (Purpose::Detail { id }, Answer::Task(task)) => {
+            fill(model, &id, |detail| detail.loaded = Loaded::Task(task))
+        }
+        (Purpose::Detail { id }, Answer::Receipt(receipt)) => {
+            fill(model, &id, |detail| detail.take_receipt(receipt))
+        }
+        (Purpose::Manifest { task_id }, Answer::Task(task)) => {
+            let title = format!("Manifest of task {}", short_id(&task_id));
+            model.layers.push(Layer::Text(Text::json(title, &task.manifest)));
+        }
+        (Purpose::Page(_), Answer::Tasks(page)) => model.older.take_tasks(page),
+        (Purpose::Page(_), Answer::Receipts(page)) => model.older.take_receipts(page),
+        (Purpose::Page(_), Answer::Attestations(page)) => model.older.take_attestations(page),
+        (Purpose::Page(_), Answer::Events(events)) => model.older.take_events(events),
+        (purpose, _) => {
+            if let Purpose::Page(pane) = purpose {
+                model.older.failed(pane);
+            }
+            model.toast(
+                Tone::Bad,
+                "the node answered something else than was asked; is it of another version?",
+            );
+        }
+    }
+}
+
+fn fill(model: &mut Model, id: &str, with: impl FnOnce(&mut Detail)) {
+    let mut details = model.layers.iter_mut().rev().filter_map(|layer| match layer {
+        Layer::Detail(detail) => Some(detail),
+        _ => None,
+    });
+    if let Some(detail) = details.find(|detail| detail.id() == id) {
+        detail.problem = None;
+        with(detail);
+    }
+}
+
+fn attested(
+    model: &mut Model,
+    name: &str,
+    verdict: Verdict,
+    reason: Option<String>,
+    compared: &[zerostate::document::Comparison],
+) {
+    let differences: Vec<_> =
+        compared.iter().filter(|one| !one.is_equal()).map(|one| format!("{} ≠", one.what)).collect();
+    let detail = match (reason, differences.is_empty()) {
+        (Some(reason), _) => format!(": {reason}"),
+        (None, false) => format!(": {}", differences.join(", ")),
+        (None, true) => String::new(),
+    };
+    let tone = match verdict {
+        Verdict::Agree => Tone::Good,
+        Verdict::Disagree => Tone::Bad,
+        Verdict::Unverifiable => Tone::Info,
+    };
+    model.toast(tone, format!("{name} attested: {verdict}{detail}; signed and announced"));
+}

@@ -1,0 +1,161 @@
+//! What happens inside of forms, questions and the palette.
+
+use zerostate::api::Command;
+
+use super::{actions, execute, ticket};
+use crate::console::action::Action;
+use crate::console::forms::submit::Field;
+use crate::console::layers::{Confirm, Confirmed, Layer};
+use crate::console::model::{Model, Tone};
+use crate::console::msg::{Effect, Probe};
+use crate::console::pending::Purpose;
+
+/// An action that only means something in a layer or in the filter line.
+pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    match (model.layers.last_mut(), action) {
+        (Some(Layer::Confirm(question)), Action::Toggle) => question.yes = !question.yes,
+        (Some(Layer::Confirm(_)), Action::No) => drop(model.layers.pop()),
+        (Some(Layer::Confirm(question)), Action::Yes) => {
+            question.yes = true;
+            return answer(model);
+        }
+        (Some(Layer::Confirm(_)), Action::Choose) => return answer(model),
+        (Some(Layer::Palette(_)), Action::Choose) => return choose(model),
+        (Some(Layer::Palette(palette)), Action::FieldComplete) => {
+            if let Some(found) = palette.found().get(palette.chosen) {
+                let space = if found.action.takes_argument() { " " } else { "" };
+                palette.input = tui_input::Input::new(format!("{}{space}", found.action.name()));
+                palette.chosen = 0;
+            }
+        }
+        (Some(Layer::Submit(form)), Action::FieldNext) => form.step(true),
+        (Some(Layer::Submit(form)), Action::FieldPrevious) => form.step(false),
+        (Some(Layer::Submit(form)), Action::FieldComplete) => {
+            let done = matches!(form.found, Some(Ok(Probe::Module { .. } | Probe::Manifest { .. })));
+            if form.focus == Field::Path && !done {
+                let typed = form.value(Field::Path).to_owned();
+                return vec![Effect::Complete { generation: form.generation, typed }];
+            }
+            form.step(true);
+        }
+        (Some(Layer::Submit(form)), Action::FieldEnter) => {
+            let last = form.focus == Field::MaxTotal || form.manifest().is_some();
+            if last {
+                return submit(model);
+            }
+            form.step(true);
+        }
+        (Some(Layer::Submit(_) | Layer::Connect(_)), Action::FormSubmit | Action::FieldEnter) => {
+            return submit(model);
+        }
+        (None, Action::Choose) => model.filtering = None,
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// The text of the topmost layer's input is another now.
+pub fn changed(model: &mut Model) -> Vec<Effect> {
+    match model.layers.last_mut() {
+        Some(Layer::Submit(form)) => {
+            if form.typed() {
+                let path = form.value(Field::Path).trim().to_owned();
+                if !path.is_empty() {
+                    return vec![Effect::Probe { generation: form.generation, path }];
+                }
+            }
+        }
+        Some(Layer::Palette(palette)) => palette.chosen = 0,
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// The paths that complete what was typed have been found.
+pub fn completed(model: &mut Model, generation: u64, paths: Vec<String>) -> Vec<Effect> {
+    let Some(Layer::Submit(form)) = model.layers.last_mut() else { return Vec::new() };
+    if form.generation != generation {
+        return Vec::new();
+    }
+    if paths.is_empty() {
+        form.step(true);
+        return Vec::new();
+    }
+    form.complete(paths);
+    if form.generation == generation {
+        return Vec::new();
+    }
+    let path = form.value(Field::Path).to_owned();
+    vec![Effect::Probe { generation: form.generation, path }]
+}
+
+fn choose(model: &mut Model) -> Vec<Effect> {
+    let Some(Layer::Palette(palette)) = model.layers.last() else { return Vec::new() };
+    let found = palette.found();
+    let chosen = found.get(palette.chosen.min(found.len().saturating_sub(1))).map(|found| found.action);
+    let Some(action) = chosen else { return Vec::new() };
+    let argument = if Action::named(palette.parts().0) == Some(action) {
+        palette.parts().1.to_owned()
+    } else {
+        String::new()
+    };
+    model.layers.pop();
+    if action == Action::Connect && !argument.is_empty() {
+        let form = crate::console::forms::connect::ConnectForm::with(&argument);
+        actions::push(model, Layer::Connect(form));
+        return submit(model);
+    }
+    actions::act(model, action, &argument)
+}
+
+fn answer(model: &mut Model) -> Vec<Effect> {
+    let Some(Layer::Confirm(Confirm { yes, what, .. })) = model.layers.pop() else { return Vec::new() };
+    if !yes {
+        return Vec::new();
+    }
+    match what {
+        Confirmed::Attest { receipt_id, name } => {
+            let command = Command::Attest { receipt_id: receipt_id.clone() };
+            execute(model, command, Purpose::Attest { receipt_id, name })
+        }
+        Confirmed::Cancel { task_id, name } => {
+            execute(model, Command::TaskCancel { task_id }, Purpose::Cancel { name })
+        }
+        Confirmed::Inbox { inbox_id, accept } => {
+            execute(model, Command::Inbox { inbox_id, accept }, Purpose::Inbox { accept })
+        }
+        Confirmed::Discard => {
+            model.layers.pop();
+            Vec::new()
+        }
+        Confirmed::Quit => vec![Effect::Quit],
+    }
+}
+
+fn submit(model: &mut Model) -> Vec<Effect> {
+    let now = model.now;
+    match model.layers.last_mut() {
+        Some(Layer::Connect(form)) => {
+            let Some(address) = form.ready() else { return Vec::new() };
+            model.layers.pop();
+            execute(model, Command::Connect { address: address.clone() }, Purpose::Connect { address })
+        }
+        Some(Layer::Submit(form)) => {
+            form.tried = true;
+            let Some((draft, module)) = form.ready(now) else {
+                let wrong = Field::ALL.iter().copied().find(|field| form.problem(*field, now).is_some());
+                if let (Some(field), None) = (wrong, form.manifest()) {
+                    form.focus = field;
+                }
+                model.toast(Tone::Info, "not submitted: see what is marked in the form");
+                return Vec::new();
+            };
+            let Some(ticket) = ticket(model, Purpose::Submit { name: draft.name.clone() }) else {
+                return Vec::new();
+            };
+            model.layers.pop();
+            vec![Effect::Submit { ticket, module, draft: Box::new(draft) }]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,128 @@
+//! What each message changes. A plain function: the model in, the model changed, what is to be done outside of it out.
+
+mod actions;
+mod answers;
+mod asks;
+mod layered;
+mod moving;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use crossterm::event::KeyEvent;
+use zerostate::api::Command;
+
+use super::chord::Chord;
+use super::forms::input;
+use super::keymap::Lookup;
+use super::layers::Layer;
+use super::model::{Model, Tone};
+use super::msg::{Effect, Msg};
+use super::pending::{PENDING_MAX, Pending, Purpose};
+
+/// Applies a message.
+pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
+    let mut effects = match msg {
+        Msg::Key(event) => key(model, &event),
+        Msg::Paste(text) => paste(model, &text),
+        Msg::Resize(width, height) => {
+            model.size = (width, height);
+            Vec::new()
+        }
+        Msg::Snapshot(snapshot) => answers::snapshot(model, snapshot),
+        Msg::Tick(now) => {
+            model.now = now;
+            model.toasts.retain(|toast| toast.until > now);
+            if let Some(snapshot) = model.snapshot.clone() {
+                model.rates.read(&snapshot, now);
+            }
+            Vec::new()
+        }
+        Msg::Answered { ticket, result } => answers::answered(model, ticket, result),
+        Msg::Probed { generation, found } => {
+            if let Some(Layer::Submit(form)) = model.layers.last_mut() {
+                if form.generation == generation {
+                    form.take(found);
+                }
+            }
+            Vec::new()
+        }
+        Msg::Completed { generation, paths } => layered::completed(model, generation, paths),
+    };
+    effects.extend(settle::settle(model));
+    effects
+}
+
+/// Sends a command to the node and remembers what for.
+fn execute(model: &mut Model, command: Command, purpose: Purpose) -> Vec<Effect> {
+    match ticket(model, purpose) {
+        Some(ticket) => vec![Effect::Execute { ticket, command }],
+        None => Vec::new(),
+    }
+}
+
+fn ticket(model: &mut Model, purpose: Purpose) -> Option<u64> {
+    if model.pending.len() >= PENDING_MAX {
+        model.toast(Tone::Bad, "the node has not answered the last commands yet; this one was not sent");
+        return None;
+    }
+    let ticket = model.next_ticket;
+    model.next_ticket += 1;
+    model.pending.push(Pending { ticket, purpose });
+    Some(ticket)
+}
+
+fn key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
+    let Some(chord) = Chord::of(event) else { return Vec::new() };
+    let (contexts, typing) = model.contexts();
+    let mut keys = std::mem::take(&mut model.prefix);
+    keys.push(chord);
+    let mut found = model.keymap.lookup(&contexts, &keys);
+    if typing && matches!(found, Lookup::Nothing) && chord.ctrl {
+        // Where text is typed, of the keys that count everywhere only those with ctrl are left.
+        found = model.keymap.lookup(&["global"], &keys);
+    }
+    match found {
+        Lookup::Found(binding) => {
+            let action = binding.action;
+            actions::act(model, action, "")
+        }
+        Lookup::Prefix => {
+            model.prefix = keys;
+            Vec::new()
+        }
+        // A sequence that leads nowhere: its last key is taken by itself.
+        Lookup::Nothing if keys.len() > 1 => key(model, event),
+        Lookup::Nothing => typed(model, event),
+    }
+}
+
+fn typed(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
+    if let Some(layer) = model.layers.last_mut() {
+        let changed = layer.input().is_some_and(|text| input::key(text, event));
+        return if changed { layered::changed(model) } else { Vec::new() };
+    }
+    if let Some(filter) = &mut model.filtering {
+        input::key(filter, event);
+        let text = filter.value().to_owned();
+        let focus = model.focus;
+        model.list_mut(focus).filter = text;
+    }
+    Vec::new()
+}
+
+/// Pasted text goes into inputs, and nowhere else.
+fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
+    if let Some(layer) = model.layers.last_mut() {
+        let Some(into) = layer.input() else { return Vec::new() };
+        input::paste(into, text);
+        return layered::changed(model);
+    }
+    if let Some(filter) = &mut model.filtering {
+        input::paste(filter, text);
+        let text = filter.value().to_owned();
+        let focus = model.focus;
+        model.list_mut(focus).filter = text;
+    }
+    Vec::new()
+}

@@ -1,0 +1,93 @@
+//! After every message: what is selected stays in sight, what is scrolled stays within its text, and what one scrolled to is fetched.
+
+use ratatui::layout::Rect;
+use zerostate::api::{Command, PageRequest};
+
+use crate::console::layer_view::content;
+use crate::console::layers::Layer;
+use crate::console::layout::{areas, layer_area};
+use crate::console::model::{Model, Pane};
+use crate::console::msg::Effect;
+use crate::console::older::PAGE;
+use crate::console::panes::{entries, selected_index, total};
+use crate::console::pending::Purpose;
+
+/// From so near to the end on the next page is fetched.
+const NEAR_END: usize = 5;
+
+/// Brings the model in order for the next frame.
+pub fn settle(model: &mut Model) -> Vec<Effect> {
+    let screen = Rect::new(0, 0, model.size.0, model.size.1);
+    let Some(areas) = areas(model, screen) else { return Vec::new() };
+    for (pane, area) in &areas.panes {
+        let rows = entries(model, *pane);
+        let index = selected_index(model, *pane, &rows).unwrap_or(0);
+        let (count, height) = (rows.len(), usize::from(area.height).saturating_sub(2));
+        let gone = model.list(*pane).selected.is_some()
+            && rows.get(index).map(|row| row.id()) != model.list(*pane).selected;
+        let now_selected = if gone { rows.get(index).map(|row| row.id()) } else { None };
+        let list = model.list_mut(*pane);
+        if gone {
+            list.selected = now_selected;
+        }
+        list.index = index;
+        if index < list.top {
+            list.top = index;
+        } else if index >= list.top + height {
+            list.top = (index + 1).saturating_sub(height);
+        }
+        list.top = list.top.min(count.saturating_sub(height));
+    }
+    if let Some(layer) = model.layers.last() {
+        let inside = layer_area(layer, &areas, 0).width.saturating_sub(4);
+        let lines = content(model, layer, usize::from(inside)).lines.len();
+        let height = usize::from(layer_area(layer, &areas, lines).height).saturating_sub(2);
+        if let Some(scroll) = model.layers.last_mut().and_then(Layer::scroll) {
+            *scroll = (*scroll).min(lines.saturating_sub(height));
+        }
+    }
+    page(model)
+}
+
+/// Asks for the next page of the focused list when its end is near.
+fn page(model: &mut Model) -> Vec<Effect> {
+    let pane = model.focus;
+    let Some(snapshot) = model.snapshot.clone() else { return Vec::new() };
+    let list = model.list(pane);
+    // With a filter one may be at the end without having scrolled there.
+    if list.selected.is_none() || !list.filter.is_empty() || !model.layers.is_empty() {
+        return Vec::new();
+    }
+    let rows = entries(model, pane).len();
+    let near = if pane.follows() { list.index < NEAR_END } else { list.index + NEAR_END >= rows };
+    if !near {
+        return Vec::new();
+    }
+    let all = total(&snapshot, pane);
+    let older = &mut model.older;
+    let request = |before| PageRequest { before, limit: PAGE };
+    let command = match pane {
+        Pane::Tasks if older.tasks.wants_more(rows, all) => {
+            older.tasks.asked = true;
+            Command::Tasks { page: request(older.tasks.next) }
+        }
+        Pane::Receipts if older.receipts.wants_more(rows, all) => {
+            older.receipts.asked = true;
+            Command::Receipts { page: request(older.receipts.next) }
+        }
+        Pane::Attestations if older.attestations.wants_more(rows, all) => {
+            older.attestations.asked = true;
+            Command::Attestations { page: request(older.attestations.next) }
+        }
+        Pane::Events if older.events.wants_more(rows, all) => {
+            older.events.asked = true;
+            let oldest =
+                older.events.items.last().or(snapshot.events.items.last()).map_or(1, |event| event.seq);
+            let after = oldest.saturating_sub(u64::from(PAGE) + 1);
+            let limit = u32::try_from(oldest.saturating_sub(after + 1)).unwrap_or(PAGE);
+            Command::Events { after, limit }
+        }
+        _ => return Vec::new(),
+    };
+    super::execute(model, command, Purpose::Page(pane))
+}

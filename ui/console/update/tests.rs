@@ -1,0 +1,348 @@
+//! The rules of the console, one behaviour a test.
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use zerostate::api::{Answer, ApiError, Command, ErrorKind, Page};
+use zerostate::document::{ArtifactSource, Verdict};
+
+use super::update;
+use crate::console::depth::Depth;
+use crate::console::details::Subject;
+use crate::console::keymap::Keymap;
+use crate::console::layers::{Confirmed, Layer};
+use crate::console::model::{Model, Pane, Settings};
+use crate::console::msg::{Effect, Msg, Probe};
+use crate::console::panes::{entries, selected_index};
+use crate::console::samples;
+use crate::console::theme::Theme;
+
+fn model() -> Model {
+    let theme = Theme::load("dark", None, Depth::TrueColor).0;
+    let settings = Settings { stop_node_on_quit: true, ..Settings::default() };
+    let mut model = Model::new(settings, theme, Keymap::new(None), TimeZone::UTC, samples::now());
+    update(&mut model, Msg::Resize(120, 40));
+    update(&mut model, Msg::Snapshot(Arc::new(samples::busy())));
+    model
+}
+
+/// Presses keys, written as the key file writes them, one word each; other words are typed letter by letter.
+fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let word = |word: &str| crate::console::chord::Chord::parse(word);
+    for part in keys.split(' ') {
+        let events: Vec<KeyEvent> = match word(part) {
+            Some(chord) => {
+                let modifiers = if chord.ctrl { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
+                vec![KeyEvent::new(chord.code, modifiers)]
+            }
+            None => part.chars().map(|c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)).collect(),
+        };
+        for event in events {
+            effects.extend(update(model, Msg::Key(event)));
+        }
+    }
+    effects
+}
+
+fn selected(model: &Model, pane: Pane) -> String {
+    let rows = entries(model, pane);
+    rows[selected_index(model, pane, &rows).unwrap()].id()
+}
+
+fn ticket(effects: &[Effect]) -> u64 {
+    match effects {
+        [Effect::Execute { ticket, .. } | Effect::Submit { ticket, .. }] => *ticket,
+        other => panic!("one command is expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn selection_is_by_id_so_rows_that_move_do_not_steal_it() {
+    let mut model = model();
+    press(&mut model, "4 j j");
+    let before = selected(&model, Pane::Receipts);
+    let mut next = samples::busy();
+    next.receipts.items.rotate_right(3);
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_eq!(selected(&model, Pane::Receipts), before);
+}
+
+#[test]
+fn a_row_that_goes_away_leaves_the_selection_where_it_was() {
+    let mut model = model();
+    press(&mut model, "4 j j");
+    let mut next = samples::busy();
+    let third = next.receipts.items.remove(2);
+    let expected = next.receipts.items[2].receipt_id.clone();
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_ne!(selected(&model, Pane::Receipts), third.receipt_id);
+    assert_eq!(selected(&model, Pane::Receipts), expected);
+}
+
+#[test]
+fn the_top_of_a_list_sticks_to_the_newest_until_one_moves() {
+    let mut model = model();
+    press(&mut model, "4");
+    let mut next = samples::busy();
+    let newest = next.receipts.items.pop().unwrap();
+    next.receipts.items.insert(0, newest.clone());
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_eq!(selected(&model, Pane::Receipts), newest.receipt_id);
+}
+
+#[test]
+fn events_follow_until_one_scrolls_up_and_again_at_the_end() {
+    let mut model = model();
+    press(&mut model, "6");
+    assert_eq!(selected(&model, Pane::Events), "340");
+    press(&mut model, "k");
+    let mut next = samples::busy();
+    let mut event = next.events.items[0].clone();
+    event.seq = 341;
+    next.events.items.insert(0, event);
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_eq!(selected(&model, Pane::Events), "339");
+    press(&mut model, "G");
+    assert!(model.list(Pane::Events).selected.is_none(), "it follows again");
+}
+
+#[test]
+fn escape_goes_one_level_back_and_never_quits() {
+    let mut model = model();
+    press(&mut model, "4 enter ?");
+    assert_eq!(model.layers.len(), 2);
+    for _ in 0..5 {
+        assert_eq!(press(&mut model, "esc"), []);
+    }
+    assert!(model.layers.is_empty());
+}
+
+#[test]
+fn q_asks_when_tasks_run_and_its_answer_is_no_until_one_moves() {
+    let mut model = model();
+    assert_eq!(press(&mut model, "q"), []);
+    assert!(matches!(model.layers.last(), Some(Layer::Confirm(question)) if !question.yes));
+    assert_eq!(press(&mut model, "enter"), []);
+    assert!(model.layers.is_empty());
+    assert_eq!(press(&mut model, "q y"), [Effect::Quit]);
+}
+
+#[test]
+fn q_quits_at_once_when_nothing_runs_or_the_node_goes_on_anyway() {
+    let mut quiet = model();
+    update(&mut quiet, Msg::Snapshot(Arc::new(samples::nothing())));
+    assert_eq!(press(&mut quiet, "q"), [Effect::Quit]);
+    let mut attached = model();
+    attached.settings.stop_node_on_quit = false;
+    assert_eq!(press(&mut attached, "q"), [Effect::Quit]);
+}
+
+#[test]
+fn interrupt_twice_within_two_seconds_quits_at_once_from_anywhere() {
+    let mut model = model();
+    press(&mut model, "S");
+    assert_eq!(press(&mut model, "ctrl-c"), []);
+    assert_eq!(press(&mut model, "ctrl-c"), [Effect::Quit]);
+    model.interrupted = None;
+    assert_eq!(press(&mut model, "ctrl-c"), []);
+    let later = model.now.checked_add(SignedDuration::from_secs(3)).unwrap();
+    update(&mut model, Msg::Tick(later));
+    assert_eq!(press(&mut model, "ctrl-c"), [], "three seconds later it is the first one again");
+}
+
+#[test]
+fn attesting_shows_what_is_signed_by_whom_and_signs_only_after_a_yes() {
+    let mut model = model();
+    press(&mut model, "4 j a");
+    let Some(Layer::Confirm(question)) = model.layers.last() else { panic!("no question") };
+    let facts: String = question.facts.iter().map(|(_, text)| text.as_str()).collect();
+    let receipt = samples::busy().receipts.items[1].clone();
+    assert!(facts.contains(&receipt.receipt_id) && facts.contains(samples::did(1).as_str()), "{facts}");
+    assert!(facts.contains(receipt.executor.as_str()), "{facts}");
+    assert!(
+        matches!(&question.what, Confirmed::Attest { receipt_id, .. } if *receipt_id == receipt.receipt_id)
+    );
+    assert_eq!(press(&mut model, "n"), []);
+    let effects = press(&mut model, "a y");
+    assert!(
+        matches!(&effects[..], [Effect::Execute { command: Command::Attest { receipt_id }, .. }] if *receipt_id == receipt.receipt_id)
+    );
+    assert!(model.pending[0].purpose.waiting().is_some());
+    let answer = Answer::Attested {
+        attestation_id: "a".into(),
+        verdict: Verdict::Agree,
+        reason: None,
+        compared: Vec::new(),
+    };
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(answer) });
+    assert!(model.pending.is_empty());
+    assert!(model.toasts.last().unwrap().text.contains("agree"));
+}
+
+#[test]
+fn ones_own_receipt_cannot_be_attested() {
+    let mut model = model();
+    press(&mut model, "4 j j j j a");
+    assert!(model.layers.is_empty());
+    assert!(model.toasts.last().unwrap().text.contains("your own"));
+}
+
+#[test]
+fn a_filter_narrows_keeps_with_enter_and_clears_with_escape() {
+    let mut model = model();
+    press(&mut model, "4 / classify enter");
+    assert_eq!(entries(&model, Pane::Receipts).len(), 1);
+    assert!(model.filtering.is_none());
+    press(&mut model, "esc");
+    assert_eq!(entries(&model, Pane::Receipts).len(), 8);
+}
+
+#[test]
+fn keys_are_text_where_text_is_typed() {
+    let mut model = model();
+    press(&mut model, "4 /");
+    assert_eq!(press(&mut model, "q"), []);
+    assert_eq!(model.list(Pane::Receipts).filter, "q");
+}
+
+#[test]
+fn a_paste_is_text_and_never_a_command() {
+    let mut model = model();
+    assert_eq!(update(&mut model, Msg::Paste("q\n:quit\n".into())), []);
+    press(&mut model, ":");
+    assert_eq!(update(&mut model, Msg::Paste("quit\n".into())), []);
+    assert!(matches!(model.layers.last(), Some(Layer::Palette(palette)) if palette.input.value() == "quit"));
+}
+
+#[test]
+fn frozen_holds_what_is_shown_and_goes_on_with_the_latest() {
+    let mut model = model();
+    press(&mut model, "p");
+    update(&mut model, Msg::Snapshot(Arc::new(samples::nothing())));
+    assert_eq!(entries(&model, Pane::Peers).len(), 12);
+    press(&mut model, "p");
+    assert_eq!(entries(&model, Pane::Peers).len(), 0);
+}
+
+#[test]
+fn a_module_is_submitted_with_its_draft_and_the_answer_becomes_a_toast() {
+    let mut model = model();
+    let effects = press(&mut model, "S ./hello.wasm");
+    let Some(Effect::Probe { generation, path }) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!(path, "./hello.wasm");
+    assert_eq!(press(&mut model, "ctrl-s"), [], "nothing is submitted before the file was looked at");
+    update(&mut model, Msg::Probed { generation: generation - 1, found: Err("late".into()) });
+    update(&mut model, Msg::Probed { generation: *generation, found: Ok(Probe::Module { size: 8 }) });
+    let effects = press(&mut model, "ctrl-s");
+    let [Effect::Submit { module: Some(module), draft, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((module.to_str(), draft.name.as_str()), (Some("./hello.wasm"), "hello"));
+    assert!(matches!(&draft.artifact, ArtifactSource::Path(_)));
+    let error = ApiError::new(ErrorKind::Failed, "disk full").hint("make room");
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Err(error) });
+    let toast = &model.toasts.last().unwrap().text;
+    assert!(toast.contains("disk full") && toast.contains("make room"), "{toast}");
+}
+
+#[test]
+fn leaving_a_form_asks_only_when_something_was_typed() {
+    let mut model = model();
+    press(&mut model, "S esc");
+    assert!(model.layers.is_empty());
+    press(&mut model, "S x esc");
+    assert!(matches!(model.layers.last(), Some(Layer::Confirm(_))));
+    press(&mut model, "y");
+    assert!(model.layers.is_empty());
+}
+
+#[test]
+fn an_opened_receipt_is_read_again_when_the_snapshot_says_it_changed() {
+    let mut model = model();
+    let effects = press(&mut model, "4 j enter");
+    let detail = Answer::Receipt(Box::new(samples::receipt_detail()));
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(detail) });
+    assert_eq!(
+        update(&mut model, Msg::Snapshot(Arc::new(samples::busy()))),
+        [],
+        "nothing changed, nothing is asked"
+    );
+    let mut next = samples::busy();
+    next.receipts.items[1].agree += 1;
+    let effects = update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert!(matches!(&effects[..], [Effect::Execute { command: Command::ReceiptShow { .. }, .. }]));
+}
+
+#[test]
+fn a_receipt_whose_envelope_says_something_else_is_shown_as_not_holding() {
+    let mut model = model();
+    let effects = press(&mut model, "4 j enter");
+    let mut lie = samples::receipt_detail();
+    lie.receipt.fuel_used -= 1;
+    update(
+        &mut model,
+        Msg::Answered { ticket: ticket(&effects), result: Ok(Answer::Receipt(Box::new(lie))) },
+    );
+    let Some(Layer::Detail(detail)) = model.layers.last() else { panic!("no detail") };
+    assert!(matches!(&detail.signature, Some(Err(_))));
+    assert!(matches!(&detail.subject, Subject::Receipt { .. }));
+}
+
+#[test]
+fn the_next_page_is_asked_for_once_at_the_end_of_the_tail() {
+    let mut model = model();
+    let effects = press(&mut model, "4 G");
+    assert!(
+        matches!(&effects[..], [Effect::Execute { command: Command::Receipts { page }, .. }] if page.before.is_none())
+    );
+    assert_eq!(press(&mut model, "k j"), [], "it is on its way");
+    let mut older = samples::busy().receipts.items;
+    for receipt in &mut older {
+        receipt.cursor -= 500;
+        receipt.receipt_id.push_str("-older");
+    }
+    let page =
+        Page { total: 1_204, items: [samples::busy().receipts.items, older].concat(), next: Some(700) };
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(Answer::Receipts(page)) });
+    assert_eq!(entries(&model, Pane::Receipts).len(), 16, "what is in the tail already is not there twice");
+    let effects = press(&mut model, "G");
+    assert!(
+        matches!(&effects[..], [Effect::Execute { command: Command::Receipts { page }, .. }] if page.before == Some(700))
+    );
+}
+
+#[test]
+fn nobody_else_can_be_called_you() {
+    let mut next = samples::busy();
+    next.peers[0].name = Some(" You ".into());
+    let mut model = model();
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_ne!(model.name_of(&samples::did(10)).trim().to_lowercase(), "you");
+    assert_eq!(model.name_of(&samples::did(1)), "you");
+}
+
+#[test]
+fn connecting_from_the_palette_takes_the_address_and_says_why_it_failed() {
+    let mut model = model();
+    press(&mut model, ":");
+    update(&mut model, Msg::Paste("connect /ip4/192.0.2.9/tcp/4001".into()));
+    let effects = press(&mut model, "enter");
+    assert!(
+        matches!(&effects[..], [Effect::Execute { command: Command::Connect { address }, .. }] if address == "/ip4/192.0.2.9/tcp/4001")
+    );
+    let refused = ApiError::new(ErrorKind::Failed, "connection refused\u{1b}[2J");
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Err(refused) });
+    let toast = &model.toasts.last().unwrap().text;
+    assert!(toast.contains("connection refused") && !toast.contains('\u{1b}'), "{toast}");
+}
+
+#[test]
+fn toasts_go_away_by_themselves_and_bad_ones_stay_in_the_log() {
+    let mut model = model();
+    model.toast(crate::console::model::Tone::Bad, "something failed");
+    let later = model.now.checked_add(SignedDuration::from_secs(11)).unwrap();
+    update(&mut model, Msg::Tick(later));
+    assert!(model.toasts.is_empty());
+    assert!(entries(&model, Pane::Log).last().unwrap().copied().contains("something failed"));
+}

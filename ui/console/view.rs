@@ -1,0 +1,257 @@
+//! The screen as a function of the model. Nothing here changes anything.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+use zerostate::api::Snapshot;
+
+use super::action::Action;
+use super::keymap::Binding;
+use super::layers::Layer;
+use super::layout::{Areas, LEAST, areas, layer_area};
+use super::model::{Model, Pane, Tone};
+use super::theme::Role;
+use super::widgets::boxed::{Boxed, lines};
+use super::widgets::text::{cells, cut, short, width};
+use super::{ascii, layer_view, panes};
+
+/// Draws everything.
+pub fn view(model: &Model, frame: &mut Frame) {
+    let area = frame.area();
+    match areas(model, area) {
+        None => too_small(frame, area),
+        Some(areas) => {
+            header(model, frame, areas.header);
+            if let Some(tabs) = areas.tabs {
+                tab_line(model, frame, tabs);
+            }
+            for (pane, area) in &areas.panes {
+                panes::draw(model, *pane, frame, *area);
+            }
+            for (i, layer) in model.layers.iter().enumerate() {
+                draw_layer(model, layer, i + 1 == model.layers.len(), frame, &areas);
+            }
+            toasts(model, frame, areas.body);
+            footer(model, frame, areas.footer);
+        }
+    }
+    if model.settings.ascii {
+        ascii::reduce(frame.buffer_mut());
+    }
+}
+
+fn too_small(frame: &mut Frame, area: Rect) {
+    let text = format!(
+        "zerostate needs {}x{} cells and has {}x{}. The node goes on; q quits.",
+        LEAST.0, LEAST.1, area.width, area.height
+    );
+    let rows = super::widgets::text::wrap(&text, usize::from(area.width));
+    frame.render_widget(Paragraph::new(rows.into_iter().map(Line::raw).collect::<Vec<_>>()), area);
+}
+
+/// Who this is, how it is, and what the clock says. What is least needed goes first where there is no room.
+fn header(model: &Model, frame: &mut Frame, area: Rect) {
+    let style = |role| model.theme.style(role);
+    let right = header_right(model);
+    let room = usize::from(area.width).saturating_sub(right.iter().map(Span::width).sum());
+    let mut facts = vec![("zerostate".to_owned(), Role::HeaderName, 0)];
+    match model.snapshot.as_deref() {
+        None => facts.push(("starting…".to_owned(), Role::Active, 0)),
+        Some(snapshot) => facts.extend(header_facts(model, snapshot)),
+    }
+    while facts.iter().map(|(text, ..)| width(text) + 2).sum::<usize>() > room {
+        let Some(most) = facts.iter().map(|(_, _, rank)| *rank).max().filter(|rank| *rank > 0) else { break };
+        facts.retain(|(_, _, rank)| *rank < most);
+    }
+    let mut left = Vec::new();
+    for (i, (text, role, _)) in facts.into_iter().enumerate() {
+        left.extend([Span::raw(if i == 0 { " " } else { "  " }), Span::styled(text, style(role))]);
+    }
+    both_ends(frame, area, left, right);
+}
+
+/// Text, meaning, and how soon it can be done without.
+fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
+    let node = &snapshot.node;
+    let mut facts = Vec::new();
+    let name = node.name.as_str().trim();
+    if !name.is_empty() {
+        facts.push((cut(name, 20), Role::Strong, 2));
+    }
+    facts.push((node.did.short(), Role::Dim, 3));
+    facts.push(match snapshot.peers.len() {
+        0 => ("○ alone".to_owned(), Role::Warn, 0),
+        1 => ("● 1 peer".to_owned(), Role::Ok, 0),
+        n => (format!("● {n} peers"), Role::Ok, 0),
+    });
+    if node.running > 0 {
+        facts.push((format!("▶ {} running", node.running), Role::Active, 1));
+    }
+    if !snapshot.inbox.is_empty() {
+        facts.push((format!("? inbox {}", snapshot.inbox.len()), Role::Warn, 0));
+    }
+    let rate = model.rates.node();
+    facts.push((format!("▲ {} ▼ {}/s", short(rate.bytes_out), short(rate.bytes_in)), Role::Dim, 4));
+    facts
+}
+
+/// What is being waited for, the badges, the clock.
+fn header_right(model: &Model) -> Vec<Span<'static>> {
+    let style = |role| model.theme.style(role);
+    let mut right = Vec::new();
+    let mut waiting = model.pending.iter().filter_map(|pending| pending.purpose.waiting());
+    if let Some(first) = waiting.next() {
+        let others = match waiting.count() {
+            0 => String::new(),
+            n => format!(" +{n}"),
+        };
+        right.push(Span::styled(format!("  … {}{others}  ", cut(&first, 30)), style(Role::Active)));
+    }
+    let mut badge =
+        |text: String| right.extend([Span::styled(format!(" {text} "), style(Role::Badge)), Span::raw(" ")]);
+    if let Some((_, since)) = &model.frozen {
+        let seconds = u64::try_from(model.now.duration_since(*since).as_secs()).unwrap_or(0);
+        badge(format!("frozen {}:{:02}", seconds / 60, seconds % 60));
+    }
+    if let Some(text) = &model.settings.badge {
+        badge(text.clone());
+    }
+    let clock = model.now.to_zoned(model.zone.clone()).strftime("%H:%M:%S").to_string();
+    right.push(Span::styled(format!(" {clock} "), style(Role::Dim)));
+    right
+}
+
+/// The panes' names: all six at the least size, inbox and log where there is room for them too.
+fn tab_line(model: &Model, frame: &mut Frame, area: Rect) {
+    let style = |role| model.theme.style(role);
+    let all: usize = Pane::ALL.iter().map(|pane| pane.title().len() + 3).sum();
+    let shown = if all <= usize::from(area.width) { Pane::ALL.len() } else { 6 };
+    let mut spans = Vec::new();
+    for pane in Pane::ALL.into_iter().take(shown) {
+        let here = model.focus == pane;
+        let (number, title) = if here { (Role::Accent, Role::TitleFocused) } else { (Role::Dim, Role::Dim) };
+        let underline = if here { Modifier::UNDERLINED } else { Modifier::empty() };
+        spans.push(Span::styled(format!(" {} ", pane.number()), style(number)));
+        spans.push(Span::styled(pane.title(), style(title).add_modifier(underline)));
+    }
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}
+
+fn draw_layer(model: &Model, layer: &Layer, top: bool, frame: &mut Frame, areas: &Areas) {
+    let inside = layer_area(layer, areas, 0).width.saturating_sub(4);
+    let content = layer_view::content(model, layer, usize::from(inside));
+    let area = layer_area(layer, areas, content.lines.len());
+    let (title_style, border) = if top {
+        (model.theme.style(Role::LayerTitle), model.theme.style(Role::LayerBorder))
+    } else {
+        (model.theme.style(Role::Title), model.theme.style(Role::Border))
+    };
+    let mut title = content.title;
+    if let Some((_, style)) = title.first_mut() {
+        *style = title_style;
+    }
+    let room = usize::from(area.height.saturating_sub(2));
+    let hidden = content.lines.len().saturating_sub(room);
+    let scroll = content.scroll.min(hidden);
+    let right = match hidden {
+        0 => content.right,
+        n => vec![(format!("{}%", scroll * 100 / n), model.theme.style(Role::Dim))],
+    };
+    // A margin, so that no half words touch the frame.
+    let margin = Rect { x: area.x.saturating_sub(1), width: area.width.saturating_add(2), ..area };
+    frame.render_widget(Clear, margin.intersection(areas.body));
+    let inner = Boxed { title, right, foot: content.foot, border }.draw(frame, area);
+    if top {
+        if let Some((x, y)) = content.cursor.filter(|(_, y)| *y >= scroll && *y - scroll < room) {
+            let x = inner.x.saturating_add(cells(x)).min(inner.right().saturating_sub(1));
+            frame.set_cursor_position(Position { x, y: inner.y.saturating_add(cells(y - scroll)) });
+        }
+    }
+    lines(frame, inner, content.lines.into_iter().skip(scroll).take(room).collect());
+}
+
+/// What happened, in the lower right corner; the newest at the bottom.
+fn toasts(model: &Model, frame: &mut Frame, body: Rect) {
+    let mut bottom = body.bottom();
+    for toast in model.toasts.iter().rev() {
+        let (glyph, role) = match toast.tone {
+            Tone::Info => ("·", Role::ToastInfo),
+            Tone::Good => ("✓", Role::ToastOk),
+            Tone::Bad => ("✗", Role::ToastBad),
+        };
+        let room = usize::from(body.width).saturating_sub(6).min(72);
+        let rows: Vec<String> = super::widgets::text::wrap(&format!("{glyph} {}", toast.text), room)
+            .into_iter()
+            .take(4)
+            .collect();
+        let wide = rows.iter().map(|row| width(row)).max().unwrap_or(0);
+        let (w, h) = (cells(wide + 4), cells(rows.len() + 2));
+        if bottom < body.y + h || body.width < w {
+            break;
+        }
+        let area = Rect { x: body.right() - w, y: bottom - h, width: w, height: h };
+        let style = model.theme.style(role);
+        let inner =
+            Boxed { title: Vec::new(), right: Vec::new(), foot: Vec::new(), border: style }.draw(frame, area);
+        lines(frame, inner, rows.into_iter().map(|row| Line::styled(row, style)).collect());
+        bottom -= h;
+    }
+}
+
+/// The keys that count now, or the filter that is being typed.
+fn footer(model: &Model, frame: &mut Frame, area: Rect) {
+    let style = |role| model.theme.style(role);
+    let (contexts, _) = model.contexts();
+    let mut left = vec![Span::raw(" ")];
+    let mut room = usize::from(area.width).saturating_sub(2);
+    if let (Some(input), true) = (&model.filtering, model.layers.is_empty()) {
+        let text = format!("/{}", input.value());
+        let at = 2 + input.visual_cursor();
+        frame.set_cursor_position(Position {
+            x: area.x.saturating_add(cells(at)).min(area.right().saturating_sub(1)),
+            y: area.y,
+        });
+        room = room.saturating_sub(width(&text) + 3);
+        left.push(Span::styled(text, style(Role::InputFocused)));
+        left.push(Span::raw("   "));
+    }
+    if !model.prefix.is_empty() {
+        let typed: String = model.prefix.iter().map(ToString::to_string).collect();
+        left.push(Span::styled(format!("{typed}…  "), style(Role::Active)));
+        room = room.saturating_sub(width(&typed) + 3);
+    }
+    let mut shown = Vec::new();
+    for binding in contexts.iter().flat_map(|context| model.keymap.section(context)) {
+        let keys = model.keys_text(binding);
+        // In an opened thing there is nothing to be said of what goes on everywhere.
+        let elsewhere = !model.layers.is_empty() && model.keymap.section("global").contains(binding);
+        if !binding.foot.is_empty() && !elsewhere && !shown.iter().any(|(known, _)| *known == keys) {
+            shown.push((keys, binding));
+        }
+    }
+    shown.sort_by_key(|(_, binding)| binding.action != Action::Open);
+    let need = |shown: &[(String, &Binding)]| -> usize {
+        shown.iter().map(|(keys, binding)| width(keys) + width(&binding.foot) + 4).sum()
+    };
+    // What does not fit goes from the end, but the way to all the others stays.
+    while need(&shown) > room && !shown.is_empty() {
+        let last = shown.iter().rposition(|(_, binding)| binding.action != Action::Help);
+        shown.remove(last.unwrap_or(0));
+    }
+    for (keys, binding) in shown {
+        left.push(Span::styled(keys, style(Role::FooterKey)));
+        left.push(Span::styled(format!(" {}   ", binding.foot), style(Role::FooterText)));
+    }
+    both_ends(frame, area, left, Vec::new());
+}
+
+fn both_ends(frame: &mut Frame, area: Rect, left: Vec<Span>, right: Vec<Span>) {
+    let right_line = Line::from(right);
+    let w = cells(right_line.width()).min(area.width);
+    let split = Rect { width: area.width - w, ..area };
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(Line::from(left)).style(Style::new()), split);
+    frame.render_widget(Paragraph::new(right_line), Rect { x: area.right() - w, width: w, ..area });
+}
