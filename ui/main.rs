@@ -1,6 +1,7 @@
 //! The program: a command line with a verb for everything, and a console when there is no verb.
 
 mod cli;
+mod console;
 
 use std::process::ExitCode;
 

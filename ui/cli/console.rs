@@ -1,21 +1,42 @@
 //! The console: with the node inside it, on a node that is already running, or on a lab.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use zerostate::api::Link;
+use clap::ValueEnum;
+use futures::future::{BoxFuture, FutureExt as _};
+use tokio::sync::watch;
+use zerostate::api::{Answer, Answering, ApiError, ArtifactInfo, Command, ErrorKind, Link, Snapshot};
+use zerostate::node::{Node, NodeError};
 
 use super::node::NodeArgs;
-use super::{Failure, Globals, Outcome};
+use super::{Failure, Globals, Outcome, node};
+use crate::console::{ColorMode, ConsoleOptions, Exit, run};
 
 /// How the console looks.
 #[derive(clap::Args, Clone)]
 pub struct LookArgs {
-    /// Colours: auto, always, never, truecolor, 256, 16
-    #[arg(long, default_value = "auto")]
-    color: String,
-    /// A colour theme, by name
+    /// Colours to draw with
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+    /// A colour theme: dark, light, high-contrast, ansi16, mono, or one of your own in DATA_DIR/themes
     #[arg(long)]
     theme: Option<String>,
+    /// Draw with ASCII characters alone
+    #[arg(long)]
+    ascii: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+    Truecolor,
+    #[value(name = "256")]
+    Ansi256,
+    #[value(name = "16")]
+    Ansi16,
 }
 
 #[derive(clap::Args)]
@@ -24,14 +45,113 @@ pub struct AttachVerb {
     look: LookArgs,
 }
 
-pub async fn embedded(_globals: &Globals, _node: NodeArgs, _look: LookArgs) -> Outcome {
-    Err(Failure::failed("no console yet"))
+impl LookArgs {
+    fn options(self, data_dir: &Path) -> ConsoleOptions {
+        let keymap = data_dir.join("keymap.toml");
+        ConsoleOptions {
+            color: match self.color {
+                Color::Auto => ColorMode::Auto,
+                Color::Always => ColorMode::Always,
+                Color::Never => ColorMode::Never,
+                Color::Truecolor => ColorMode::TrueColor,
+                Color::Ansi256 => ColorMode::Ansi256,
+                Color::Ansi16 => ColorMode::Ansi16,
+            },
+            theme: self.theme,
+            keymap: keymap.exists().then_some(keymap),
+            theme_dir: Some(data_dir.join("themes")),
+            ascii: self.ascii.then_some(true),
+            over_ssh: std::env::var_os("SSH_CONNECTION").is_some(),
+            ..ConsoleOptions::default()
+        }
+    }
 }
 
-pub async fn attach(_globals: &Globals, _verb: AttachVerb) -> Outcome {
-    Err(Failure::failed("no console yet"))
+/// The console with the node inside it. The first frame does not wait for the node: the node starts behind it.
+pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outcome {
+    let (home, config, log) = node::prepare(globals, args)?;
+    let options = ConsoleOptions { stop_node_on_quit: true, ..look.options(&globals.data_dir()?) };
+    let (publish_node, starting) = watch::channel(None);
+    let (publish, snapshots) = watch::channel(None);
+    let link = Link::new(Arc::new(Starting(starting)), snapshots);
+    let start = tokio::spawn(async move {
+        let node = Node::start(home, config, log).await?;
+        let link = node.link();
+        tokio::spawn(forward(link.snapshots.clone(), publish));
+        publish_node.send_replace(Some(link));
+        Ok::<Node, NodeError>(node)
+    });
+    let exit = run(link, options).await;
+    match start.await {
+        Ok(Ok(node)) => {
+            let failure = node.failure();
+            node.stop().await;
+            if let Some(failure) = failure {
+                return Err(Failure::failed(format!("the node stopped: {failure}")));
+            }
+        }
+        Ok(Err(error)) => return Err(error.into()),
+        Err(error) => return Err(Failure::failed(format!("the node did not start: {error}"))),
+    }
+    ended(exit)
 }
 
-pub async fn on_lab(_link: Link, _look: LookArgs, _manifest: &Path) -> Outcome {
-    Err(Failure::failed("no console yet"))
+/// The console on a node in another process.
+pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
+    let data_dir = globals.data_dir()?;
+    let link = globals.client().await?.link().await?;
+    let options = ConsoleOptions { badge: Some("attached".to_owned()), ..verb.look.options(&data_dir) };
+    ended(run(link, options).await)
+}
+
+/// The console on the first node of a lab; its submit form starts with an example.
+pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf) -> Outcome {
+    let folder = example.parent().unwrap_or(Path::new(".")).to_path_buf();
+    let options = ConsoleOptions { badge: Some("lab".to_owned()), example: Some(example), ..look.options(&folder) };
+    ended(run(link, options).await)
+}
+
+fn ended(exit: anyhow::Result<Exit>) -> Outcome {
+    match exit? {
+        // After a hangup there is nothing to print to; a stop by signal is a stop in good order.
+        Exit::Quit | Exit::Signal(_) => Ok(0),
+        Exit::NodeGone(why) => Err(Failure::failed(why)),
+    }
+}
+
+async fn forward(mut from: watch::Receiver<Option<Arc<Snapshot>>>, to: watch::Sender<Option<Arc<Snapshot>>>) {
+    from.mark_changed();
+    while from.changed().await.is_ok() {
+        let snapshot = from.borrow_and_update().clone();
+        if to.send(snapshot).is_err() {
+            return;
+        }
+    }
+}
+
+/// A node that is still starting: what is asked of it waits until it is there.
+struct Starting(watch::Receiver<Option<Link>>);
+
+impl Starting {
+    async fn node(&self) -> Result<Link, ApiError> {
+        let mut starting = self.0.clone();
+        match starting.wait_for(Option::is_some).await.map(|ready| ready.clone()) {
+            Ok(Some(link)) => Ok(link),
+            _ => Err(ApiError::new(ErrorKind::Unavailable, "the node did not start")),
+        }
+    }
+}
+
+impl Answering for Starting {
+    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>> {
+        async move { self.node().await?.execute(command).await }.boxed()
+    }
+
+    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
+        async move { self.node().await?.add_artifact(bytes).await }.boxed()
+    }
+
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>> {
+        async move { self.node().await?.read_artifact(cid).await }.boxed()
+    }
 }
