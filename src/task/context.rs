@@ -1,9 +1,10 @@
 //! What every life of a task needs of the node around it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cid::Cid;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,8 @@ pub struct Context {
     /// Held while attestations are counted, so that a quorum is reached once. Of each task that waits for its quorum, what
     /// ends the waiting.
     pub(super) waiting: Mutex<HashMap<String, CancellationToken>>,
+    /// Ids of announced documents that are being taken in.
+    pub(super) in_hand: Mutex<HashSet<Cid>>,
 }
 
 impl Context {
@@ -47,7 +50,15 @@ impl Context {
         network: Option<Network>,
         policy: Policy,
     ) -> Self {
-        Self { identity, storage, runners, network, policy, waiting: Mutex::default() }
+        Self {
+            identity,
+            storage,
+            runners,
+            network,
+            policy,
+            waiting: Mutex::default(),
+            in_hand: Mutex::default(),
+        }
     }
 
     /// Writes what must not be lost: a full disk is waited out, anything else is an error.

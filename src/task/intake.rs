@@ -16,13 +16,16 @@ impl Context {
         document: AnyEnvelope,
     ) -> Option<Envelope<Receipt>> {
         let id = *document.id();
-        match self.take_in_checked(&from, document).await {
-            Ok(to_attest) => to_attest,
-            Err(error) => {
-                tracing::warn!(%from, %id, %error, "an announced document was not taken in");
-                None
-            }
+        // The same document comes by gossip and by hand, at the same moment.
+        if !self.in_hand.lock().await.insert(id) {
+            return None;
         }
+        let taken = self.take_in_checked(&from, document).await;
+        self.in_hand.lock().await.remove(&id);
+        taken.unwrap_or_else(|error| {
+            tracing::warn!(%from, %id, %error, "an announced document was not taken in");
+            None
+        })
     }
 
     async fn take_in_checked(

@@ -107,7 +107,8 @@ pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
 /// The console on the first node of a lab; its submit form starts with an example.
 pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf) -> Outcome {
     let folder = example.parent().unwrap_or(Path::new(".")).to_path_buf();
-    let options = ConsoleOptions { badge: Some("lab".to_owned()), example: Some(example), ..look.options(&folder) };
+    let options =
+        ConsoleOptions { badge: Some("lab".to_owned()), example: Some(example), ..look.options(&folder) };
     ended(run(link, options).await)
 }
 
