@@ -52,10 +52,12 @@ impl Did {
     /// The name of a public key that somebody else sent.
     ///
     /// # Errors
-    /// [`DidError::Weak`] when the bytes are not a curve point or are a point of small order.
+    /// [`DidError::Weak`] when the bytes are not the one encoding of a curve point or are a point of small order.
     pub fn from_public_key(key: &[u8; 32]) -> Result<Self, DidError> {
         let parsed = VerifyingKey::from_bytes(key).map_err(|_| DidError::Weak)?;
-        if parsed.is_weak() {
+        // A y coordinate under 19 can also be written with the field prime added (RFC 8032, section 5.1.3, refuses that).
+        let canonical = parsed.to_edwards().compress().as_bytes() == key;
+        if parsed.is_weak() || !canonical {
             return Err(DidError::Weak);
         }
         Ok(Self::name(*key))
