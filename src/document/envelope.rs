@@ -81,6 +81,7 @@ impl<T: Document> Envelope<T> {
 
     pub(super) fn from_verified(payload: &[u8], signer: Did, bytes: &[u8]) -> Result<Self, DocumentError> {
         let document = T::decode(payload)?;
+        strict::check_shape(payload, &document.encode()?)?;
         check_author(&document, &signer)?;
         Ok(Self { document, id: content_id(payload), signer, bytes: bytes.into() })
     }
