@@ -1,1 +1,4 @@
+mod arrows;
+mod documents;
 mod execution;
+mod interop;

@@ -17,6 +17,8 @@ use crate::identity::Did;
 pub const PREDICATE_TYPE: &str = "https://in-toto.io/attestation/svr/v0.1";
 const SUBJECT: &str = "receipt";
 const REASON_MAX: usize = 2048;
+/// What two runs are compared by; a witness who agrees has compared all of it.
+const COMPARED: [&str; 5] = ["status", "exit code", "output", "fuel", "peak memory"];
 
 /// What a witness found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -183,6 +185,16 @@ impl Attestation {
         self.compared.iter().filter(|comparison| !comparison.is_equal())
     }
 
+    /// Whether everything was compared, somewhere that is named, and found equal, with a status that another machine must
+    /// come to as well.
+    fn finds_all_equal(&self) -> bool {
+        let status = self.compared.first().map_or("", |comparison| comparison.claimed.as_str());
+        self.compared.iter().map(|comparison| comparison.what.as_str()).eq(COMPARED)
+            && self.compared.iter().all(Comparison::is_equal)
+            && Status::ALL.into_iter().any(|known| known.is_attestable() && known.as_str() == status)
+            && self.environment.is_some()
+    }
+
     fn properties(&self) -> Vec<String> {
         let name = |what: &str| format!("ZEROSTATE_{}_EQUAL", what.to_uppercase().replace(' ', "_"));
         let mut properties: Vec<_> =
@@ -195,19 +207,17 @@ impl Attestation {
 }
 
 fn comparisons(claimed: &Measured, measured: &Measured) -> Vec<Comparison> {
-    let row = |what: &str, claimed: String, measured: String| Comparison {
-        what: what.to_owned(),
-        claimed,
-        measured,
+    let values = |m: &Measured| {
+        [
+            m.status.to_string(),
+            m.exit_code.map_or("none".to_owned(), |code| code.to_string()),
+            m.output.sha256.to_string(),
+            m.fuel_used.to_string(),
+            m.peak_memory_bytes.to_string(),
+        ]
     };
-    let code = |m: &Measured| m.exit_code.map_or("none".to_owned(), |code| code.to_string());
-    vec![
-        row("status", claimed.status.to_string(), measured.status.to_string()),
-        row("exit code", code(claimed), code(measured)),
-        row("output", claimed.output.sha256.to_string(), measured.output.sha256.to_string()),
-        row("fuel", claimed.fuel_used.to_string(), measured.fuel_used.to_string()),
-        row("peak memory", claimed.peak_memory_bytes.to_string(), measured.peak_memory_bytes.to_string()),
-    ]
+    let rows = COMPARED.into_iter().zip(values(claimed)).zip(values(measured));
+    rows.map(|((what, claimed), measured)| Comparison { what: what.to_owned(), claimed, measured }).collect()
 }
 
 impl Document for Attestation {
@@ -263,10 +273,9 @@ impl Document for Attestation {
 
     fn faults(&self) -> Faults {
         let mut f = Faults::default();
-        let differs = self.differences().next().is_some();
         let holds = match self.verdict {
-            Verdict::Agree => !self.compared.is_empty() && !differs && self.reason.is_none(),
-            Verdict::Disagree => differs || self.reason.is_some(),
+            Verdict::Agree => self.finds_all_equal() && self.reason.is_none(),
+            Verdict::Disagree => self.differences().next().is_some() || self.reason.is_some(),
             Verdict::Unverifiable => self.reason.is_some(),
         };
         f.check(

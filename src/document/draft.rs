@@ -217,15 +217,17 @@ fn read(r: &mut Reader) -> Draft {
     draft.args = r.texts("args");
     draft.capabilities = r.texts("capabilities");
     draft.inputs = r.tables("inputs", |row| {
-        let (name, value_type) = (row.required_text("name")?, row.value_type()?);
+        // All are taken before one that is missing ends it: what stays in the row counts as unknown.
+        let (name, value_type) = (row.required_text("name"), row.value_type());
         let value = row.fields.remove("value");
         if value.is_none() {
             row.faults.add(row.path("value"), "missing", "a value");
         }
-        Some(Input { name, value_type, value: value? })
+        Some(Input { name: name?, value_type: value_type?, value: value? })
     });
     draft.outputs = r.tables("outputs", |row| {
-        Some(Output { name: row.required_text("name")?, value_type: row.value_type()? })
+        let (name, value_type) = (row.required_text("name"), row.value_type());
+        Some(Output { name: name?, value_type: value_type? })
     });
     r.table("limits", |t| {
         t.bytes("memory").into_iter().for_each(|v| draft.limits.memory_bytes = v);
@@ -264,6 +266,7 @@ fn artifact(r: &mut Reader, value: Value) -> ArtifactSource {
     match value {
         Value::String(path) => ArtifactSource::Path(path.into()),
         Value::Object(fields) => r.within("artifact", fields, |t| {
+            let given = [t.fields.contains_key("path"), t.fields.contains_key("cid")];
             let (path, cid) = (t.text("path"), t.text("cid"));
             let sha256 = t.text("sha256").and_then(|text| match Sha256Digest::try_from(text.clone()) {
                 Ok(digest) => Some(digest),
@@ -276,8 +279,13 @@ fn artifact(r: &mut Reader, value: Value) -> ArtifactSource {
             match (path, cid) {
                 (Some(path), None) => ArtifactSource::Path(path.into()),
                 (None, Some(cid)) => ArtifactSource::Cid { cid, sha256, size },
-                (found, _) => {
-                    let value = if found.is_some() { "both path and cid" } else { "neither path nor cid" };
+                // One that is there and no text has been noted as such.
+                _ => {
+                    let value = match given {
+                        [true, true] => "both path and cid",
+                        [false, false] => "neither path nor cid",
+                        _ => return nothing,
+                    };
                     t.faults.add("artifact", value, "either a path or a cid");
                     nothing
                 }

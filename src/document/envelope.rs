@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::strict::{MAX_DOCUMENT_BYTES, MAX_ENVELOPE_BYTES};
+use super::strict::{self, MAX_DOCUMENT_BYTES, MAX_ENVELOPE_BYTES};
 use super::{Document, DocumentError, content_id};
 use crate::identity::{Did, Identity};
 
@@ -81,6 +81,7 @@ impl<T: Document> Envelope<T> {
 
     pub(super) fn from_verified(payload: &[u8], signer: Did, bytes: &[u8]) -> Result<Self, DocumentError> {
         let document = T::decode(payload)?;
+        strict::check_shape(payload, &document.encode()?)?;
         check_author(&document, &signer)?;
         Ok(Self { document: Arc::new(document), id: content_id(payload), signer, bytes: bytes.into() })
     }

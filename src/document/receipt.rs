@@ -7,7 +7,7 @@ use cid::Cid;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Artifact;
+use super::manifest::{Artifact, Stdin};
 use super::{Cost, Document, DocumentError, Faults, Manifest, Sha256Digest, cid_text, statement};
 use crate::identity::Did;
 
@@ -96,6 +96,12 @@ impl Content {
     }
 }
 
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.sha256, self.size)
+    }
+}
+
 /// The predicate of a receipt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,9 +152,13 @@ impl Receipt {
             self.artifact.cid,
             manifest.artifact.cid.to_string(),
         );
-        let stdin = manifest.stdin().sha256();
-        let named = stdin.map_or_else(|| "a sha256".to_owned(), |digest| digest.to_string());
-        f.check(stdin == Some(self.inputs.sha256), "inputs", self.inputs.sha256, named);
+        let stdin = match manifest.stdin() {
+            Stdin::Inline(bytes) => Some(Content::of(&bytes)),
+            // A CID says nothing of the size.
+            Stdin::Blob(cid) => Sha256Digest::from_cid(&cid).map(|sha256| Content { sha256, ..self.inputs }),
+        };
+        let named = stdin.map_or_else(|| "a sha256".to_owned(), |content| content.to_string());
+        f.check(stdin == Some(self.inputs), "inputs", self.inputs, named);
         f.check(
             self.requester == manifest.creator,
             "requester",

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use super::DocumentError;
 
@@ -28,6 +29,32 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, 
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     Strict.deserialize(&mut reader).and_then(|()| reader.end()).map_err(DocumentError::json)?;
     serde_json::from_slice(bytes).map_err(DocumentError::json)
+}
+
+/// Refuses a payload that has a list where the document, written again, has named fields: serde reads a struct from the
+/// bare list of its values too, and no other reader of these documents would.
+pub(super) fn check_shape(payload: &[u8], written: &[u8]) -> Result<(), DocumentError> {
+    fn same(found: &Value, written: &Value) -> bool {
+        match (found, written) {
+            (Value::Object(found), Value::Object(written)) => {
+                found.iter().all(|(key, value)| written.get(key).is_none_or(|written| same(value, written)))
+            }
+            (Value::Array(found), Value::Array(written)) => {
+                found.iter().zip(written).all(|(value, written)| same(value, written))
+            }
+            _ => found.is_array() == written.is_array(),
+        }
+    }
+    // What this program writes comes back byte for byte.
+    if payload == written {
+        return Ok(());
+    }
+    let read = |bytes| serde_json::from_slice(bytes).map_err(DocumentError::json);
+    if same(&read(payload)?, &read(written)?) {
+        Ok(())
+    } else {
+        Err(DocumentError::Json("a list where named fields are expected".to_owned()))
+    }
 }
 
 /// Walks a value and keeps nothing of it.

@@ -67,7 +67,7 @@ impl Did {
     /// The name of a public key that somebody else sent.
     ///
     /// # Errors
-    /// [`DidError::Weak`] when the bytes are not a curve point or are a point of small order.
+    /// [`DidError::Weak`] when the bytes are not the one encoding of a curve point or are a point of small order.
     pub fn from_public_key(key: &[u8; 32]) -> Result<Self, DidError> {
         Ok(Self::from_key(usable(key)?))
     }
@@ -149,7 +149,15 @@ fn parse(text: &str) -> Result<Did, DidError> {
 }
 
 fn usable(key: &[u8; 32]) -> Result<VerifyingKey, DidError> {
-    VerifyingKey::from_bytes(key).ok().filter(|key| !key.is_weak()).ok_or(DidError::Weak)
+    let parsed = VerifyingKey::from_bytes(key).map_err(|_| DidError::Weak)?;
+    if is_canonical(key) && !parsed.is_weak() { Ok(parsed) } else { Err(DidError::Weak) }
+}
+
+/// Whether the y coordinate is below 2^255 - 19. One under 19 could also be written with that prime added, which RFC 8032,
+/// section 5.1.3, refuses; a key would have two names then.
+fn is_canonical(key: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = key;
+    !(*low >= 0xed && middle.iter().all(|byte| *byte == 0xff) && high & 0x7f == 0x7f)
 }
 
 impl PartialEq for Did {
