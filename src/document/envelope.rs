@@ -4,6 +4,7 @@
 //! fields in the order below, one signature, canonical base64. So an envelope in which any byte changed is refused, also
 //! where the change would not have touched the signed payload.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -26,18 +27,22 @@ pub struct Envelope<T> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wire {
-    #[serde(rename = "payloadType")]
-    pub(super) payload_type: String,
-    payload: String,
-    signatures: Vec<WireSignature>,
+pub(super) struct Wire<'a> {
+    #[serde(rename = "payloadType", borrow)]
+    pub(super) payload_type: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+    #[serde(borrow)]
+    signatures: Vec<WireSignature<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WireSignature {
-    keyid: String,
-    sig: String,
+struct WireSignature<'a> {
+    #[serde(borrow)]
+    keyid: Cow<'a, str>,
+    #[serde(borrow)]
+    sig: Cow<'a, str>,
 }
 
 impl<T: Document> Envelope<T> {
@@ -52,16 +57,13 @@ impl<T: Document> Envelope<T> {
         if payload.len() > MAX_DOCUMENT_BYTES {
             return Err(DocumentError::TooLarge { bytes: payload.len(), limit: MAX_DOCUMENT_BYTES });
         }
-        let signature = identity.sign(&pre_authentication(T::PAYLOAD_TYPE, &payload));
+        let signature = BASE64.encode(identity.sign(&pre_authentication(T::PAYLOAD_TYPE, &payload)));
         let wire = Wire {
-            payload_type: T::PAYLOAD_TYPE.to_owned(),
-            payload: BASE64.encode(&payload),
-            signatures: vec![WireSignature {
-                keyid: identity.did().to_string(),
-                sig: BASE64.encode(signature),
-            }],
+            payload_type: T::PAYLOAD_TYPE.into(),
+            payload: BASE64.encode(&payload).into(),
+            signatures: vec![WireSignature { keyid: identity.did().as_str().into(), sig: signature.into() }],
         };
-        let bytes = serde_json::to_vec(&wire).map_err(DocumentError::json)?;
+        let bytes = wire.written()?;
         let (id, signer) = (content_id(&payload), identity.did().clone());
         Ok(Self { document: Arc::new(document.clone()), id, signer, bytes: bytes.into() })
     }
@@ -73,7 +75,10 @@ impl<T: Document> Envelope<T> {
     pub fn open(bytes: &[u8]) -> Result<Self, DocumentError> {
         let wire = Wire::read(bytes)?;
         if wire.payload_type != T::PAYLOAD_TYPE {
-            return Err(DocumentError::PayloadType { found: wire.payload_type, expected: T::PAYLOAD_TYPE });
+            return Err(DocumentError::PayloadType {
+                found: wire.payload_type.into_owned(),
+                expected: T::PAYLOAD_TYPE,
+            });
         }
         let (payload, signer) = wire.verify()?;
         Self::from_verified(&payload, signer, bytes)
@@ -129,19 +134,27 @@ fn check_author(document: &impl Document, signer: &Did) -> Result<(), DocumentEr
     Err(DocumentError::Author { signer: signer.clone(), author: document.author().clone() })
 }
 
-impl Wire {
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
+impl<'a> Wire<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, DocumentError> {
         if bytes.len() > MAX_ENVELOPE_BYTES {
             return Err(DocumentError::TooLarge { bytes: bytes.len(), limit: MAX_ENVELOPE_BYTES });
         }
         let wire: Self = serde_json::from_slice(bytes).map_err(DocumentError::json)?;
         // One spelling: no spaces, no other order, no key twice, no escapes that mean the same.
-        if serde_json::to_vec(&wire).map_err(DocumentError::json)? != bytes {
+        if wire.written()? != bytes {
             return Err(DocumentError::Envelope(
                 "it is not compact JSON with payloadType, payload, signatures in this order",
             ));
         }
         Ok(wire)
+    }
+
+    /// The one spelling.
+    fn written(&self) -> Result<Vec<u8>, DocumentError> {
+        // The payload and some 300 bytes around it, in one allocation.
+        let mut bytes = Vec::with_capacity(self.payload.len().saturating_add(512));
+        serde_json::to_writer(&mut bytes, self).map_err(DocumentError::json)?;
+        Ok(bytes)
     }
 
     /// Checks the signature and gives back payload and signer.

@@ -160,7 +160,7 @@ impl AnyEnvelope {
     pub fn open(bytes: &[u8]) -> Result<Self, DocumentError> {
         let wire = envelope::Wire::read(bytes)?;
         let (payload, signer) = wire.verify()?;
-        match wire.payload_type.as_str() {
+        match wire.payload_type.as_ref() {
             Manifest::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Manifest),
             AgentCard::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::AgentCard),
             statement::PAYLOAD_TYPE => match statement::predicate_type(&payload)?.as_str() {

@@ -46,7 +46,10 @@ pub(super) fn encode<P: Serialize>(
         predicate_type: predicate_type.to_owned(),
         predicate,
     };
-    serde_json::to_vec(&statement).map_err(DocumentError::json)
+    // A receipt has some 1,400 bytes.
+    let mut payload = Vec::with_capacity(2048);
+    serde_json::to_writer(&mut payload, &statement).map_err(DocumentError::json)?;
+    Ok(payload)
 }
 
 /// The predicate and the digest of the one subject.

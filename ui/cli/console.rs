@@ -1,5 +1,6 @@
 //! The console: with the node inside it, on a node that is already running, or on a lab.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::{Failure, Globals, Outcome, node};
 use crate::console::{ColorMode, ConsoleOptions, Exit, run};
 
 /// How the console looks.
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args, Clone, Default, PartialEq)]
 pub struct LookArgs {
     /// Colours to draw with
     #[arg(long, value_enum, default_value_t = Color::Auto)]
@@ -27,8 +28,9 @@ pub struct LookArgs {
     ascii: bool,
 }
 
-#[derive(ValueEnum, Clone, Copy)]
+#[derive(ValueEnum, Clone, Copy, Default, PartialEq)]
 enum Color {
+    #[default]
     Auto,
     Always,
     Never,
@@ -69,6 +71,7 @@ impl LookArgs {
 
 /// The console with the node inside it. The first frame does not wait for the node: the node starts behind it.
 pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outcome {
+    need_terminal("run a node without a console with `zerostate node`")?;
     let (home, config, log) = node::prepare(globals, args)?;
     let options = ConsoleOptions { stop_node_on_quit: true, ..look.options(&globals.data_dir()?) };
     let (publish_node, starting) = watch::channel(None);
@@ -98,6 +101,7 @@ pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outc
 
 /// The console on a node in another process.
 pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
+    need_terminal("`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
     let link = globals.client().await?.link().await?;
     let options = ConsoleOptions { badge: Some("attached".to_owned()), ..verb.look.options(&data_dir) };
@@ -110,6 +114,13 @@ pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf) -> Outcome {
     let options =
         ConsoleOptions { badge: Some("lab".to_owned()), example: Some(example), ..look.options(&folder) };
     ended(run(link, options).await)
+}
+
+fn need_terminal(hint: &str) -> Result<(), Failure> {
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Failure::usage("the console needs a terminal, and this is none").hint(hint))
 }
 
 fn ended(exit: anyhow::Result<Exit>) -> Outcome {

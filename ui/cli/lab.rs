@@ -51,7 +51,10 @@ pub struct LabVerb {
 
 pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
     let lab = Lab::start(usize::from(verb.nodes)).await?;
-    let interactive = !verb.no_console && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let interactive = !verb.no_console
+        && !globals.json
+        && std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal();
     let outcome = if interactive { lab.console(verb.look).await } else { lab.example(globals.json).await };
     lab.stop().await;
     outcome

@@ -128,6 +128,12 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Outcome {
     let globals = cli.globals;
+    if cli.verb.is_some()
+        && (cli.node != node::NodeArgs::default() || cli.look != console::LookArgs::default())
+    {
+        let hint = "like `zerostate node --listen ADDR` or `zerostate attach --theme light`";
+        return Err(Failure::usage("options of the node and of the console go behind the verb").hint(hint));
+    }
     match cli.verb {
         None => console::embedded(&globals, cli.node, cli.look).await,
         Some(Verb::Node(verb)) => node::run(&globals, verb).await,

@@ -10,7 +10,7 @@ use zerostate::telemetry::{self, RecentLog};
 
 use super::{Failure, Globals, Outcome, home, output};
 
-#[derive(clap::Args, Clone, Default)]
+#[derive(clap::Args, Clone, Default, PartialEq)]
 pub struct NodeArgs {
     /// Listen on this multiaddress instead of the configured ones (may be repeated)
     #[arg(long, value_name = "ADDR")]
