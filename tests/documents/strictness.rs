@@ -1,5 +1,7 @@
 //! What the readers refuse although the author's own signature is on it.
 
+use cid::multibase;
+
 use super::*;
 
 const MAX_PAYLOAD: usize = 64 * 1024;
@@ -171,7 +173,7 @@ fn nesting_that_would_eat_the_stack_is_refused() {
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let bytes = sample.resigned(with_text(&sample.json(), "/inputs/2/value", &deep));
     sample.refused_for(&bytes, "20000 levels", "recursion");
-    assert!(sample.refused(deep.as_bytes(), "20000 levels").contains("recursion"));
+    sample.refused(deep.as_bytes(), "20000 levels in place of an envelope");
 }
 
 #[test]
