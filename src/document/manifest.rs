@@ -330,6 +330,8 @@ impl Manifest {
             f.check(share <= PPM, field, share, "a share from 0 to 1 (at most 1000000 parts per million)");
         }
         let a = &self.attestation;
+        let witnessed = a.quorum == 0 || self.is_deterministic();
+        f.check(witnessed, "attestation.quorum", a.quorum, "0, because wall-clock and random give up what witnesses could compare");
         f.check(
             a.quorum <= WITNESSES_MAX,
             "attestation.quorum",
@@ -358,6 +360,16 @@ impl Manifest {
                 Stdin::Inline(Value::Object(object).to_string().into_bytes())
             }
         }
+    }
+
+    /// The capability to read the real clock.
+    pub const WALL_CLOCK: &str = "wall-clock";
+    /// The capability to draw real randomness.
+    pub const RANDOM: &str = "random";
+
+    /// Whether running it again must come to the same result.
+    pub fn is_deterministic(&self) -> bool {
+        !self.wants(Self::WALL_CLOCK) && !self.wants(Self::RANDOM)
     }
 
     /// Whether it asks for something.

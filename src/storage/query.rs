@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::records::{AttestationRecord, ReceiptRecord, TaskRecord};
 use super::{Event, Storage, StorageError};
 use crate::document::{AnyEnvelope, Kind};
+use crate::identity::Did;
 
 /// Nobody gets more rows than this at once.
 const PAGE_MAX: u32 = 1_000;
@@ -160,6 +161,48 @@ impl Storage {
             let sql = format!("SELECT {RECEIPT_COLUMNS} FROM receipts r WHERE r.receipt_id = ?1");
             let mut query = db.prepare_cached(&sql)?;
             query.query_row([id], receipt).optional()?.transpose()
+        })
+        .await
+    }
+
+    /// The newest receipts of others that `witness` has no vote on, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn unattested_by(&self, witness: &Did, limit: u32) -> Result<Vec<String>, StorageError> {
+        let witness = witness.to_string();
+        let mut ids: Vec<String> = self
+            .read(move |db| {
+                let sql = "SELECT receipt_id FROM receipts r WHERE json_extract(r.record, '$.executor') <> ?1
+                    AND NOT EXISTS (SELECT 1 FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.witness = ?1)
+                    ORDER BY cursor DESC LIMIT ?2";
+                let mut query = db.prepare_cached(sql)?;
+                Ok(query.query_map(params![witness, limit.min(PAGE_MAX)], |row| row.get(0))?.collect::<Result<_, _>>()?)
+            })
+            .await?;
+        ids.reverse();
+        Ok(ids)
+    }
+
+    /// The ids of the newest receipts that `signer` made and the newest attestations it gave, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn made_by(&self, signer: &Did, limit: u32) -> Result<Vec<String>, StorageError> {
+        let signer = signer.to_string();
+        self.read(move |db| {
+            let mut made: Vec<String> = Vec::new();
+            for sql in [
+                "SELECT attestation_id FROM attestations WHERE witness = ?1 ORDER BY cursor DESC LIMIT ?2",
+                "SELECT receipt_id FROM receipts WHERE json_extract(record, '$.executor') = ?1 ORDER BY cursor DESC LIMIT ?2",
+            ] {
+                let mut query = db.prepare_cached(sql)?;
+                for id in query.query_map(params![signer, limit.min(PAGE_MAX)], |row| row.get(0))? {
+                    made.push(id?);
+                }
+            }
+            made.reverse();
+            Ok(made)
         })
         .await
     }

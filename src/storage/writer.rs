@@ -21,7 +21,7 @@ pub enum Write {
     /// A new task, or a known one in its new state.
     Task(TaskRecord),
     Receipt(ReceiptRecord),
-    /// The first attestation of a witness about a receipt counts; later ones are dropped.
+    /// The first vote of a witness about a receipt counts; later ones are dropped. `unverifiable` is no vote yet.
     Attestation(AttestationRecord),
     Event(Timestamp, Happening),
     Peer {
@@ -136,8 +136,11 @@ fn write_one(db: &Connection, write: &Write) -> Result<Option<Event>, StorageErr
             .execute(params![record.receipt_id, record.task_id, json(record)?])?,
         Write::Attestation(record) => db
             .prepare_cached(
-                "INSERT OR IGNORE INTO attestations (attestation_id, receipt_id, witness, verdict, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO attestations (attestation_id, receipt_id, witness, verdict, record)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET attestation_id = excluded.attestation_id,
+                    verdict = excluded.verdict, record = excluded.record
+                 WHERE attestations.verdict = 'unverifiable' AND excluded.verdict <> 'unverifiable'",
             )?
             .execute(params![
                 record.attestation_id,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::execute::{Material, measured, receipt_rows};
 use super::{Context, TaskError};
-use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted};
+use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted, Verdict};
 use crate::execution::Progress;
 use crate::storage::{AttestationRecord, Happening, Write};
 
@@ -20,12 +20,22 @@ pub struct Attested {
     pub attestation: Attestation,
 }
 
+/// Who wants a receipt attested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A missing manifest or artifact is a finding, which the operator signs.
+    ByOperator,
+    /// A missing manifest or artifact is tried again later, and nothing is signed meanwhile.
+    ByPolicy,
+}
+
 impl Context {
     /// Runs the receipt's task again, signs, stores and announces the finding. A receipt this node has attested already is
     /// not run again: a witness has one vote.
     pub(super) async fn attest(
         self: Arc<Self>,
         receipt: Envelope<Receipt>,
+        asked: Asked,
         progress: watch::Sender<Progress>,
         cancel: CancellationToken,
     ) -> Result<Attested, TaskError> {
@@ -35,14 +45,10 @@ impl Context {
                 "a node cannot attest its own receipt; another one must".to_owned(),
             ));
         }
-        for known in self.storage.attestations_of(&id.to_string()).await? {
-            if known.witness == me
-                && let Ok(known_id) = known.attestation_id.parse()
-                && let Some(AnyEnvelope::Attestation(envelope)) = self.storage.document(&known_id).await?
-            {
-                return Ok(Attested { id: known_id, attestation: envelope.document().clone() });
-            }
+        if let Some(known) = self.own_vote(&id).await? {
+            return Ok(known);
         }
+        let _place = self.places.acquire().await.map_err(|_| TaskError::Stopping)?;
         let likely = [claim.executor.peer_id(), claim.requester.peer_id()];
         let (attestation, name) = match self.find_manifest(&claim.manifest, &likely).await {
             Ok(manifest) => {
@@ -53,6 +59,11 @@ impl Context {
                     claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
                 let terms = manifest.document();
                 let attestation = match self.material(terms, &likely).await {
+                    _ if !terms.is_deterministic() => {
+                        let why = "its manifest allows the real clock or real randomness, so no two runs need be equal";
+                        Attestation::unverifiable(id, why.to_owned(), me.clone(), Timestamp::now())
+                    }
+                    Err(error) if asked == Asked::ByPolicy => return Err(error),
                     Ok(material) => {
                         let outcome = self.execute(terms, material, Some(progress), cancel).await?;
                         let environment = outcome.environment.clone();
@@ -70,18 +81,35 @@ impl Context {
                 };
                 (attestation, name)
             }
+            Err(error) if asked == Asked::ByPolicy => return Err(error),
             Err(error) => {
                 self.store_receipt(&id, receipt_rows(&receipt, None)).await?;
                 let name = Untrusted::new(&claim.task_id);
                 (Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()), name)
             }
         };
+        let once = self.signing.lock().await;
+        if let Some(known) = self.own_vote(&id).await? {
+            return Ok(known);
+        }
         let envelope = Envelope::sign(&self.identity, &attestation)?;
         self.write(attestation_rows(&envelope, name)).await?;
+        drop(once);
         let document = AnyEnvelope::Attestation(envelope.clone());
         self.announce(&document).await;
         self.deliver(&document, &likely).await;
         Ok(Attested { id: *envelope.id(), attestation })
+    }
+
+    /// This node's vote on a receipt. That nothing could be said is no vote: it may be tried again.
+    async fn own_vote(&self, receipt: &Cid) -> Result<Option<Attested>, TaskError> {
+        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
+        let own = votes.iter().find(|vote| vote.witness == *self.identity.did() && vote.verdict != Verdict::Unverifiable);
+        let Some(id) = own.and_then(|vote| vote.attestation_id.parse().ok()) else { return Ok(None) };
+        Ok(match self.storage.document(&id).await? {
+            Some(AnyEnvelope::Attestation(vote)) => Some(Attested { id, attestation: vote.document().clone() }),
+            _ => None,
+        })
     }
 
     async fn material(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
@@ -16,6 +16,10 @@ use crate::identity::Identity;
 use crate::network::Network;
 use crate::storage::{Happening, Storage, StorageError, Write};
 
+/// One run reads its module while another runs.
+const PLACES_PER_CORE: usize = 2;
+/// Modules of up to 64 MiB each.
+const SEALED_AT_ONCE: usize = 4;
 /// How long a write waits between tries while the disk is full.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 
@@ -24,6 +28,8 @@ const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 pub struct Policy {
     /// Attest every receipt that is announced.
     pub attest_always: bool,
+    /// Run own tasks here.
+    pub self_execute: bool,
 }
 
 /// The engines below, and who this node is.
@@ -39,6 +45,12 @@ pub struct Context {
     pub(super) waiting: Mutex<HashMap<String, CancellationToken>>,
     /// Ids of announced documents that are being taken in.
     pub(super) in_hand: Mutex<HashSet<Cid>>,
+    /// Held from looking for an own attestation of a receipt until one is stored: a witness signs once.
+    pub(super) signing: Mutex<()>,
+    /// Places for runs, so that only so many modules are in memory.
+    pub(super) places: Semaphore,
+    /// The same for modules that are read in order to be submitted.
+    pub(super) sealing: Semaphore,
 }
 
 impl Context {

@@ -18,9 +18,6 @@ use crate::storage::{Happening, ReceiptRecord, Write};
 /// More of an error than this says nothing new; a receipt takes 2,048 bytes.
 const ERROR_MAX: usize = 500;
 
-/// Capabilities that give up determinism.
-const WALL_CLOCK: &str = "wall-clock";
-const RANDOM: &str = "random";
 
 /// What came of [`super::Tasks::run`].
 #[derive(Debug)]
@@ -43,6 +40,7 @@ impl Context {
         draft: Draft,
         random: [u8; 32],
     ) -> Result<(Envelope<Manifest>, Vec<u8>), TaskError> {
+        let _sealing = self.sealing.acquire().await.map_err(|_| TaskError::Stopping)?;
         let now = Timestamp::now();
         let faults = draft.value_faults(now);
         faults.into_result()?;
@@ -122,6 +120,7 @@ impl Context {
         progress: watch::Sender<Progress>,
         cancel: CancellationToken,
     ) -> Result<Ran, TaskError> {
+        let _place = self.places.acquire().await.map_err(|_| TaskError::Stopping)?;
         let (manifest, module) = self.seal(draft, self.random()?).await?;
         let stdin = self.find_stdin(manifest.document(), &[]).await?;
         let inputs = Content::of(&stdin);
@@ -195,8 +194,8 @@ fn job(manifest: &Manifest, material: Material) -> Job {
         ..Limits::default()
     };
     job.seed = seed;
-    job.wall_clock = manifest.wants(WALL_CLOCK);
-    job.random = manifest.wants(RANDOM);
+    job.wall_clock = manifest.wants(Manifest::WALL_CLOCK);
+    job.random = manifest.wants(Manifest::RANDOM);
     job
 }
 
@@ -217,7 +216,7 @@ fn seed(manifest: &Manifest, stdin: &[u8]) -> [u8; 32] {
 fn brief(error: &str) -> String {
     let cleaned = Untrusted::new(error).to_string();
     match cleaned.char_indices().nth(ERROR_MAX) {
-        Some((end, _)) => cleaned.chars().take(end).take(ERROR_MAX).collect(),
+        Some((end, _)) => cleaned.get(..end).unwrap_or_default().to_owned(),
         None => cleaned,
     }
 }

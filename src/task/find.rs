@@ -1,6 +1,9 @@
 //! Where the bytes of a manifest or an artifact are: here, or with a connected peer.
 
+use std::time::Duration;
+
 use cid::Cid;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Context, TaskError};
 use crate::document::{
@@ -10,6 +13,9 @@ use crate::storage::{Happening, Write};
 
 /// Peers that are asked for something before it counts as missing.
 const ASKED: usize = 8;
+/// All of them together have so long: an artifact over a slow line, and a document.
+const BLOCK_WITHIN: Duration = Duration::from_secs(90);
+const DOCUMENT_WITHIN: Duration = Duration::from_secs(20);
 
 impl Context {
     /// The bytes of a raw block, stored here afterwards. `likely` are peers to ask first. The second value says from whom.
@@ -28,9 +34,11 @@ impl Context {
             // A damaged block has been removed and can be fetched like a missing one.
             Err(error) => tracing::warn!(%cid, %error, "a stored block cannot be used"),
         }
+        let deadline = Instant::now() + BLOCK_WITHIN;
         for peer in self.peers_to_ask(likely) {
             let Some(network) = &self.network else { break };
-            match network.fetch(&peer, cid, ARTIFACT_MAX).await {
+            let Ok(fetched) = timeout_at(deadline, network.fetch(&peer, cid, ARTIFACT_MAX)).await else { break };
+            match fetched {
                 Ok(bytes) => {
                     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                     self.storage.blocks().put(bytes.clone()).await?;
@@ -83,9 +91,11 @@ impl Context {
         if let Some(known) = self.storage.document(id).await? {
             return Ok(Some(known));
         }
+        let deadline = Instant::now() + DOCUMENT_WITHIN;
         for peer in self.peers_to_ask(likely) {
             let Some(network) = &self.network else { break };
-            match network.fetch_document(&peer, id).await {
+            let Ok(fetched) = timeout_at(deadline, network.fetch_document(&peer, id)).await else { break };
+            match fetched {
                 Ok(document) => {
                     self.write(vec![Write::Document(document.clone())]).await?;
                     return Ok(Some(document));

@@ -6,7 +6,7 @@ use super::attest::attestation_rows;
 use super::execute::receipt_rows;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted, Verdict};
-use crate::storage::{TaskState, Write};
+use crate::storage::{TaskRecord, TaskState, Write};
 
 impl Context {
     /// Stores what is new. Gives back a receipt that by policy is to be attested now.
@@ -33,13 +33,10 @@ impl Context {
         from: &str,
         document: AnyEnvelope,
     ) -> Result<Option<Envelope<Receipt>>, TaskError> {
-        if self.storage.document(document.id()).await?.is_some() {
-            return Ok(None);
-        }
         match document {
             AnyEnvelope::Manifest(_) => self.write(vec![Write::Document(document)]).await?,
             AnyEnvelope::Receipt(receipt) => return self.take_in_receipt(from, receipt).await,
-            AnyEnvelope::Attestation(attestation) => self.take_in_attestation(from, attestation).await?,
+            AnyEnvelope::Attestation(attestation) => return self.take_in_attestation(from, attestation).await,
             // Cards belong to a connection and come with it.
             AnyEnvelope::AgentCard(_) => {}
         }
@@ -51,78 +48,87 @@ impl Context {
         from: &str,
         receipt: Envelope<Receipt>,
     ) -> Result<Option<Envelope<Receipt>>, TaskError> {
+        // The row decides: the document alone may have been fetched for an attestation that was then refused.
+        if self.storage.receipt(&receipt.id().to_string()).await?.is_some() {
+            return Ok(None);
+        }
         let claim = receipt.document();
         let likely = [from.to_owned(), claim.executor.peer_id(), claim.requester.peer_id()];
         let manifest = self.find_manifest(&claim.manifest, &likely).await.ok();
         self.write(receipt_rows(&receipt, manifest.as_ref().map(Envelope::document))).await?;
-        let others = claim.executor != *self.identity.did();
-        Ok((self.policy.attest_always && others).then_some(receipt))
+        Ok(self.to_attest(receipt))
     }
 
     async fn take_in_attestation(
         &self,
         from: &str,
         attestation: Envelope<Attestation>,
-    ) -> Result<(), TaskError> {
+    ) -> Result<Option<Envelope<Receipt>>, TaskError> {
         let finding = attestation.document();
+        let (id, receipt_id) = (attestation.id().to_string(), finding.receipt.to_string());
+        if self.storage.attestations_of(&receipt_id).await?.iter().any(|known| known.attestation_id == id) {
+            return Ok(None);
+        }
         let likely = [from.to_owned(), finding.witness.peer_id()];
         let receipt = self.find_receipt(&finding.receipt, &likely).await?;
         let claim = receipt.document();
         if claim.executor == finding.witness {
-            return Err(TaskError::Refused(
-                "an executor attested its own receipt; that counts for nothing".to_owned(),
-            ));
+            let why = "an executor attested its own receipt; that counts for nothing";
+            return Err(TaskError::Refused(why.to_owned()));
         }
-        let known = self.storage.receipt(&finding.receipt.to_string()).await?;
-        let (name, mut rows) = match known {
-            Some(record) => (record.name, Vec::new()),
+        let (name, mut rows, new) = match self.storage.receipt(&receipt_id).await? {
+            Some(record) => (record.name, Vec::new(), false),
             None => {
                 let manifest = self.find_manifest(&claim.manifest, &likely).await.ok();
                 let terms = manifest.as_ref().map(Envelope::document);
-                let name =
-                    terms.map_or_else(|| Untrusted::new(&claim.task_id), |terms| Untrusted::new(&terms.name));
-                (name, receipt_rows(&receipt, terms))
+                let name = terms
+                    .map_or_else(|| Untrusted::new(&claim.task_id), |terms| Untrusted::new(&terms.name));
+                (name, receipt_rows(&receipt, terms), true)
             }
         };
         rows.extend(attestation_rows(&attestation, name));
         self.write(rows).await?;
-        self.count(claim, finding).await
-    }
-
-    /// Moves an own task on when its quorum is reached, or when a witness disagrees before that.
-    async fn count(&self, claim: &Receipt, finding: &Attestation) -> Result<(), TaskError> {
         let mut waiting = self.waiting.lock().await;
         let tasks = self.storage.tasks_matching(&claim.task_id).await?;
-        let Some(mut task) = tasks.into_iter().find(|task| task.task_id == claim.task_id) else {
-            return Ok(());
-        };
-        let TaskState::Receipted { receipt } = task.state else { return Ok(()) };
-        if receipt != finding.receipt || task.quorum == 0 {
-            return Ok(());
-        }
-        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
-        let agree = votes
-            .iter()
-            .filter(|vote| vote.verdict == Verdict::Agree && vote.witness != claim.executor)
-            .count();
-        let quorum = usize::try_from(task.quorum).unwrap_or(usize::MAX);
-        if agree >= quorum {
-            let names: Vec<String> =
-                votes.iter().filter(|v| v.verdict == Verdict::Agree).map(|v| v.witness.short()).collect();
-            let detail = Untrusted::new(&format!("{agree} of {quorum} agree: {}", names.join(", ")));
-            self.turn(&mut task, TaskState::Attested { receipt }, Some(detail)).await?;
-        } else if finding.verdict == Verdict::Disagree {
-            let differs: Vec<&str> =
-                finding.differences().map(|difference| difference.what.as_str()).collect();
-            let why = finding.reason.clone().unwrap_or_else(|| differs.join(", "));
-            let reason = Untrusted::new(&format!("{} disagrees: {why}", finding.witness.short()));
-            self.turn(&mut task, TaskState::Disputed { reason, receipt }, None).await?;
-        } else {
-            return Ok(());
-        }
-        if let Some(done) = waiting.remove(&claim.task_id) {
+        if let Some(mut task) = tasks.into_iter().find(|task| task.task_id == claim.task_id)
+            && self.count_votes(&mut task).await?
+            && let Some(done) = waiting.remove(&claim.task_id)
+        {
             done.cancel();
         }
-        Ok(())
+        Ok(if new { self.to_attest(receipt) } else { None })
+    }
+
+    fn to_attest(&self, receipt: Envelope<Receipt>) -> Option<Envelope<Receipt>> {
+        let others = receipt.document().executor != *self.identity.did();
+        (self.policy.attest_always && others).then_some(receipt)
+    }
+
+    /// Moves an own task on when the stored votes suffice: to attested when its quorum agrees, to disputed when a witness
+    /// disagrees before that. Whoever calls it holds the lock on `waiting`.
+    pub(super) async fn count_votes(&self, task: &mut TaskRecord) -> Result<bool, TaskError> {
+        let TaskState::Receipted { receipt } = task.state else { return Ok(false) };
+        if task.quorum == 0 {
+            return Ok(false);
+        }
+        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
+        let executor = task.executor.clone();
+        let by = |verdict: Verdict| {
+            let executor = executor.clone();
+            votes.iter().filter(move |vote| vote.verdict == verdict && Some(&vote.witness) != executor.as_ref())
+        };
+        let (agree, quorum) = (by(Verdict::Agree).count(), usize::try_from(task.quorum).unwrap_or(usize::MAX));
+        if agree >= quorum {
+            let names: Vec<String> = by(Verdict::Agree).map(|vote| vote.witness.short()).collect();
+            let detail = Untrusted::new(&format!("{agree} of {quorum} agree: {}", names.join(", ")));
+            self.turn(task, TaskState::Attested { receipt }, Some(detail)).await?;
+            return Ok(true);
+        }
+        let Some(against) = by(Verdict::Disagree).next() else { return Ok(false) };
+        let differs: Vec<&str> = against.differences.iter().map(Untrusted::as_str).collect();
+        let why = against.reason.as_ref().map_or_else(|| differs.join(", "), ToString::to_string);
+        let reason = Untrusted::new(&format!("{} disagrees: {why}", against.witness.short()));
+        self.turn(task, TaskState::Disputed { reason, receipt }, None).await?;
+        Ok(true)
     }
 }

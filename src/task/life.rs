@@ -105,7 +105,7 @@ impl Context {
             Err(TaskError::Execution(ExecutionError::Cancelled)) => {
                 TaskState::Cancelled { reason: Untrusted::new("cancelled by the operator") }
             }
-            Err(TaskError::Refused(reason)) => {
+            Err(TaskError::Expired(reason)) => {
                 TaskState::Expired { reason: Untrusted::new(&reason), receipt: None }
             }
             Err(error) => TaskState::Failed { reason: Untrusted::new(&error.to_string()), receipt: None },
@@ -136,7 +136,7 @@ impl Context {
         {
             let mut waiting = self.waiting.lock().await;
             let current = self.storage.tasks_matching(&record.task_id).await?;
-            if current.first().is_some_and(TaskRecord::is_settled) {
+            if current.first().is_some_and(TaskRecord::is_settled) || self.count_votes(record).await? {
                 return Ok(());
             }
             waiting.insert(record.task_id.clone(), counted.clone());
@@ -163,15 +163,26 @@ impl Context {
         reins: &Reins,
     ) -> Result<(), TaskError> {
         let terms = manifest.document();
-        let (module, from) = self.find_block("artifact", &terms.artifact.cid, &[]).await?;
+        if !self.policy.self_execute {
+            let why = "no other node has taken it, and this one may not run its own tasks (policy.self_execute)";
+            return Err(TaskError::Refused(why.to_owned()));
+        }
+        let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
+        // Modules of waiting tasks stay on disk: a place comes first.
+        let place = reins.cancel.run_until_cancelled(self.places.acquire()).await.ok_or_else(cancelled)?;
+        let _place = place.map_err(|_| TaskError::Stopping)?;
+        let finding = async {
+            let (module, from) = self.find_block("artifact", &terms.artifact.cid, &[]).await?;
+            Ok::<_, TaskError>((module, from, self.find_stdin(terms, &[]).await?))
+        };
+        let (module, from, stdin) = reins.cancel.run_until_cancelled(finding).await.ok_or_else(cancelled)??;
         let fetched = match from {
             Some(peer) => format!("artifact {} from {peer}", terms.artifact.cid),
             None => format!("artifact {} from the own store", terms.artifact.cid),
         };
-        let stdin = self.find_stdin(terms, &[]).await?;
         let inputs = Content::of(&stdin);
         if Timestamp::now() > terms.expires_at {
-            return Err(TaskError::Refused("it expired before it was run".to_owned()));
+            return Err(TaskError::Expired("it expired before it was run".to_owned()));
         }
         record.executor = Some(self.identity.did().clone());
         self.write(vec![self.step(record, "fetched", Some(Untrusted::new(&fetched)))]).await?;

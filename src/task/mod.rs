@@ -50,6 +50,8 @@ pub enum TaskError {
     UnsupportedCid(String),
     #[error("{0}")]
     Refused(String),
+    #[error("{0}")]
+    Expired(String),
     #[error("the node has {0} unfinished tasks, which is its limit; try again when some are done")]
     Busy(usize),
     #[error("{0}")]
@@ -73,6 +75,8 @@ pub struct LiveRun {
 #[derive(Clone)]
 pub struct Tasks {
     requests: mpsc::Sender<Request>,
+    /// Apart from the requests: peers that keep the intake waiting never keep the operator waiting.
+    announced: mpsc::Sender<(String, AnyEnvelope)>,
     live: watch::Receiver<Arc<Vec<LiveRun>>>,
 }
 
@@ -102,10 +106,11 @@ impl Tasks {
         shutdown: CancellationToken,
     ) -> Self {
         let (requests, receiver) = mpsc::channel(QUEUE);
+        let (announced, documents) = mpsc::channel(QUEUE);
         let (publisher, live) = watch::channel(Arc::default());
         let worker = Worker::new(Arc::new(context), publisher, shutdown);
-        tracker.spawn(worker.work(unfinished, receiver));
-        Self { requests, live }
+        tracker.spawn(worker.work(unfinished, receiver, documents));
+        Self { requests, announced, live }
     }
 
     /// Submits a task whose artifact is stored here. Its id comes back once it is on disk.
@@ -153,7 +158,15 @@ impl Tasks {
     /// # Errors
     /// [`TaskError::Stopping`].
     pub async fn receive(&self, from: String, document: AnyEnvelope) -> Result<(), TaskError> {
-        self.requests.send(Request::Received { from, document }).await.map_err(|_| TaskError::Stopping)
+        self.announced.send((from, document)).await.map_err(|_| TaskError::Stopping)
+    }
+
+    /// Looks again for receipts that are to be attested by policy: somebody who may have what they need has come.
+    ///
+    /// # Errors
+    /// [`TaskError::Stopping`].
+    pub async fn look_again(&self) -> Result<(), TaskError> {
+        self.requests.send(Request::LookAgain).await.map_err(|_| TaskError::Stopping)
     }
 
     /// What runs now, a few times a second.

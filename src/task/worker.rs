@@ -1,6 +1,6 @@
 //! The worker: it owns what runs now, and every life, run, re-run and intake is a job of its.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::attest::Asked;
 use super::life::Reins;
 use super::{Attested, Context, LiveRun, Ran, TaskError};
 use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Receipt};
@@ -31,14 +32,17 @@ pub(super) enum Request {
     Attest { receipt: Envelope<Receipt>, answer: oneshot::Sender<Result<Attested, TaskError>> },
     Cancel { task_id: String, answer: oneshot::Sender<Result<(), TaskError>> },
     Fetch { cid: Cid, answer: oneshot::Sender<Result<u64, TaskError>> },
-    Received { from: String, document: AnyEnvelope },
+    /// Queue what by policy is to be attested and has not been.
+    LookAgain,
 }
 
 /// What a job was, for the bookkeeping when it ends.
 enum Ended {
     Run(String),
     Intake(Option<Envelope<Receipt>>),
+    Backlog(Vec<Envelope<Receipt>>),
     Attest(String),
+    Done,
 }
 
 struct Running {
@@ -54,6 +58,7 @@ pub(super) struct Worker {
     intakes: usize,
     to_attest: VecDeque<Envelope<Receipt>>,
     attesting: bool,
+    attests: u64,
     publisher: watch::Sender<Arc<Vec<LiveRun>>>,
     shutdown: CancellationToken,
 }
@@ -71,12 +76,18 @@ impl Worker {
             intakes: 0,
             to_attest: VecDeque::new(),
             attesting: false,
+            attests: 0,
             publisher,
             shutdown,
         }
     }
 
-    pub(super) async fn work(mut self, unfinished: Vec<TaskRecord>, mut requests: mpsc::Receiver<Request>) {
+    pub(super) async fn work(
+        mut self,
+        unfinished: Vec<TaskRecord>,
+        mut requests: mpsc::Receiver<Request>,
+        mut announced: mpsc::Receiver<(String, AnyEnvelope)>,
+    ) {
         for record in unfinished {
             tracing::info!(task = %record.task_id, state = record.state.word(), "taken up again");
             let (id, context) = (record.task_id.clone(), Arc::clone(&self.context));
@@ -86,12 +97,18 @@ impl Worker {
                 Ended::Run(id)
             });
         }
+        self.take(Request::LookAgain);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
-                request = requests.recv(), if self.intakes < INTAKE_MAX => match request {
+                Some((from, document)) = announced.recv(), if self.intakes < INTAKE_MAX => {
+                    self.intakes += 1;
+                    let context = Arc::clone(&self.context);
+                    self.jobs.spawn(async move { Ended::Intake(context.take_in(from, document).await) });
+                }
+                request = requests.recv() => match request {
                     Some(request) => self.take(request),
                     None => break,
                 },
@@ -106,7 +123,8 @@ impl Worker {
                 _ = look.tick(), if !self.running.is_empty() => self.publish(),
             }
         }
-        // Lives end by themselves at the shutdown; re-runs and intakes lose nothing by being dropped.
+        // Lives end by themselves at the shutdown. Peers offer again what an intake drops, votes that were stored are counted and
+        // receipts that were queued are found again at the next start.
         self.jobs.shutdown().await;
     }
 
@@ -132,17 +150,21 @@ impl Worker {
                     let id = format!("run-{}", hex::encode(random.split_at(8).0));
                     let reins = self.rein(id.clone(), draft.limits);
                     self.jobs.spawn(async move {
-                        tell(answer, context.run_now(*draft, reins.progress, reins.cancel).await);
+                        let mut answer = answer;
+                        // Who asked and went away wants no more of it; dropping the run kills its runner.
+                        tokio::select! {
+                            ran = context.run_now(*draft, reins.progress, reins.cancel) => tell(answer, ran),
+                            () = answer.closed() => {}
+                        }
                         Ended::Run(id)
                     });
                 }
                 Err(error) => tell(answer, Err(error)),
             },
             Request::Attest { receipt, answer } => {
-                let id = receipt.id().to_string();
-                let reins = self.rein(id.clone(), Limits::default());
+                let (id, reins) = self.rein_attest(&receipt);
                 self.jobs.spawn(async move {
-                    tell(answer, context.attest(receipt, reins.progress, reins.cancel).await);
+                    tell(answer, context.attest(receipt, Asked::ByOperator, reins.progress, reins.cancel).await);
                     Ended::Run(id)
                 });
             }
@@ -150,22 +172,20 @@ impl Worker {
                 let running = self.running.get(&task_id).map(|running| running.cancel.clone());
                 self.jobs.spawn(async move {
                     tell(answer, context.cancel(&task_id, running).await);
-                    Ended::Intake(None)
+                    Ended::Done
                 });
-                self.intakes += 1;
             }
             Request::Fetch { cid, answer } => {
-                self.intakes += 1;
                 self.jobs.spawn(async move {
                     let found = context.find_block("artifact", &cid, &[]).await;
                     tell(answer, found.map(|(bytes, _)| u64::try_from(bytes.len()).unwrap_or(u64::MAX)));
-                    Ended::Intake(None)
+                    Ended::Done
                 });
             }
-            Request::Received { from, document } => {
-                self.intakes += 1;
-                self.jobs.spawn(async move { Ended::Intake(context.take_in(from, document).await) });
+            Request::LookAgain if context.policy.attest_always => {
+                self.jobs.spawn(async move { Ended::Backlog(context.backlog().await) });
             }
+            Request::LookAgain => {}
         }
     }
 
@@ -179,6 +199,12 @@ impl Worker {
                 self.attesting = false;
                 self.running.remove(&id);
                 self.publish();
+            }
+            Ended::Done => {}
+            Ended::Backlog(receipts) => {
+                let queued: HashSet<Cid> = self.to_attest.iter().map(|receipt| *receipt.id()).collect();
+                let room = TO_ATTEST_MAX.saturating_sub(self.to_attest.len());
+                self.to_attest.extend(receipts.into_iter().filter(|r| !queued.contains(r.id())).take(room));
             }
             Ended::Intake(to_attest) => {
                 self.intakes = self.intakes.saturating_sub(1);
@@ -203,11 +229,10 @@ impl Worker {
         }
         let Some(receipt) = self.to_attest.pop_front() else { return };
         self.attesting = true;
-        let id = receipt.id().to_string();
-        let reins = self.rein(id.clone(), Limits::default());
+        let (id, reins) = self.rein_attest(&receipt);
         let context = Arc::clone(&self.context);
         self.jobs.spawn(async move {
-            if let Err(error) = context.attest(receipt, reins.progress, reins.cancel).await {
+            if let Err(error) = context.attest(receipt, Asked::ByPolicy, reins.progress, reins.cancel).await {
                 tracing::warn!(receipt = %id, %error, "not attested");
             }
             Ended::Attest(id)
@@ -219,6 +244,14 @@ impl Worker {
         let cancel = CancellationToken::new();
         self.running.insert(id, Running { limits, progress: watched, cancel: cancel.clone() });
         Reins { progress, cancel, shutdown: self.shutdown.clone() }
+    }
+
+    /// Several may attest one receipt at once; each run has an entry of its own.
+    fn rein_attest(&mut self, receipt: &Envelope<Receipt>) -> (String, Reins) {
+        self.attests = self.attests.wrapping_add(1);
+        let id = format!("{}#{}", receipt.id(), self.attests);
+        let reins = self.rein(id.clone(), Limits::default());
+        (id, reins)
     }
 
     fn publish(&mut self) {
@@ -235,6 +268,24 @@ impl Worker {
 }
 
 impl Context {
+    /// Receipts that by policy are to be attested and have not been.
+    async fn backlog(&self) -> Vec<Envelope<Receipt>> {
+        let limit = u32::try_from(TO_ATTEST_MAX).unwrap_or(u32::MAX);
+        let ids = self.storage.unattested_by(self.identity.did(), limit).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is still to be attested could not be read");
+            Vec::new()
+        });
+        let mut receipts = Vec::new();
+        for id in ids.iter().filter_map(|id| id.parse().ok()) {
+            match self.storage.document(&id).await {
+                Ok(Some(AnyEnvelope::Receipt(receipt))) => receipts.push(receipt),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%id, %error, "a stored receipt cannot be attested"),
+            }
+        }
+        receipts
+    }
+
     async fn cancel(&self, task_id: &str, running: Option<CancellationToken>) -> Result<(), TaskError> {
         let tasks = self.storage.tasks_matching(task_id).await?;
         let Some(task) = tasks.into_iter().find(|task| task.task_id == task_id) else {
