@@ -1,1 +1,3 @@
+mod console;
 mod execution;
+mod pty;
