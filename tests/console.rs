@@ -228,10 +228,11 @@ fn a_receipt_is_attested_by_keys_and_only_after_a_yes() {
 fn the_terminal_is_given_back_on_every_way_out_and_the_node_lives_on() {
     let mut node = Node::start("alder", &[]);
     type Way = fn(&mut Pty);
-    let ways: [(&str, Way); 3] = [
+    let ways: [(&str, Way); 4] = [
         ("q", |console| console.keys("q")),
         ("^C", |console| console.keys("\x03")),
         ("SIGTERM", |console| console.signal(Signal::TERM)),
+        ("SIGHUP", |console| console.signal(Signal::HUP)),
     ];
     for (name, leave) in ways {
         let mut console = node.attach();
@@ -249,6 +250,19 @@ fn a_cut_line_ends_the_console_and_the_node_lives_on() {
     console.until_shows("alder");
     console.hang_up();
     assert!(node.lives(), "the node ended with the line");
+}
+
+#[test]
+fn a_cut_line_ends_a_lab_with_its_nodes_and_its_files() {
+    let temp = TempDir::new().unwrap();
+    let mut lab = Pty::start(&["lab", "--nodes", "2"], BIG, temp.path());
+    lab.until_shows("borealis");
+    let nodes = children(lab.pid());
+    assert_eq!(nodes.len(), 2, "one process a node");
+    lab.hang_up();
+    let left: Vec<_> = nodes.into_iter().filter(|node| lives(*node)).collect();
+    assert_eq!(left, [], "nodes of the lab are left");
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "files of the lab are left");
 }
 
 #[test]
