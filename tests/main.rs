@@ -1,4 +1,6 @@
 mod arrows;
+mod console;
 mod documents;
 mod execution;
 mod interop;
+mod pty;

@@ -53,6 +53,10 @@ impl Client {
         let client = Self { socket: Arc::new(socket_path(data_dir)) };
         match UnixStream::connect(client.socket.as_path()).await {
             Ok(_) => Ok(client),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                let what = format!("the node on {} does not let you in: {error}", data_dir.display());
+                Err(ApiError::new(ErrorKind::Unavailable, what).hint("it answers the user who started it"))
+            }
             Err(_) => {
                 Err(ApiError::new(ErrorKind::Unavailable, format!("no node runs on {}", data_dir.display()))
                     .hint("start one with `zerostate node`, or name another data directory with --data-dir"))

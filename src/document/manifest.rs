@@ -331,7 +331,12 @@ impl Manifest {
         }
         let a = &self.attestation;
         let witnessed = a.quorum == 0 || self.is_deterministic();
-        f.check(witnessed, "attestation.quorum", a.quorum, "0, because wall-clock and random give up what witnesses could compare");
+        f.check(
+            witnessed,
+            "attestation.quorum",
+            a.quorum,
+            "0, because wall-clock and random give up what witnesses could compare",
+        );
         f.check(
             a.quorum <= WITNESSES_MAX,
             "attestation.quorum",

@@ -13,7 +13,7 @@ pub use commands::{attach_stdin, report};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
@@ -29,7 +29,7 @@ use crate::document::{AgentCard, DocumentError, Envelope, Untrusted};
 use crate::execution::{ExecutionError, Runners, RunnersConfig};
 use crate::identity::{Identity, KeyFileError, PassphraseSource, load_or_create};
 use crate::network::{BlockSource, Network, NetworkConfig, NetworkError, NetworkEvent};
-use crate::storage::{DataDir, Happening, Paging, Storage, StorageError, Write};
+use crate::storage::{DataDir, Happening, Storage, StorageError, Write};
 use crate::task::{Context, Policy, TaskError, Tasks};
 use crate::telemetry::RecentLog;
 
@@ -71,6 +71,8 @@ impl Home {
     /// # Errors
     /// [`NodeError`] naming what is in the way; a key or database that cannot be used is left as it is.
     pub fn open(data_dir: &Path, passphrase: &PassphraseSource<'_>) -> Result<Self, NodeError> {
+        // Whatever is made in there is the owner's alone.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let directory = DataDir::lock(data_dir)?;
         let identity = load_or_create(&data_dir.join("keys").join("node.pem"), passphrase)?;
         Ok(Self { identity: Arc::new(identity), storage: Storage::open(directory)? })
@@ -87,7 +89,7 @@ impl Home {
         shutdown: CancellationToken,
     ) -> Result<Tasks, NodeError> {
         let runners = Runners::new(runners_config(config))?;
-        let policy = Policy { attest_always: false };
+        let policy = Policy { attest_always: false, self_execute: true };
         let context = Context::new(Arc::clone(&self.identity), self.storage.clone(), runners, None, policy);
         Ok(Tasks::alone(context, tracker, shutdown))
     }
@@ -102,7 +104,6 @@ pub struct Node {
     socket: PathBuf,
     tracker: TaskTracker,
     shutdown: CancellationToken,
-    failure: Arc<OnceLock<String>>,
 }
 
 impl Node {
@@ -112,8 +113,9 @@ impl Node {
     /// [`NodeError`]; whatever had been started is stopped again.
     pub async fn start(home: Home, config: Config, log: RecentLog) -> Result<Self, NodeError> {
         let shutdown = CancellationToken::new();
-        let failure = stop_on_panic(shutdown.clone());
-        let started = Self::start_parts(home, config, log, &shutdown, failure).await;
+        watch_panics();
+        WATCHED.lock().unwrap_or_else(PoisonError::into_inner).push(shutdown.clone());
+        let started = Self::start_parts(home, config, log, &shutdown).await;
         if started.is_err() {
             shutdown.cancel();
         }
@@ -125,7 +127,6 @@ impl Node {
         config: Config,
         log: RecentLog,
         shutdown: &CancellationToken,
-        failure: Arc<OnceLock<String>>,
     ) -> Result<Self, NodeError> {
         let Home { identity, storage } = home;
         let tracker = TaskTracker::new();
@@ -152,7 +153,10 @@ impl Node {
             shutdown.clone(),
         )
         .await?;
-        let policy = Policy { attest_always: config.policy.attest == Attest::Always };
+        let policy = Policy {
+            attest_always: config.policy.attest == Attest::Always,
+            self_execute: config.policy.self_execute,
+        };
         let context =
             Context::new(Arc::clone(&identity), storage.clone(), runners, Some(network.clone()), policy);
         let tasks = Tasks::start(context, &tracker, shutdown.clone()).await?;
@@ -193,7 +197,7 @@ impl Node {
                 stop.cancel();
             }
         });
-        Ok(Self { link, identity, storage, network, socket, tracker, shutdown: shutdown.clone(), failure })
+        Ok(Self { link, identity, storage, network, socket, tracker, shutdown: shutdown.clone() })
     }
 
     /// The way in for a console in this process.
@@ -223,7 +227,7 @@ impl Node {
 
     /// The panic that made it stop, if one did: nobody runs on in a half-dead process.
     pub fn failure(&self) -> Option<String> {
-        self.failure.get().cloned()
+        PANIC.get().cloned()
     }
 
     /// Stops in good order, within two seconds. What was acknowledged is on disk; unfinished tasks go on at the next start.
@@ -243,19 +247,25 @@ impl Node {
     }
 }
 
-/// Makes any panic in this process stop the node, and keeps what it said.
-fn stop_on_panic(shutdown: CancellationToken) -> Arc<OnceLock<String>> {
-    let failure = Arc::new(OnceLock::new());
-    let (said, previous) = (Arc::clone(&failure), std::panic::take_hook());
-    std::panic::set_hook(Box::new(move |info| {
-        tracing::error!(%info, "panic");
-        let text = info.to_string().replace('\n', " ");
-        // The first panic is the one that counts.
-        said.get_or_init(|| text);
-        shutdown.cancel();
-        previous(info);
-    }));
-    failure
+/// The nodes of this process, which a panic anywhere in it stops, and what the first one said.
+static WATCHED: Mutex<Vec<CancellationToken>> = Mutex::new(Vec::new());
+static PANIC: OnceLock<String> = OnceLock::new();
+
+/// Makes any panic in this process stop its nodes: nobody runs on in a half-dead process. Call it before anything else sets a
+/// panic hook; a node calls it itself if nobody has.
+pub fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            tracing::error!(%info, "panic");
+            PANIC.get_or_init(|| info.to_string().replace('\n', " "));
+            for shutdown in WATCHED.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                shutdown.cancel();
+            }
+            previous(info);
+        }));
+    });
 }
 
 fn runners_config(config: &Config) -> RunnersConfig {
@@ -350,6 +360,9 @@ async fn hear(
                 catch_ups.spawn(async move {
                     shutdown.run_until_cancelled(catch_up(to, storage, network, identity)).await;
                 });
+                if tasks.look_again().await.is_err() {
+                    return;
+                }
                 let card = envelope.document();
                 Happening::PeerCard { peer_id, did: card.did.clone(), name: Untrusted::new(&card.name) }
             }
@@ -378,18 +391,13 @@ async fn catch_up(peer: String, storage: Storage, network: Network, identity: Ar
             tracing::debug!(%error, "peer not remembered");
         }
     }
-    let newest = Paging { before: None, limit: CATCH_UP };
-    let mut ids: Vec<String> = Vec::new();
-    if let Ok(receipts) = storage.receipts(newest).await {
-        ids.extend(
-            receipts.into_iter().rev().filter(|r| r.executor == *identity.did()).map(|r| r.receipt_id),
-        );
-    }
-    if let Ok(attestations) = storage.attestations(newest).await {
-        ids.extend(
-            attestations.into_iter().rev().filter(|a| a.witness == *identity.did()).map(|a| a.attestation_id),
-        );
-    }
+    let ids = match storage.made_by(identity.did(), CATCH_UP).await {
+        Ok(ids) => ids,
+        Err(error) => {
+            tracing::warn!(%error, "what a new peer may have missed could not be read");
+            return;
+        }
+    };
     for id in ids.iter().filter_map(|id| id.parse().ok()) {
         let Ok(Some(document)) = storage.document(&id).await else { continue };
         if let Err(error) = network.deliver(&peer, Arc::clone(document.bytes())).await {

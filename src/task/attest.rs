@@ -104,10 +104,14 @@ impl Context {
     /// This node's vote on a receipt. That nothing could be said is no vote: it may be tried again.
     async fn own_vote(&self, receipt: &Cid) -> Result<Option<Attested>, TaskError> {
         let votes = self.storage.attestations_of(&receipt.to_string()).await?;
-        let own = votes.iter().find(|vote| vote.witness == *self.identity.did() && vote.verdict != Verdict::Unverifiable);
+        let own = votes
+            .iter()
+            .find(|vote| vote.witness == *self.identity.did() && vote.verdict != Verdict::Unverifiable);
         let Some(id) = own.and_then(|vote| vote.attestation_id.parse().ok()) else { return Ok(None) };
         Ok(match self.storage.document(&id).await? {
-            Some(AnyEnvelope::Attestation(vote)) => Some(Attested { id, attestation: vote.document().clone() }),
+            Some(AnyEnvelope::Attestation(vote)) => {
+                Some(Attested { id, attestation: vote.document().clone() })
+            }
             _ => None,
         })
     }

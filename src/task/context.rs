@@ -62,6 +62,7 @@ impl Context {
         network: Option<Network>,
         policy: Policy,
     ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         Self {
             identity,
             storage,
@@ -70,6 +71,9 @@ impl Context {
             policy,
             waiting: Mutex::default(),
             in_hand: Mutex::default(),
+            signing: Mutex::default(),
+            places: Semaphore::new(PLACES_PER_CORE * cores),
+            sealing: Semaphore::new(SEALED_AT_ONCE),
         }
     }
 

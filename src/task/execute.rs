@@ -18,7 +18,6 @@ use crate::storage::{Happening, ReceiptRecord, Write};
 /// More of an error than this says nothing new; a receipt takes 2,048 bytes.
 const ERROR_MAX: usize = 500;
 
-
 /// What came of [`super::Tasks::run`].
 #[derive(Debug)]
 pub struct Ran {

@@ -37,7 +37,9 @@ impl Context {
         let deadline = Instant::now() + BLOCK_WITHIN;
         for peer in self.peers_to_ask(likely) {
             let Some(network) = &self.network else { break };
-            let Ok(fetched) = timeout_at(deadline, network.fetch(&peer, cid, ARTIFACT_MAX)).await else { break };
+            let Ok(fetched) = timeout_at(deadline, network.fetch(&peer, cid, ARTIFACT_MAX)).await else {
+                break;
+            };
             match fetched {
                 Ok(bytes) => {
                     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -36,7 +36,9 @@ impl Context {
         match document {
             AnyEnvelope::Manifest(_) => self.write(vec![Write::Document(document)]).await?,
             AnyEnvelope::Receipt(receipt) => return self.take_in_receipt(from, receipt).await,
-            AnyEnvelope::Attestation(attestation) => return self.take_in_attestation(from, attestation).await,
+            AnyEnvelope::Attestation(attestation) => {
+                return self.take_in_attestation(from, attestation).await;
+            }
             // Cards belong to a connection and come with it.
             AnyEnvelope::AgentCard(_) => {}
         }
@@ -81,8 +83,8 @@ impl Context {
             None => {
                 let manifest = self.find_manifest(&claim.manifest, &likely).await.ok();
                 let terms = manifest.as_ref().map(Envelope::document);
-                let name = terms
-                    .map_or_else(|| Untrusted::new(&claim.task_id), |terms| Untrusted::new(&terms.name));
+                let name =
+                    terms.map_or_else(|| Untrusted::new(&claim.task_id), |terms| Untrusted::new(&terms.name));
                 (name, receipt_rows(&receipt, terms), true)
             }
         };
@@ -115,9 +117,12 @@ impl Context {
         let executor = task.executor.clone();
         let by = |verdict: Verdict| {
             let executor = executor.clone();
-            votes.iter().filter(move |vote| vote.verdict == verdict && Some(&vote.witness) != executor.as_ref())
+            votes
+                .iter()
+                .filter(move |vote| vote.verdict == verdict && Some(&vote.witness) != executor.as_ref())
         };
-        let (agree, quorum) = (by(Verdict::Agree).count(), usize::try_from(task.quorum).unwrap_or(usize::MAX));
+        let (agree, quorum) =
+            (by(Verdict::Agree).count(), usize::try_from(task.quorum).unwrap_or(usize::MAX));
         if agree >= quorum {
             let names: Vec<String> = by(Verdict::Agree).map(|vote| vote.witness.short()).collect();
             let detail = Untrusted::new(&format!("{agree} of {quorum} agree: {}", names.join(", ")));

@@ -164,7 +164,8 @@ impl Context {
     ) -> Result<(), TaskError> {
         let terms = manifest.document();
         if !self.policy.self_execute {
-            let why = "no other node has taken it, and this one may not run its own tasks (policy.self_execute)";
+            let why =
+                "no other node has taken it, and this one may not run its own tasks (policy.self_execute)";
             return Err(TaskError::Refused(why.to_owned()));
         }
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
@@ -175,7 +176,8 @@ impl Context {
             let (module, from) = self.find_block("artifact", &terms.artifact.cid, &[]).await?;
             Ok::<_, TaskError>((module, from, self.find_stdin(terms, &[]).await?))
         };
-        let (module, from, stdin) = reins.cancel.run_until_cancelled(finding).await.ok_or_else(cancelled)??;
+        let (module, from, stdin) =
+            reins.cancel.run_until_cancelled(finding).await.ok_or_else(cancelled)??;
         let fetched = match from {
             Some(peer) => format!("artifact {} from {peer}", terms.artifact.cid),
             None => format!("artifact {} from the own store", terms.artifact.cid),

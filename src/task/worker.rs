@@ -27,11 +27,26 @@ const TO_ATTEST_MAX: usize = 1_000;
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) enum Request {
-    Submit { draft: Box<Draft>, answer: oneshot::Sender<Result<String, TaskError>> },
-    Run { draft: Box<Draft>, answer: oneshot::Sender<Result<Ran, TaskError>> },
-    Attest { receipt: Envelope<Receipt>, answer: oneshot::Sender<Result<Attested, TaskError>> },
-    Cancel { task_id: String, answer: oneshot::Sender<Result<(), TaskError>> },
-    Fetch { cid: Cid, answer: oneshot::Sender<Result<u64, TaskError>> },
+    Submit {
+        draft: Box<Draft>,
+        answer: oneshot::Sender<Result<String, TaskError>>,
+    },
+    Run {
+        draft: Box<Draft>,
+        answer: oneshot::Sender<Result<Ran, TaskError>>,
+    },
+    Attest {
+        receipt: Envelope<Receipt>,
+        answer: oneshot::Sender<Result<Attested, TaskError>>,
+    },
+    Cancel {
+        task_id: String,
+        answer: oneshot::Sender<Result<(), TaskError>>,
+    },
+    Fetch {
+        cid: Cid,
+        answer: oneshot::Sender<Result<u64, TaskError>>,
+    },
     /// Queue what by policy is to be attested and has not been.
     LookAgain,
 }
@@ -164,7 +179,10 @@ impl Worker {
             Request::Attest { receipt, answer } => {
                 let (id, reins) = self.rein_attest(&receipt);
                 self.jobs.spawn(async move {
-                    tell(answer, context.attest(receipt, Asked::ByOperator, reins.progress, reins.cancel).await);
+                    tell(
+                        answer,
+                        context.attest(receipt, Asked::ByOperator, reins.progress, reins.cancel).await,
+                    );
                     Ended::Run(id)
                 });
             }

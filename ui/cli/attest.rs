@@ -27,7 +27,7 @@ pub async fn run(globals: &Globals, verb: AttestVerb) -> Outcome {
     };
     let client = globals.client().await?;
     if !globals.json {
-        eprintln!("running the task again …");
+        output::note("running the task again …");
     }
     let Answer::Attested { attestation_id, verdict, reason, compared } = client.execute(command).await?
     else {

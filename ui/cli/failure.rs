@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use zerostate::api::{ApiError, ErrorKind};
 use zerostate::config::ConfigError;
 use zerostate::document::DocumentError;
+use zerostate::network::NetworkError;
 use zerostate::node::NodeError;
+
+use super::output;
 
 /// It was tried and did not work.
 const FAILED: u8 = 1;
@@ -31,6 +34,11 @@ impl Failure {
         Self { code: USAGE, message: message.into(), hint: None }
     }
 
+    /// Whoever read the output has enough: the verb ends, and nothing failed.
+    pub fn unread() -> Self {
+        Self { code: 0, message: String::new(), hint: None }
+    }
+
     /// The same with something to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -47,9 +55,11 @@ impl Failure {
 
     /// Prints it to stderr and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {}", self.message);
+        if !self.message.is_empty() {
+            output::note(&format!("error: {}", self.message));
+        }
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            output::note(&format!("hint: {hint}"));
         }
         ExitCode::from(self.code)
     }
@@ -64,7 +74,12 @@ impl From<ApiError> for Failure {
 
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
-        Self::failed(error.to_string())
+        match error {
+            NodeError::Network(NetworkError::Address { .. }) | NodeError::Card(_) => {
+                Self::usage(error.to_string())
+            }
+            _ => Self::failed(error.to_string()),
+        }
     }
 }
 

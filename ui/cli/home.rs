@@ -18,7 +18,9 @@ impl Globals {
     /// The data directory.
     pub fn data_dir(&self) -> Result<PathBuf, Failure> {
         if let Some(given) = &self.data_dir {
-            return Ok(given.clone());
+            let absolute = std::path::absolute(given);
+            return absolute
+                .map_err(|error| Failure::usage(format!("the data directory {}: {error}", given.display())));
         }
         directories::ProjectDirs::from("", "", "zerostate")
             .map(|dirs| dirs.data_dir().to_path_buf())

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zerostate::api::Client;
 use zerostate::document::{ArtifactSource, Draft, DraftFormat, Status};
 
@@ -50,19 +50,57 @@ pub struct LabVerb {
 }
 
 pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
-    let lab = Lab::start(usize::from(verb.nodes)).await?;
+    let mut signals = Signals::listen()?;
     let interactive = !verb.no_console
         && !globals.json
         && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal();
-    let outcome = if interactive { lab.console(verb.look).await } else { lab.example(globals.json).await };
+    let lab = tokio::select! {
+        lab = Lab::start(usize::from(verb.nodes)) => lab?,
+        () = signals.any() => return Err(stopped()),
+    };
+    let outcome = if interactive {
+        // The console hears signals itself.
+        lab.console(verb.look).await
+    } else {
+        tokio::select! {
+            outcome = lab.example_task(globals.json) => outcome,
+            () = signals.any() => Err(stopped()),
+        }
+    };
     lab.stop().await;
     outcome
 }
 
+fn stopped() -> Failure {
+    Failure::failed("the lab was stopped by a signal")
+}
+
+/// Heard from the first moment, so that no way out leaves nodes or keys behind.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let on = |kind| {
+            signal(kind).map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
+        };
+        Ok(Self([on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?]))
+    }
+
+    async fn any(&mut self) {
+        let [term, int, hup] = &mut self.0;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = hup.recv() => {}
+        }
+    }
+}
+
 struct Lab {
-    folder: Folder,
+    // Before the folder, so that whatever drops a lab kills its nodes before it removes their files.
     nodes: Vec<Member>,
+    folder: Folder,
 }
 
 struct Member {
@@ -92,7 +130,10 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("warning: the lab's directory {} was not removed: {error}", self.0.display());
+            output::note(&format!(
+                "warning: the lab's directory {} was not removed: {error}",
+                self.0.display()
+            ));
         }
     }
 }
@@ -105,7 +146,7 @@ impl Lab {
             std::fs::write(&path, content)
                 .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
         }
-        eprintln!("starting {count} nodes in {} …", folder.0.display());
+        output::note(&format!("starting {count} nodes in {} …", folder.0.display()));
         let mut nodes: Vec<Member> = Vec::new();
         for (number, name) in NAMES.into_iter().take(count).enumerate() {
             let first = nodes.first().map(|node| node.address.clone());
@@ -146,18 +187,6 @@ impl Lab {
         let link = self.client().await?.link().await?;
         let manifest = self.folder.0.join("hello.toml");
         console::on_lab(link, look, manifest).await
-    }
-
-    async fn example(&self, json: bool) -> Outcome {
-        let mut stopped = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        let [Ok(term), Ok(int)] = &mut stopped else {
-            return Err(Failure::failed("cannot listen for signals"));
-        };
-        tokio::select! {
-            outcome = self.example_task(json) => outcome,
-            _ = term.recv() => Err(Failure::failed("stopped by a signal")),
-            _ = int.recv() => Err(Failure::failed("stopped by a signal")),
-        }
     }
 
     async fn example_task(&self, json: bool) -> Outcome {
@@ -236,7 +265,7 @@ impl Lab {
             if tokio::time::timeout(STOP_WITHIN, node.process.wait()).await.is_err()
                 && let Err(error) = node.process.kill().await
             {
-                eprintln!("warning: the node {} could not be stopped: {error}", node.name);
+                output::note(&format!("warning: the node {} could not be stopped: {error}", node.name));
             }
         }
         drop(self.folder);
@@ -310,7 +339,7 @@ impl Member {
         {
             // It has gone already, and waiting for it will say so.
             if error != rustix::io::Errno::SRCH {
-                eprintln!("warning: the node {} could not be asked to stop: {error}", self.name);
+                output::note(&format!("warning: the node {} could not be asked to stop: {error}", self.name));
             }
         }
     }

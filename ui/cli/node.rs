@@ -50,6 +50,7 @@ pub async fn start(globals: &Globals, args: NodeArgs) -> Result<Node, Failure> {
 
 /// Everything before the node itself: the configuration, the locked data directory, the key, the log.
 pub fn prepare(globals: &Globals, args: NodeArgs) -> Result<(Home, Config, RecentLog), Failure> {
+    zerostate::node::watch_panics();
     let mut config = globals.load_config()?;
     args.apply(&mut config);
     let data_dir = globals.data_dir()?;

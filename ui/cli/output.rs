@@ -25,9 +25,15 @@ pub fn line(text: &str) -> Result<(), Failure> {
 pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        // Whoever read us has enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::unread()),
         other => other.map_err(|error| Failure::failed(format!("cannot write to stdout: {error}"))),
+    }
+}
+
+/// A line on stderr: progress and errors. Nobody may be reading it, which is no reason to end.
+pub fn note(text: &str) {
+    if let Err(error) = writeln!(io::stderr(), "{text}") {
+        tracing::debug!(%error, "stderr");
     }
 }
 

@@ -1,11 +1,14 @@
 //! `zerostate peers`: whom the running node is connected to.
 
+use serde_json::{Value, json};
+use zerostate::api::PeerView;
+
 use super::{Globals, Outcome, output};
 
 pub async fn run(globals: &Globals) -> Outcome {
     let snapshot = globals.client().await?.snapshot().await?;
     if globals.json {
-        output::json(&snapshot.peers)?;
+        output::json(&snapshot.peers.iter().map(row).collect::<Vec<_>>())?;
         return Ok(0);
     }
     let rows: Vec<Vec<String>> = snapshot
@@ -28,4 +31,15 @@ pub async fn run(globals: &Globals) -> Outcome {
         "no peers; `zerostate connect ADDR` dials one",
     )?;
     Ok(0)
+}
+
+/// A peer as JSON has it, with its round trips in nanoseconds like every other duration.
+fn row(peer: &PeerView) -> Value {
+    let mut value = serde_json::to_value(peer).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("ping_us");
+        let pings: Vec<u64> = peer.ping_us.iter().map(|us| u64::from(*us).saturating_mul(1_000)).collect();
+        fields.insert("ping_ns".into(), json!(pings));
+    }
+    value
 }

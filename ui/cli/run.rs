@@ -75,13 +75,14 @@ pub async fn run(globals: &Globals, verb: RunVerb) -> Outcome {
         Ok(client) => through_node(&client, Wanted { draft, module }, stdin).await?,
         Err(_) => alone(globals, Wanted { draft, module }, stdin).await?,
     };
+    let shown = show(globals, &report);
     if let Some(path) = &verb.receipt {
         let written = std::fs::write(path, &report.envelope);
         written.map_err(|error| {
             Failure::failed(format!("cannot write the receipt to {}: {error}", path.display()))
         })?;
     }
-    show(globals, &report)
+    shown
 }
 
 async fn through_node(client: &Client, wanted: Wanted, stdin: Vec<u8>) -> Result<RunReport, Failure> {

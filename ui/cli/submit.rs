@@ -89,7 +89,7 @@ pub async fn wait(client: &Client, task_id: &str, tell: bool) -> Result<TaskDeta
         if tell {
             for step in task.timeline.iter().skip(told) {
                 let detail = step.detail.as_ref().map(|detail| format!("  {detail}")).unwrap_or_default();
-                eprintln!("{}  {:<12}{detail}", output::clock(step.at), step.step);
+                output::note(&format!("{}  {:<12}{detail}", output::clock(step.at), step.step));
             }
             told = task.timeline.len();
         }
