@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use zerostate::api::{Answer, AttestationView, Command, ReceiptDetail, ReceiptRecord};
-use zerostate::document::{bytes_text, duration_text};
+use zerostate::document::{Receipt, bytes_text, duration_text};
 
 use super::{Failure, Globals, Outcome, output, submit, task};
 
@@ -60,6 +61,16 @@ pub async fn run(globals: &Globals, verb: ReceiptVerb) -> Outcome {
     Ok(0)
 }
 
+/// What `show --json` prints. A struct and no `json!`: that would sort the envelope's fields, and a signed envelope has one
+/// spelling.
+#[derive(Serialize)]
+struct Shown<'a> {
+    receipt_id: &'a str,
+    receipt: &'a Receipt,
+    envelope: Box<RawValue>,
+    attestations: Vec<Value>,
+}
+
 /// An attestation as JSON has it.
 pub fn vote(vote: &AttestationView) -> Value {
     json!({
@@ -106,12 +117,12 @@ fn show(globals: &Globals, detail: &ReceiptDetail) -> Result<(), Failure> {
         let envelope = RawValue::from_string(detail.envelope.clone());
         let envelope =
             envelope.map_err(|error| Failure::failed(format!("the receipt is not JSON: {error}")))?;
-        return output::json(&json!({
-            "receipt_id": detail.receipt_id,
-            "receipt": receipt,
-            "envelope": envelope,
-            "attestations": detail.attestations.iter().map(vote).collect::<Vec<_>>(),
-        }));
+        return output::json(&Shown {
+            receipt_id: &detail.receipt_id,
+            receipt,
+            envelope,
+            attestations: detail.attestations.iter().map(vote).collect(),
+        });
     }
     output::pairs(&[
         ("receipt", detail.receipt_id.clone()),

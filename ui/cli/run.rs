@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,17 @@ pub struct RunVerb {
     /// Write the receipt's envelope to this file
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+}
+
+/// What `--json` prints. A struct and no `json!`: that would sort the envelope's fields, and a signed envelope has one spelling.
+#[derive(Serialize)]
+struct Shown<'a> {
+    receipt_id: &'a str,
+    status: Status,
+    exit_code: Option<i32>,
+    /// In base64.
+    output: String,
+    receipt: Box<RawValue>,
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
@@ -126,13 +137,13 @@ fn show(globals: &Globals, report: &RunReport) -> Outcome {
         let receipt = RawValue::from_string(report.envelope.clone());
         let receipt =
             receipt.map_err(|error| Failure::failed(format!("the receipt is not JSON: {error}")))?;
-        output::json(&json!({
-            "receipt_id": report.receipt_id,
-            "status": report.status,
-            "exit_code": report.exit_code,
-            "output": STANDARD.encode(&report.stdout),
-            "receipt": receipt,
-        }))?;
+        output::json(&Shown {
+            receipt_id: &report.receipt_id,
+            status: report.status,
+            exit_code: report.exit_code,
+            output: STANDARD.encode(&report.stdout),
+            receipt,
+        })?;
         return failed.map_or(Ok(0), Err);
     }
     output::bytes(&report.stdout)?;
