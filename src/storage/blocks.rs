@@ -26,7 +26,7 @@ impl Blocks {
         Ok(Self { root: Arc::new(root.to_path_buf()), temporary: Arc::default() })
     }
 
-    /// Stores bytes durably under their CID (raw, sha2-256) and returns it. What is there already is not written again.
+    /// Stores bytes durably under their CID (raw, sha2-256) and returns it. What is there already, and whole, is not written again.
     ///
     /// # Errors
     /// [`StorageError::Full`] or [`StorageError::Io`], naming the file.
@@ -64,8 +64,8 @@ impl Blocks {
     fn put_now(&self, bytes: &[u8]) -> Result<Cid, StorageError> {
         let cid = content_id(bytes);
         let path = self.path(&cid);
-        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if fs::metadata(&path).is_ok_and(|meta| meta.len() == size) {
+        // Compared and not only looked for: what is there may be damaged, and this is how it is mended.
+        if fs::read(&path).is_ok_and(|stored| stored == bytes) {
             return Ok(cid);
         }
         let folder = path.parent().unwrap_or(&self.root).to_path_buf();
