@@ -95,16 +95,15 @@ impl Draft {
     /// Reads a draft.
     ///
     /// # Errors
-    /// [`DocumentError::Json`] when the text is not TOML or JSON at all; [`DocumentError::Faults`] with every fault otherwise.
+    /// [`DocumentError::Toml`] or [`DocumentError::Json`] when the text is not that at all; [`DocumentError::Faults`] with every fault otherwise.
     pub fn parse(text: &str, format: DraftFormat, now: Timestamp) -> Result<Self, DocumentError> {
         let value: Value = match format {
             DraftFormat::Json => strict::from_slice(text.as_bytes(), MAX_DOCUMENT_BYTES)?,
             DraftFormat::Toml if text.len() > MAX_DOCUMENT_BYTES => {
                 return Err(DocumentError::TooLarge { bytes: text.len(), limit: MAX_DOCUMENT_BYTES });
             }
-            DraftFormat::Toml => {
-                toml::from_str(text).map_err(|error| DocumentError::Json(error.to_string()))?
-            }
+            DraftFormat::Toml => toml::from_str(text)
+                .map_err(|error| DocumentError::Toml(error.to_string().trim_end().to_owned()))?,
         };
         let Value::Object(fields) = value else {
             return Err(DocumentError::Json("a manifest is a table of fields".to_owned()));

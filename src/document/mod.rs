@@ -93,6 +93,8 @@ pub enum DocumentError {
     TooLarge { bytes: usize, limit: usize },
     #[error("not readable as this kind of document: {0}")]
     Json(String),
+    #[error("not valid TOML: {0}")]
+    Toml(String),
     #[error("not a DSSE envelope as zerostate writes it: {0}")]
     Envelope(&'static str),
     #[error("payload type \"{found}\" where \"{expected}\" is expected", found = Untrusted::new(found))]

@@ -297,7 +297,7 @@ fn an_artifact_is_a_path_or_a_cid_and_not_both() {
 #[test]
 fn what_is_no_manifest_at_all_is_told_from_one_with_faults() {
     for text in ["name = ", "= 1", "name = \"a\"\nname = \"b\"", "[limits]\n[limits]", "\u{0}"] {
-        assert!(matches!(toml(text), Err(DocumentError::Json(_))), "{text:?}");
+        assert!(matches!(toml(text), Err(DocumentError::Toml(_))), "{text:?}");
     }
     for text in
         ["", "[]", "null", "{", "{\"name\":\"a\",\"name\":\"b\"}", "{\"limits\":{\"fuel\":9007199254740992}}"]
