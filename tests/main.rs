@@ -1,6 +1,11 @@
 mod arrows;
+mod bad_input;
+mod command_line;
 mod console;
 mod documents;
+mod durability;
 mod execution;
 mod interop;
+mod processes;
 mod pty;
+mod support;
