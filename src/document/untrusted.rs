@@ -50,7 +50,8 @@ fn clean(raw: &str, keep_lines: bool, max_chars: usize) -> String {
         match c {
             '\n' if keep_lines => out.push('\n'),
             '\n' | '\t' => out.push(' '),
-            '\r' if keep_lines => {}
+            // Gone without a trace, so it does not end a stack of marks either.
+            '\r' if keep_lines => continue,
             c if c.is_control() || is_invisible(c) => out.push('\u{fffd}'),
             c if c.width() == Some(0) => {
                 marks += 1;
@@ -114,6 +115,8 @@ mod tests {
     fn marks_do_not_stack_and_length_is_bounded() {
         let zalgo = format!("e{}", "\u{301}".repeat(50));
         assert_eq!(Untrusted::new(&zalgo).as_str().chars().count(), 1 + MAX_MARKS);
+        let split = "\u{301}\r".repeat(50);
+        assert_eq!(Untrusted::lines(&split, MAX_CHARS).as_str().chars().count(), MAX_MARKS);
         assert_eq!(Untrusted::new(&"x".repeat(10_000)).as_str().chars().count(), MAX_CHARS + 1);
     }
 
