@@ -7,6 +7,15 @@
 //! - of an idle node with its console, three seconds after its first frame and for twenty seconds: processor time, resident
 //!   memory, and what is written to the terminal.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a bench that meets the unexpected ends by panicking"
+)]
+
 #[path = "../tests/pty.rs"]
 mod pty;
 

@@ -2,6 +2,15 @@
 //!
 //! `cargo bench --bench documents`; the ratios are printed at the end.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a bench that meets the unexpected ends by panicking"
+)]
+
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -165,7 +165,7 @@ fn a_running_node_answers_every_reading_verb_in_json_and_for_people() {
     );
 
     let peer = node.peer(&other).unwrap();
-    has(&peer, &["peer_id", "did", "name", "address", "connected_since", "ping_us", "capabilities"]);
+    has(&peer, &["peer_id", "did", "name", "address", "connected_since", "ping_ns", "capabilities"]);
 
     let task = &node.ask(&["task", "list"])[0];
     has(task, &["task_id", "name", "state", "receipt_id", "created_at", "quorum"]);

@@ -66,7 +66,7 @@ pub fn manifest() -> Manifest {
             Input { name: "more".to_owned(), value_type: ValueType::Json, value: json!({"a": {"b": [1.5]}}) },
         ],
         outputs: vec![Output { name: "words".to_owned(), value_type: ValueType::Integer }],
-        capabilities: vec!["wall-clock".to_owned()],
+        capabilities: vec!["gpu".to_owned()],
         payment: Payment {
             per_second_micro: credits(2_000),
             per_mib_micro: credits(100),
@@ -152,7 +152,7 @@ pub fn attestation() -> Attestation {
 
 pub fn card() -> AgentCard {
     AgentCard {
-        capabilities: vec!["random".to_owned()],
+        capabilities: vec!["camera".to_owned()],
         addresses: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
         prices: manifest().payment,
         ..AgentCard::new(creator().did().clone(), "atlas", noon())

@@ -1,3 +1,14 @@
+//! The one integration-test binary: each more would link the engine and the network again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that meets the unexpected ends by panicking"
+)]
+
 mod arrows;
 mod bad_input;
 mod command_line;

@@ -30,7 +30,7 @@ const FULL: &str = r#"
     artifact = { path = "count.wasm" }
     function = "count"
     args = ["--words"]
-    capabilities = ["wall-clock"]
+    capabilities = ["gpu"]
     expires_in = "90min"
     [[inputs]]
     name = "text"
