@@ -180,7 +180,8 @@ async fn the_tools_of_in_toto_read_a_receipt_and_an_attestation_and_notice_a_cha
         };
         assert_eq!(about, case.author.did().as_str());
 
-        let changes: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [
+        type Change = fn(&[u8]) -> Vec<u8>;
+        let changes: [(&str, Change); 4] = [
             ("payload", with_changed_payload),
             ("signature", with_changed_signature),
             ("key", with_another_key),

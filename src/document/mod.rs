@@ -91,7 +91,7 @@ pub trait Document: Sized + Clone {
 pub enum DocumentError {
     #[error("{bytes} bytes; at most {limit} are allowed")]
     TooLarge { bytes: usize, limit: usize },
-    #[error("not readable as this kind of document: {0}")]
+    #[error("not valid JSON for this kind of document: {0}")]
     Json(String),
     #[error("not valid TOML: {0}")]
     Toml(String),

@@ -224,6 +224,10 @@ impl Console {
                 Effect::Repaint => self.screen.repaint()?,
                 Effect::Suspend => after = After::Suspend,
                 Effect::Quit => after = After::Quit,
+                #[allow(
+                    clippy::panic,
+                    reason = "the operator asked to see the terminal restored after a crash"
+                )]
                 Effect::Panic => std::panic::panic_any("the console was crashed on purpose"),
             }
         }

@@ -51,7 +51,7 @@ impl Palette {
             }
             found.push((score, Found { action, letters }));
         }
-        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found.sort_by_key(|entry| std::cmp::Reverse(entry.0));
         found.into_iter().map(|(_, found)| found).collect()
     }
 }

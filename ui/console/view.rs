@@ -163,11 +163,9 @@ fn draw_layer(model: &Model, layer: &Layer, top: bool, frame: &mut Frame, areas:
     let margin = Rect { x: area.x.saturating_sub(1), width: area.width.saturating_add(2), ..area };
     frame.render_widget(Clear, margin.intersection(areas.body));
     let inner = Boxed { title, right, foot: content.foot, border }.draw(frame, area);
-    if top {
-        if let Some((x, y)) = content.cursor.filter(|(_, y)| *y >= scroll && *y - scroll < room) {
-            let x = inner.x.saturating_add(cells(x)).min(inner.right().saturating_sub(1));
-            frame.set_cursor_position(Position { x, y: inner.y.saturating_add(cells(y - scroll)) });
-        }
+    if top && let Some((x, y)) = content.cursor.filter(|(_, y)| *y >= scroll && *y - scroll < room) {
+        let x = inner.x.saturating_add(cells(x)).min(inner.right().saturating_sub(1));
+        frame.set_cursor_position(Position { x, y: inner.y.saturating_add(cells(y - scroll)) });
     }
     lines(frame, inner, content.lines.into_iter().skip(scroll).take(room).collect());
 }

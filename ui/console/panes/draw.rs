@@ -35,10 +35,11 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
     let marked = &model.list(pane).marked;
     let shown = rows.iter().enumerate().skip(top).take(usize::from(inner.height)).map(|(i, entry)| {
         let mut line = row(entry.cells(model), room);
-        if !marked.is_empty() && marked.contains(&entry.id()) {
-            if let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty()) {
-                *first = Span::styled("▪", model.theme.style(Role::Marked));
-            }
+        if !marked.is_empty()
+            && marked.contains(&entry.id())
+            && let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty())
+        {
+            *first = Span::styled("▪", model.theme.style(Role::Marked));
         }
         // Elsewhere only what one has chosen oneself is shown as chosen.
         if selected == Some(i) && (focused || model.list(pane).selected.is_some()) {
@@ -56,7 +57,8 @@ fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String
     let number = model.theme.style(if focused { Role::Accent } else { Role::Dim });
     let mut parts = vec![(format!("{} ", pane.number()), number), (pane.title().to_owned(), style)];
     let list = model.list(pane);
-    if !list.filter.is_empty() && !(focused && model.filtering.is_some()) {
+    let being_typed = focused && model.filtering.is_some();
+    if !list.filter.is_empty() && !being_typed {
         parts.push((format!("  /{}", list.filter), model.theme.style(Role::Warn)));
     }
     if list.sort > 0 {

@@ -73,10 +73,11 @@ fn failed(model: &mut Model, purpose: Purpose, error: &ApiError) {
     match purpose {
         Purpose::Detail { id } => {
             for layer in &mut model.layers {
-                if let Layer::Detail(detail) = layer {
-                    if detail.id() == id && matches!(detail.loaded, Loaded::Nothing) {
-                        detail.problem = Some(zerostate::document::Untrusted::new(&why).to_string());
-                    }
+                if let Layer::Detail(detail) = layer
+                    && detail.id() == id
+                    && matches!(detail.loaded, Loaded::Nothing)
+                {
+                    detail.problem = Some(zerostate::document::Untrusted::new(&why).to_string());
                 }
             }
         }

@@ -58,11 +58,10 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
 pub fn changed(model: &mut Model) -> Vec<Effect> {
     match model.layers.last_mut() {
         Some(Layer::Submit(form)) => {
-            if form.typed() {
-                let path = form.value(Field::Path).trim().to_owned();
-                if !path.is_empty() {
-                    return vec![Effect::Probe { generation: form.generation, path }];
-                }
+            let changed = form.typed();
+            let path = form.value(Field::Path).trim().to_owned();
+            if changed && !path.is_empty() {
+                return vec![Effect::Probe { generation: form.generation, path }];
             }
         }
         Some(Layer::Palette(palette)) => palette.chosen = 0,

@@ -40,10 +40,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Answered { ticket, result } => answers::answered(model, ticket, result),
         Msg::Probed { generation, found } => {
-            if let Some(Layer::Submit(form)) = model.layers.last_mut() {
-                if form.generation == generation {
-                    form.take(found);
-                }
+            if let Some(Layer::Submit(form)) = model.layers.last_mut()
+                && form.generation == generation
+            {
+                form.take(found);
             }
             Vec::new()
         }
