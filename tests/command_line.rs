@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -500,6 +501,11 @@ fn verify_needs_no_node_no_home_and_no_network() {
     assert_eq!(valid, [true, false, true]);
     assert_eq!(verify(&["--json", &receipt, &receipt]).exits(0).json().as_array().unwrap().len(), 2);
     verify(&["/nonexistent"]).fails(2, "cannot read /nonexistent");
+    // What cannot be read is not the others' loss.
+    let ended = verify(&["--json", &receipt, "/nonexistent", &receipt]).fails(2, "cannot read /nonexistent");
+    let valid: Vec<_> =
+        ended.json().as_array().unwrap().iter().map(|answer| answer["valid"].clone()).collect();
+    assert_eq!(valid, [true, false, true]);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "verify leaves nothing behind");
 }
 
@@ -559,6 +565,60 @@ fn doctor_finds_what_is_wrong_and_completions_know_the_verbs() {
             assert!(script.contains(verb), "{shell}: {verb}");
         }
     }
+}
+
+#[test]
+fn whoever_reads_only_the_beginning_has_it_and_nothing_is_said_to_have_failed() {
+    let desk = Desk::new();
+    let node = Node::start(&desk.path("data"));
+    desk.hello(0);
+    let dir = &node.dir;
+    for verb in ["events --follow", "events", "submit --wait hello-0.toml", "task list --json", "--help"] {
+        let mut shell = Command::new("sh");
+        isolate(&mut shell);
+        shell.env("ZEROSTATE", PROGRAM).env("DATA", dir).current_dir(desk.path(""));
+        // The exit code of the program itself, and not of the reader, goes to the second line.
+        shell.args([
+            "-c",
+            &format!("{{ \"$ZEROSTATE\" --data-dir \"$DATA\" {verb}; echo code $? >&2; }} | head -c 1"),
+        ]);
+        let (done, manifest) = (AtomicBool::new(false), desk.named("hello-0.toml"));
+        let ended = std::thread::scope(|scope| {
+            // The follower finds the pipe closed when it has something to write again.
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    zerostate(dir, &["submit", "--wait", &manifest]).exits(0);
+                }
+            });
+            let ended = finish(shell);
+            done.store(true, Ordering::Relaxed);
+            ended.exits(0)
+        });
+        assert_eq!(ended.stdout.len(), 1, "{verb}: {ended:?}");
+        assert!(ended.stderr.ends_with("code 0\n") && !ended.stderr.contains("error"), "{verb}: {ended:?}");
+    }
+}
+
+#[test]
+fn nobody_else_on_the_machine_can_read_what_the_node_keeps() {
+    let desk = Desk::new();
+    let node = Node::start(&desk.path("data"));
+    node.ask(&["submit", "--wait", &desk.hello(0)]);
+    let mut folders = vec![node.dir.clone()];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let metadata = entry.metadata().unwrap();
+            let mode = metadata.permissions().mode() & 0o777;
+            assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", entry.path().display());
+            seen += 1;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    assert!(seen > 5, "key, database, log, socket and block are there");
+    assert_eq!(fs::metadata(&node.dir).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

@@ -32,7 +32,7 @@ async fn submit_and_kill(node: Node, cid: &str, kill_after: usize) -> (BTreeSet<
             .await
             .ok();
     });
-    let (told, mut acknowledged) = mpsc::unbounded_channel();
+    let (told, mut acknowledged) = mpsc::channel(SUBMISSIONS);
     let mut submissions = JoinSet::new();
     for number in 0..SUBMISSIONS {
         let source = ArtifactSource::Cid { cid: cid.to_owned(), sha256: None, size: None };
@@ -42,7 +42,7 @@ async fn submit_and_kill(node: Node, cid: &str, kill_after: usize) -> (BTreeSet<
             if let Ok(Answer::Submitted { task_id }) =
                 client.execute(Command::Submit { draft: Box::new(draft) }).await
             {
-                told.send(task_id).ok();
+                told.send(task_id).await.ok();
             }
         });
     }

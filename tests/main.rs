@@ -19,4 +19,6 @@ mod execution;
 mod interop;
 mod processes;
 mod pty;
+mod queueing;
 mod support;
+mod witnesses;

@@ -22,6 +22,8 @@ use crate::telemetry::RecentLog;
 
 /// At most ten snapshots a second.
 const PERIOD: Duration = Duration::from_millis(100);
+/// How long a database that could not be read is left alone.
+const RETRY: Duration = Duration::from_secs(2);
 /// Rows of each list in a snapshot; the rest is paged.
 const TAIL: u32 = 200;
 const LOG_LINES: usize = 100;
@@ -87,18 +89,27 @@ impl Reducer {
         let mut events = self.storage.subscribe();
         let mut network = self.network.state();
         let mut live = self.tasks.live();
+        let mut logged = self.about.log.changes();
         let mut stale = Stale::ALL;
         let mut lists = Lists::default();
         loop {
-            if let Err(error) = self.refresh(&mut lists, stale).await {
-                tracing::warn!(%error, "the snapshot could not be refreshed");
-            }
-            stale = Stale::default();
+            logged.mark_unchanged();
+            let pause = match self.refresh(&mut lists, stale).await {
+                Ok(()) => {
+                    stale = Stale::default();
+                    PERIOD
+                }
+                // The line in the log is the change that has it read again.
+                Err(error) => {
+                    tracing::warn!(%error, "the snapshot could not be refreshed");
+                    RETRY
+                }
+            };
             let (state, runs) = (network.borrow_and_update().clone(), live.borrow_and_update().clone());
             publisher.send_replace(Some(Arc::new(self.snapshot(&lists, &state, &runs))));
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(PERIOD) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -109,6 +120,7 @@ impl Reducer {
                 },
                 changed = network.changed() => if changed.is_err() { return },
                 changed = live.changed() => if changed.is_err() { return },
+                changed = logged.changed() => if changed.is_err() { return },
             }
             loop {
                 match events.try_recv() {

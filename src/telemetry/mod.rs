@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -18,7 +20,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 const KEPT: usize = 200;
 /// The log is started anew at this size; the one before stays beside it.
 const FILE_MAX: u64 = 8 << 20;
-/// Lines that wait for the disk; beyond that they are dropped and counted.
+/// Lines that wait for the disk; more are dropped, and the file says how many.
 const QUEUE: usize = 4096;
 /// Longer lines are cut.
 const LINE_MAX: usize = 2000;
@@ -34,21 +36,34 @@ pub struct Line {
 
 /// The last lines, oldest first. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct RecentLog(Arc<Mutex<VecDeque<Line>>>);
+pub struct RecentLog(Arc<Recent>);
+
+#[derive(Default)]
+struct Recent {
+    lines: Mutex<VecDeque<Line>>,
+    told: watch::Sender<()>,
+}
 
 impl RecentLog {
+    /// Changes with every line.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.told.subscribe()
+    }
+
     /// The newest `count` lines, oldest first.
     pub fn tail(&self, count: usize) -> Vec<Line> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
     }
 
     fn push(&self, line: Line) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() >= KEPT {
             lines.pop_front();
         }
         lines.push_back(line);
+        drop(lines);
+        self.0.told.send_replace(());
     }
 }
 
@@ -62,16 +77,22 @@ pub fn start(path: &Path, filter: &str) -> Result<RecentLog, String> {
     let mut file =
         LogFile::open(path).map_err(|error| format!("cannot write the log {}: {error}", path.display()))?;
     let (sender, lines) = sync_channel::<String>(QUEUE);
+    let lost = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&lost);
     let writer = move || {
         while let Ok(line) = lines.recv() {
-            // A full disk must not end the node: the line is lost, the Log pane still has it.
-            file.write(&line).ok();
+            let lost = count.swap(0, Ordering::Relaxed);
+            let note = if lost > 0 { format!("{lost} lines could not be written\n") } else { String::new() };
+            // A full disk must not end the node: the lines are lost, the Log pane still has them.
+            if file.write(&(note + &line)).is_err() {
+                count.fetch_add(lost.saturating_add(1), Ordering::Relaxed);
+            }
         }
     };
     let spawned = std::thread::Builder::new().name("log".to_owned()).spawn(writer);
     spawned.map_err(|error| format!("cannot start the log thread: {error}"))?;
     let recent = RecentLog::default();
-    let layer = LogLayer { sender, recent: recent.clone() };
+    let layer = LogLayer { sender, lost, recent: recent.clone() };
     let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
     registry.try_init().map_err(|error| error.to_string())?;
     Ok(recent)
@@ -79,6 +100,7 @@ pub fn start(path: &Path, filter: &str) -> Result<RecentLog, String> {
 
 struct LogLayer {
     sender: SyncSender<String>,
+    lost: Arc<AtomicU64>,
     recent: RecentLog,
 }
 
@@ -100,8 +122,8 @@ impl<S: tracing::Subscriber> Layer<S> for LogLayer {
         // One event, one line, whatever it carries: a peer's text cannot forge a line of its own.
         let written = format!("{} {:5} {} {}\n", line.at, line.level, line.target, line.text.escape_debug());
         self.recent.push(line);
-        match self.sender.try_send(written) {
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        if self.sender.try_send(written).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -294,6 +294,24 @@ impl Node {
     }
 }
 
+/// Two nodes that know each other; the second attests by policy, or only when it is asked to.
+pub fn two(desk: &Desk, attest: &str) -> (Node, Node) {
+    let config = desk.file("b.toml", format!("name = \"borealis\"\n[policy]\nattest = \"{attest}\"\n"));
+    let a = Node::start(&desk.path("a"));
+    let b = Node::start_with(&desk.path("b"), &["--config", &config]);
+    a.meet(&b);
+    (a, b)
+}
+
+pub fn submitted(node: &Node, manifest: &str) -> Value {
+    node.ask(&["submit", "--wait", manifest])
+}
+
+#[track_caller]
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("{key} is expected in {value}"))
+}
+
 /// Looks again and again until there is something to be seen.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

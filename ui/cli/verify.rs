@@ -1,5 +1,6 @@
 //! `zerostate verify`: check envelopes, with no node and no network.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -16,39 +17,55 @@ pub struct VerifyVerb {
 }
 
 pub fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
-    let mut answers = Vec::new();
-    let mut invalid = 0usize;
-    for path in &verb.files {
-        let checked = check(path)?;
-        invalid += usize::from(checked.is_err());
-        if globals.json {
-            answers.push(answer(&checked));
-        } else {
-            output::line(&sentence(path, &checked))?;
-        }
-    }
+    let checked: Vec<Checked> = verb.files.iter().map(|path| check(path)).collect();
     if globals.json {
+        let answers: Vec<Value> = checked.iter().map(answer).collect();
         match answers.as_slice() {
             [only] => output::json(only)?,
             all => output::json(&all)?,
         }
+    } else {
+        for (path, checked) in verb.files.iter().zip(&checked) {
+            output::line(&sentence(path, checked))?;
+        }
     }
-    match invalid {
-        0 => Ok(0),
-        1 if verb.files.len() == 1 => Err(Failure::failed("the envelope does not verify")),
-        count => Err(Failure::failed(format!("{count} of {} envelopes do not verify", verb.files.len()))),
+    let (count, invalid) = (checked.len(), checked.iter().filter(|checked| checked.is_err()).count());
+    let unread = checked.into_iter().filter_map(Result::err).find_map(|problem| match problem {
+        Problem::Unread(failure) => Some(failure),
+        Problem::Invalid(_) => None,
+    });
+    match (unread, invalid) {
+        (Some(failure), _) => Err(failure),
+        (None, 0) => Ok(0),
+        (None, 1) if count == 1 => Err(Failure::failed("the envelope does not verify")),
+        (None, _) => Err(Failure::failed(format!("{invalid} of {count} envelopes do not verify"))),
     }
 }
 
-type Checked = Result<AnyEnvelope, DocumentError>;
+type Checked = Result<AnyEnvelope, Problem>;
 
-fn check(path: &Path) -> Result<Checked, Failure> {
+/// Why a file proves nothing.
+enum Problem {
+    Unread(Failure),
+    Invalid(DocumentError),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread(failure) => f.write_str(failure.message()),
+            Self::Invalid(error) => error.fmt(f),
+        }
+    }
+}
+
+fn check(path: &Path) -> Checked {
     // A line end after the envelope is what editors and `>` leave; it is not part of it.
-    let mut bytes = draft::read_bounded(path, 2 * MAX_ENVELOPE_BYTES as u64)?;
+    let mut bytes = draft::read_bounded(path, 2 * MAX_ENVELOPE_BYTES as u64).map_err(Problem::Unread)?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
     }
-    Ok(AnyEnvelope::open(&bytes))
+    AnyEnvelope::open(&bytes).map_err(Problem::Invalid)
 }
 
 fn answer(checked: &Checked) -> Value {
@@ -62,13 +79,13 @@ fn answer(checked: &Checked) -> Value {
             "attestations": [],
             "problems": [],
         }),
-        Err(error) => json!({
+        Err(problem) => json!({
             "valid": false,
             "kind": null,
             "signer": null,
             "document": null,
             "attestations": [],
-            "problems": [error.to_string()],
+            "problems": [problem.to_string()],
         }),
     }
 }
