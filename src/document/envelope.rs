@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cid::Cid;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::strict::{self, MAX_DOCUMENT_BYTES, MAX_ENVELOPE_BYTES};
 use super::{Document, DocumentError, content_id};
@@ -25,7 +25,7 @@ pub struct Envelope<T> {
     bytes: Arc<[u8]>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wire<'a> {
     #[serde(rename = "payloadType", borrow)]
@@ -36,7 +36,7 @@ pub(super) struct Wire<'a> {
     signatures: Vec<WireSignature<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireSignature<'a> {
     #[serde(borrow)]
@@ -143,25 +143,39 @@ impl<'a> Wire<'a> {
         // One spelling: no spaces, no other order, no key twice, no escapes that mean the same.
         if wire.written()? != bytes {
             return Err(DocumentError::Envelope(
-                "it is not compact JSON with payloadType, payload, signatures in this order",
+                "it is not compact JSON with payloadType, payload, signatures in this order and without an escape",
             ));
         }
         Ok(wire)
     }
 
-    /// The one spelling.
+    /// The one spelling. Nothing in an envelope needs an escape; whatever had one comes out different from what came in.
     fn written(&self) -> Result<Vec<u8>, DocumentError> {
-        // The payload and some 300 bytes around it, in one allocation.
-        let mut bytes = Vec::with_capacity(self.payload.len().saturating_add(512));
-        serde_json::to_writer(&mut bytes, self).map_err(DocumentError::json)?;
-        Ok(bytes)
+        let signature = self.signature()?;
+        let parts = [
+            "{\"payloadType\":\"",
+            &self.payload_type,
+            "\",\"payload\":\"",
+            &self.payload,
+            "\",\"signatures\":[{\"keyid\":\"",
+            &signature.keyid,
+            "\",\"sig\":\"",
+            &signature.sig,
+            "\"}]}",
+        ];
+        Ok(parts.concat().into_bytes())
+    }
+
+    fn signature(&self) -> Result<&WireSignature<'a>, DocumentError> {
+        match self.signatures.as_slice() {
+            [only] => Ok(only),
+            _ => Err(DocumentError::Envelope("it must carry exactly one signature")),
+        }
     }
 
     /// Checks the signature and gives back payload and signer.
     pub(super) fn verify(&self) -> Result<(Vec<u8>, Did), DocumentError> {
-        let [signature] = self.signatures.as_slice() else {
-            return Err(DocumentError::Envelope("it must carry exactly one signature"));
-        };
+        let signature = self.signature()?;
         let payload = decode(&self.payload, "the payload is not canonical base64")?;
         if payload.len() > MAX_DOCUMENT_BYTES {
             return Err(DocumentError::TooLarge { bytes: payload.len(), limit: MAX_DOCUMENT_BYTES });

@@ -52,7 +52,7 @@ use std::sync::Arc;
 
 use cid::Cid;
 use cid::multihash::Multihash;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::identity::{Did, DidError};
@@ -220,8 +220,8 @@ impl AnyEnvelope {
 }
 
 /// A sha2-256 digest; 64 hex digits in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Sha256Digest([u8; 32]);
 
 impl Sha256Digest {
@@ -241,6 +241,14 @@ impl Sha256Digest {
         (hash.code() == SHA2_256).then(|| hash.digest().try_into().ok().map(Self)).flatten()
     }
 
+    /// Hands on the 64 digits without an allocation: a receipt has a handful of digests.
+    fn with_hex<R>(&self, then: impl FnOnce(&str) -> R) -> R {
+        let mut digits = [0; 64];
+        let written = hex::encode_to_slice(self.0, &mut digits);
+        // 32 bytes always fill 64 digits.
+        then(written.ok().and_then(|()| std::str::from_utf8(&digits).ok()).unwrap_or_default())
+    }
+
     /// The CIDv1 of raw bytes with this digest.
     pub fn to_cid(self) -> Cid {
         match Multihash::wrap(SHA2_256, &self.0) {
@@ -258,19 +266,19 @@ impl TryFrom<String> for Sha256Digest {
         let complaint = || "64 lower-case hex digits of a sha256 are expected".to_owned();
         let bytes = hex::decode(&text).map_err(|_| complaint())?;
         let digest = Self(bytes.try_into().map_err(|_| complaint())?);
-        if digest.to_string() == text { Ok(digest) } else { Err(complaint()) }
+        if digest.with_hex(|digits| digits == text) { Ok(digest) } else { Err(complaint()) }
     }
 }
 
-impl From<Sha256Digest> for String {
-    fn from(digest: Sha256Digest) -> Self {
-        digest.to_string()
+impl Serialize for Sha256Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_hex(|digits| serializer.serialize_str(digits))
     }
 }
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        self.with_hex(|digits| f.write_str(digits))
     }
 }
 
