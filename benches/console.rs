@@ -58,7 +58,7 @@ fn receipt(identity: &Identity, number: usize) -> Receipt {
         exit_code: Some(0),
         error: None,
         started_at: now,
-        finished_at: now,
+        finished_at: now + std::time::Duration::from_millis(80),
         duration_ns: 80_000_000,
         fuel_used: 1_204_551,
         peak_memory_bytes: 2 << 20,

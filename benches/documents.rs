@@ -12,7 +12,7 @@
 )]
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
@@ -27,7 +27,7 @@ const ROUNDS: u32 = 20_000;
 
 fn receipt(identity: &Identity) -> Receipt {
     let module = Sha256Digest::of(b"module");
-    let now = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
+    let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
     Receipt {
         task_id: "0123456789abcdef0123456789abcdef".into(),
         manifest: content_id(b"manifest"),
@@ -41,7 +41,7 @@ fn receipt(identity: &Identity) -> Receipt {
         exit_code: Some(0),
         error: None,
         started_at: now,
-        finished_at: now,
+        finished_at: now + Duration::from_millis(80),
         duration_ns: 80_000_000,
         fuel_used: 1_204_551,
         peak_memory_bytes: 2 << 20,

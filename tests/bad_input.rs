@@ -97,6 +97,29 @@ fn a_manifest_with_ten_faults_is_told_all_ten_at_once() {
 }
 
 #[test]
+fn a_manifests_own_words_never_steer_the_terminal() {
+    let desk = Desk::new();
+    let attack = "\\u001b]0;pwned\\u0007\\u001b[31m\\u202e";
+    let files = [
+        desk.file("key.json", format!("{{\"{attack}\": 1}}")),
+        desk.file(
+            "value.json",
+            format!("{{\"name\": \"{attack}\", \"artifact\": {{\"cid\": \"{attack}\"}}}}"),
+        ),
+        desk.file("path.json", format!("{{\"name\": \"x\", \"artifact\": {{\"path\": \"{attack}\"}}}}")),
+        desk.file("line.toml", "name = \"x\" \u{1b}[31m\u{9b}31m oops\n"),
+    ];
+    for file in files {
+        for verb in [["manifest", "check"].as_slice(), &["run"]] {
+            let ended = zerostate(&desk.path("data"), &[verb, &[file.as_str()]].concat());
+            let said = format!("{}{}", ended.text(), ended.stderr);
+            assert!(!steers_a_terminal(&said), "{file}: {said:?}");
+            assert!(ended.code == 2 || file.ends_with("path.json"), "{file}: {said:?}");
+        }
+    }
+}
+
+#[test]
 fn files_that_cannot_be_read_are_named_and_exit_with_two() {
     let desk = Desk::new();
     let dir = desk.path("data");

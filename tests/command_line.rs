@@ -545,6 +545,24 @@ fn a_new_manifest_checks_out_and_an_old_one_is_not_written_over() {
 }
 
 #[test]
+fn a_faulty_manifest_is_told_in_json_too() {
+    let desk = Desk::new();
+    let file = desk
+        .file("faulty.toml", "name = 7\nartifact = { path = \"x.wasm\" }\nspeed = 3\n[limits]\nfuel = 0\n");
+    let answer =
+        zerostate(&desk.path("data"), &["--json", "manifest", "check", &file]).fails(2, "3 faults").json();
+    assert_eq!(answer["valid"], false);
+    let fields: Vec<_> =
+        answer["faults"].as_array().unwrap().iter().map(|f| f["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["name", "speed", "limits.fuel"], "{answer}");
+    let dated = desk.file(
+        "dated.toml",
+        "name = \"x\"\nartifact = { path = \"x.wasm\" }\nexpires_at = 2999-01-31T12:00:00Z\n",
+    );
+    zerostate(&desk.path("data"), &["manifest", "check", &dated]).fails(2, "expires_at");
+}
+
+#[test]
 fn doctor_finds_what_is_wrong_and_completions_know_the_verbs() {
     let desk = Desk::new();
     let dir = desk.path("data");
@@ -554,6 +572,16 @@ fn doctor_finds_what_is_wrong_and_completions_know_the_verbs() {
         fine["checks"].as_array().unwrap().iter().map(|c| c["check"].as_str().unwrap()).collect();
     assert_eq!(checks, ["data directory", "configuration", "key", "node", "disk", "runner"]);
 
+    for (config, why) in [
+        ("[network]\nlisten = [\"garbage\"]\n", "network.listen: "),
+        ("[network]\nbootstrap = [\"nowhere\"]\n", "network.bootstrap: "),
+        ("[log]\nfilter = \"==\"\n", "log.filter: "),
+    ] {
+        let file = desk.file("config.toml", config);
+        let sick =
+            zerostate(&dir, &["doctor", "--json", "--config", &file]).fails(1, "1 of 6 checks failed").json();
+        assert!(sick["checks"][1]["found"].as_str().unwrap().starts_with(why), "{sick}");
+    }
     zerostate(&dir, &["id"]).exits(0);
     fs::set_permissions(dir.join("keys/node.pem"), fs::Permissions::from_mode(0o644)).unwrap();
     let sick = zerostate(&dir, &["doctor", "--json"]).fails(1, "1 of 6 checks failed").json();

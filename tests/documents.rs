@@ -108,7 +108,7 @@ pub fn receipt_of(manifest: &Manifest) -> Receipt {
         artifact: manifest.artifact.clone(),
         inputs: stdin,
         output: Content::of(b"2\n"),
-        guild: Some("a guild".to_owned()),
+        guild: Some("a-guild".to_owned()),
         executor: executor().did().clone(),
         requester: manifest.creator.clone(),
         status: Status::Ok,

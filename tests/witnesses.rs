@@ -1,6 +1,7 @@
 //! Who attests what: by running the task itself, by policy, once, and never for itself.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 use zerostate::document::{Content, Cost, Envelope, Manifest, Receipt, Sha256Digest, Status};
@@ -395,4 +396,49 @@ fn what_asked_for_randomness_or_the_clock_can_be_run_but_never_witnessed() {
         assert_eq!(found["verdict"], "unverifiable", "{found}");
         assert!(text(&found, "reason").contains("real randomness"), "{found}");
     }
+}
+
+#[test]
+fn a_task_that_waits_for_its_witnesses_does_not_run() {
+    let desk = Desk::new();
+    let node = Node::start(&desk.path("data"));
+    let task = text(&node.ask(&["submit", &desk.hello(1)]), "task_id").to_owned();
+    eventually("it has its receipt", || {
+        (node.ask(&["task", "show", &task])["state"] == "receipted").then_some(())
+    });
+    eventually("nothing runs any more", || (node.ask(&["status"])["running"] == 0).then_some(()));
+    assert!(node.listed(&["task", "list"], "task_id", &task)[0]["progress"].is_null());
+}
+
+#[test]
+fn a_second_vote_under_the_same_key_changes_nothing_and_is_not_told_as_one() {
+    let desk = Desk::new();
+    let (a, b) = two(&desk, "ask");
+    let id = text(&submitted(&a, &desk.hello(0)), "receipt_id").to_owned();
+    arrives(&b, &id);
+    let first = b.ask(&["attest", &id])["attestation_id"].clone();
+    let known = |node: &Node| node.ask(&["receipt", "show", &id])["attestations"].clone();
+    eventually("the vote arrives", || (known(&a).as_array().unwrap().len() == 1).then_some(()));
+    let key = b.dir.join("keys/node.pem");
+    assert_eq!(b.stop(), Some(0));
+
+    // The same witness, who knows nothing of what it has said.
+    fs::create_dir_all(desk.path("c/keys")).unwrap();
+    for folder in ["c", "c/keys"] {
+        fs::set_permissions(desk.path(folder), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    fs::copy(&key, desk.path("c/keys/node.pem")).unwrap();
+    let c = Node::start(&desk.path("c"));
+    a.meet(&c);
+    let receipt = a.run(&["receipt", "export", &id]).exits(0).text();
+    let second = c.ask(&["attest", &desk.file("receipt.json", receipt)]);
+    assert_eq!(second["verdict"], "agree");
+    assert_ne!(second["attestation_id"], first);
+    // What comes after it on the same way has come: so has the second vote.
+    let other = text(&submitted(&c, &desk.hello(0)), "receipt_id").to_owned();
+    arrives(&a, &other);
+    assert_eq!(known(&a)[0]["attestation_id"], first);
+    let events = a.ask(&["events"]);
+    let told = events.as_array().unwrap().iter().filter(|event| event["event"] == "attestation").count();
+    assert_eq!(told, 1);
 }

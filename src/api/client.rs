@@ -1,8 +1,10 @@
 //! A node in another process, spoken to over the socket in its data directory.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Full};
@@ -20,6 +22,8 @@ use crate::storage::Event;
 
 /// A Unix socket's path holds 107 bytes on Linux and 103 on macOS.
 const PATH_MAX: usize = 100;
+/// How long a node may take to say what it knows.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// A line of a stream: a snapshot with full tails is under 1 MiB.
 const LINE_MAX: usize = 16 << 20;
 
@@ -35,7 +39,14 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
     let name: String = digest.chars().take(16).collect();
     let runtime = directories::ProjectDirs::from("", "", "zerostate")
         .and_then(|dirs| dirs.runtime_dir().map(Path::to_path_buf));
-    runtime.unwrap_or_else(std::env::temp_dir).join(format!("zerostate-{name}.sock"))
+    // Without one, a folder of this user's own in the common one; the node makes it 0700 and refuses somebody else's.
+    let own = || std::env::temp_dir().join(format!("zerostate-{}", rustix::process::getuid().as_raw()));
+    runtime.unwrap_or_else(own).join(format!("{name}.sock"))
+}
+
+/// Whether a file or folder belongs to this user.
+pub fn is_own(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.uid() == rustix::process::getuid().as_raw())
 }
 
 /// A client of one node. Each call has a connection of its own.
@@ -52,6 +63,10 @@ impl Client {
     pub async fn connect(data_dir: &Path) -> Result<Self, ApiError> {
         let client = Self { socket: Arc::new(socket_path(data_dir)) };
         match UnixStream::connect(client.socket.as_path()).await {
+            Ok(_) if !client.socket.starts_with(data_dir) && !is_own(&client.socket) => {
+                let what = format!("the socket {} belongs to somebody else", client.socket.display());
+                Err(ApiError::new(ErrorKind::Unavailable, what))
+            }
             Ok(_) => Ok(client),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 let what = format!("the node on {} does not let you in: {error}", data_dir.display());
@@ -69,7 +84,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the node is gone.
     pub async fn snapshot(&self) -> Result<Snapshot, ApiError> {
-        parse(&self.request(Method::GET, "/v1/snapshot", Vec::new()).await?)
+        parse(&in_time(self.request(Method::GET, "/v1/snapshot", Vec::new())).await?)
     }
 
     /// The way to the node that a console uses; its snapshots come for as long as the node lives.
@@ -132,12 +147,32 @@ impl Client {
     }
 }
 
+/// What a node answers from what it knows comes at once, or the node is stuck.
+async fn in_time<T>(answer: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| {
+        let what = format!("the node does not answer within {} s", ANSWER_WITHIN.as_secs());
+        Err(ApiError::new(ErrorKind::Unavailable, what)
+            .hint("is it stopped, or out of memory? its log may say more"))
+    })
+}
+
 impl Answering for Client {
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>> {
         async move {
             let body =
                 serde_json::to_vec(&command).map_err(|error| ApiError::new(ErrorKind::Input, error))?;
-            parse(&self.request(Method::POST, "/v1/command", body).await?)
+            let answer = self.request(Method::POST, "/v1/command", body);
+            // What has to wait for a guest, a peer or the disk takes as long as it takes.
+            let takes_long = matches!(
+                command,
+                Command::Run { .. }
+                    | Command::Attest { .. }
+                    | Command::AttestEnvelope { .. }
+                    | Command::Connect { .. }
+                    | Command::ArtifactGet { .. }
+                    | Command::Submit { .. }
+            );
+            parse(&if takes_long { answer.await? } else { in_time(answer).await? })
         }
         .boxed()
     }

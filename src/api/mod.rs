@@ -14,7 +14,7 @@ mod link;
 mod server;
 mod snapshot;
 
-pub use client::{Client, socket_path};
+pub use client::{Client, is_own, socket_path};
 pub use command::{
     Answer, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Page, PageRequest, ReceiptDetail,
     RunReport, TaskDetail, TimelineStep,

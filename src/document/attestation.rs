@@ -150,6 +150,10 @@ impl Attestation {
             [claim.status, measured.status].iter().find(|status| !status.is_attestable())
         {
             (Verdict::Unverifiable, Some(format!("the status {status} depends on the machine")))
+        } else if (claim.status == Status::InvalidModule) != (measured.status == Status::InvalidModule) {
+            // A node may be too small or too slow to compile what another one can.
+            let reason = "whether it compiles within a node's limits depends on the machine";
+            (Verdict::Unverifiable, Some(reason.to_owned()))
         } else if compared.iter().all(Comparison::is_equal) {
             (Verdict::Agree, None)
         } else {
@@ -160,7 +164,7 @@ impl Attestation {
             created_at: now,
             receipt: *id,
             verdict,
-            reason,
+            reason: reason.as_deref().map(cut),
             compared,
             environment: Some(environment),
         }
@@ -174,7 +178,7 @@ impl Attestation {
             created_at: now,
             receipt,
             verdict,
-            reason: Some(reason),
+            reason: Some(cut(&reason)),
             compared: Vec::new(),
             environment: None,
         }
@@ -204,6 +208,11 @@ impl Attestation {
         }
         properties
     }
+}
+
+/// A reason may quote what somebody else wrote; it must not grow too long to be signed by that.
+fn cut(reason: &str) -> String {
+    reason.get(..reason.floor_char_boundary(REASON_MAX)).unwrap_or_default().to_owned()
 }
 
 fn comparisons(claimed: &Measured, measured: &Measured) -> Vec<Comparison> {

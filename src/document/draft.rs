@@ -102,7 +102,8 @@ impl Draft {
             DraftFormat::Toml if text.len() > MAX_DOCUMENT_BYTES => {
                 return Err(DocumentError::TooLarge { bytes: text.len(), limit: MAX_DOCUMENT_BYTES });
             }
-            DraftFormat::Toml => toml::from_str(text)
+            DraftFormat::Toml => toml::from_str::<toml::Table>(text)
+                .map(|table| plain(toml::Value::Table(table)))
                 .map_err(|error| DocumentError::Toml(error.to_string().trim_end().to_owned()))?,
         };
         let Value::Object(fields) = value else {
@@ -258,6 +259,22 @@ fn read(r: &mut Reader) -> Draft {
         }
     }
     draft
+}
+
+/// TOML as JSON has it; a date becomes the text that it is written as.
+fn plain(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) if number.is_finite() => number.into(),
+        toml::Value::Float(number) => number.to_string().into(),
+        toml::Value::Boolean(flag) => flag.into(),
+        toml::Value::Datetime(date) => date.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(plain).collect(),
+        toml::Value::Table(fields) => {
+            Value::Object(fields.into_iter().map(|(key, value)| (key, plain(value))).collect())
+        }
+    }
 }
 
 fn artifact(r: &mut Reader, value: Value) -> ArtifactSource {

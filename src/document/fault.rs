@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::Untrusted;
 
+/// Characters of a wrong value that are repeated.
+const SHOWN_MAX: usize = 200;
+
 /// One field that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fault {
@@ -23,7 +26,7 @@ pub struct Faults(pub Vec<Fault>);
 impl Faults {
     /// Notes a fault.
     pub fn add(&mut self, field: impl Into<String>, value: impl fmt::Display, expected: impl Into<String>) {
-        let value = Untrusted::new(&value.to_string()).to_string();
+        let value = Untrusted::lines(&value.to_string(), SHOWN_MAX).to_string().replace('\n', " ");
         self.0.push(Fault { field: field.into(), value, expected: expected.into() });
     }
 

@@ -410,7 +410,8 @@ fn blob(value: &Value) -> Option<Cid> {
         .filter(|cid: &Cid| cid.codec() == super::RAW_CODEC && Sha256Digest::from_cid(cid).is_some())
 }
 
-fn id(f: &mut Faults, field: &str, value: &str) {
+/// A task's id and a nonce look alike.
+pub(super) fn id(f: &mut Faults, field: &str, value: &str) {
     let hex = value.len() == 32 && value.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     f.check(hex, field, value, "32 lower-case hex digits");
 }

@@ -4,17 +4,23 @@ use std::fmt;
 use std::time::Duration;
 
 use cid::Cid;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{Artifact, Stdin};
-use super::{Cost, Document, DocumentError, Faults, Manifest, Sha256Digest, cid_text, statement};
+use super::manifest::{self, Artifact, Stdin};
+use super::{
+    Cost, Document, DocumentError, Faults, Manifest, Sha256Digest, cid_text, duration_text, statement,
+};
 use crate::identity::Did;
 
 pub const PREDICATE_TYPE: &str = "urn:zerostate:execution-receipt:v1";
 const SUBJECT: &str = "output";
 /// An error message is a sentence, not a log.
 const ERROR_MAX: usize = 2048;
+/// A guild's id, an engine's name or version, a target triple.
+const NAME_MAX: usize = 128;
+/// The clocks of executor and requester need not agree better than this.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -166,6 +172,29 @@ impl Receipt {
             manifest.creator.to_string(),
         );
         f.check(self.nonce == manifest.nonce, "nonce", &self.nonce, &manifest.nonce);
+        let limit = manifest.limits.time();
+        f.check(
+            self.duration() <= limit,
+            "duration",
+            duration_text(self.duration()),
+            format!("at most the limit of {}", duration_text(limit)),
+        );
+        let earliest = manifest.created_at.saturating_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
+        f.check(
+            self.started_at >= earliest,
+            "started_at",
+            self.started_at,
+            format!("not before {earliest}, when the manifest was made"),
+        );
+        // It may begin in the last moment.
+        let latest = manifest.expires_at.saturating_add(limit).and_then(|end| end.saturating_add(CLOCK_SKEW));
+        let latest = latest.unwrap_or(Timestamp::MAX);
+        f.check(
+            self.finished_at <= latest,
+            "finished_at",
+            self.finished_at,
+            format!("not after {latest}, when the manifest has expired"),
+        );
         let cost = Cost::of(&manifest.payment, self.duration(), self.peak_memory_bytes, self.fuel_used);
         f.check(self.cost == cost, "cost.total", self.cost.total_micro, cost.total_micro.to_string());
         f.into_result()
@@ -199,6 +228,28 @@ impl Document for Receipt {
             self.finished_at,
             "a time not before started_at",
         );
+        let measured = SignedDuration::try_from(self.duration()).ok();
+        let (from, to) = (self.started_at, self.finished_at);
+        f.check(
+            measured == Some(to.duration_since(from)),
+            "duration",
+            duration_text(self.duration()),
+            "the time from started_at to finished_at",
+        );
+        manifest::id(&mut f, "task_id", &self.task_id);
+        manifest::id(&mut f, "nonce", &self.nonce);
+        let e = &self.environment;
+        let names = [
+            ("guild", self.guild.as_deref().unwrap_or("-")),
+            ("environment.engine", &e.engine),
+            ("environment.version", &e.version),
+            ("environment.target", &e.target),
+        ];
+        for (field, name) in names {
+            let plain =
+                !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(|b| b.is_ascii_graphic());
+            f.check(plain, field, name, format!("1 to {NAME_MAX} ASCII characters without spaces"));
+        }
         let long = self.error.as_ref().map_or(0, String::len);
         f.check(long <= ERROR_MAX, "error", format!("{long} bytes"), format!("at most {ERROR_MAX} bytes"));
         f.check(

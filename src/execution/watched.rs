@@ -141,7 +141,7 @@ impl<'a> Watched<'a> {
         };
         report.fuel_used = report.fuel_used.min(limits.fuel);
         report.peak_memory_bytes = report.peak_memory_bytes.min(limits.memory_bytes);
-        report.duration = report.duration.min(elapsed);
+        report.duration = report.duration.min(elapsed).min(limits.time);
         // Receipts allow no error beside `ok`.
         report.error = report.error.filter(|_| report.status != Status::Ok).map(|error| shown_error(&error));
         outcome_of(report, stdout, stderr, started_at)

@@ -245,6 +245,14 @@ async fn digest(bytes: Vec<u8>) -> Result<(Sha256Digest, Vec<u8>), NetworkError>
     hashed.map_err(|_| NetworkError::Stopped)
 }
 
+/// Whether a node could listen on or dial this, as far as its text tells.
+///
+/// # Errors
+/// [`NetworkError::Address`].
+pub fn check_address(text: &str) -> Result<(), NetworkError> {
+    parse(text).map(drop)
+}
+
 fn parse(text: &str) -> Result<Multiaddr, NetworkError> {
     let refused = |why: String| NetworkError::Address { address: Untrusted::new(text).to_string(), why };
     let address: Multiaddr =

@@ -59,7 +59,7 @@ mod worker;
 mod tests;
 
 pub use error::NetworkError;
-pub use handle::Network;
+pub use handle::{Network, check_address};
 pub use state::{NetworkEvent, NetworkState, PeerState};
 pub use wire::{CARD_PROTOCOL, DELIVER_PROTOCOL, FETCH_PROTOCOL, MAX_BLOCK_BYTES};
 

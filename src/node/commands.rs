@@ -14,7 +14,7 @@ use crate::document::{
     Untrusted, ValueType,
 };
 use crate::network::{Network, NetworkError};
-use crate::storage::{Paging, Storage, StorageError, TaskRecord, Write};
+use crate::storage::{PAGE_MAX, Paging, Storage, StorageError, TaskRecord, Write};
 use crate::task::{Attested, TaskError, Tasks};
 
 /// Ids may be cut, but not so far that any would do.
@@ -369,7 +369,8 @@ fn paging(page: PageRequest) -> Paging {
 }
 
 fn paged<T>(total: u64, items: Vec<T>, page: PageRequest, cursor: impl Fn(&T) -> u64) -> Page<T> {
-    let full = u32::try_from(items.len()).is_ok_and(|count| count >= page.limit) && page.limit > 0;
+    let limit = page.limit.min(PAGE_MAX);
+    let full = u32::try_from(items.len()).is_ok_and(|count| count >= limit) && limit > 0;
     let next = items.last().map(cursor).filter(|last| full && *last > 1);
     Page { total, items, next }
 }

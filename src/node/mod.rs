@@ -189,7 +189,7 @@ impl Node {
         };
         let link = Link::new(Arc::new(commands), snapshots);
         let socket = api::socket_path(storage.directory());
-        let listener = open_socket(&socket)?;
+        let listener = open_socket(&socket, storage.directory())?;
         let (served, stop, tracked) = (link.clone(), shutdown.clone(), tracker.clone());
         tracked.spawn(async move {
             if let Err(error) = api::serve(listener, served, stop.clone()).await {
@@ -287,7 +287,7 @@ fn card(identity: &Identity, config: &Config, name: &str) -> Result<Envelope<Age
 }
 
 /// The socket of a node that died is in the way and is removed: the data directory's lock says that nobody uses it.
-fn open_socket(path: &Path) -> Result<UnixListener, NodeError> {
+fn open_socket(path: &Path, data_dir: &Path) -> Result<UnixListener, NodeError> {
     let failed = |source| NodeError::Socket { path: path.to_path_buf(), source };
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -295,6 +295,10 @@ fn open_socket(path: &Path) -> Result<UnixListener, NodeError> {
     }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
+        // In the common temporary folder somebody else could have been there first.
+        if folder != data_dir && !api::is_own(folder) {
+            return Err(failed(io::Error::other(format!("{} belongs to somebody else", folder.display()))));
+        }
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;

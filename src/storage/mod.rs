@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 pub use blocks::Blocks;
 pub use data_dir::DataDir;
 pub use journal::{Event, Happening, short_id};
-pub use query::{Counts, Paging};
+pub use query::{Counts, PAGE_MAX, Paging};
 pub use records::{AttestationRecord, ReceiptRecord, TaskRecord, TaskState};
 pub use writer::Write;
 

@@ -13,7 +13,7 @@ use crate::document::{AnyEnvelope, Kind};
 use crate::identity::Did;
 
 /// Nobody gets more rows than this at once.
-const PAGE_MAX: u32 = 1_000;
+pub const PAGE_MAX: u32 = 1_000;
 
 /// Which part of a list, newest first.
 #[derive(Debug, Clone, Copy)]

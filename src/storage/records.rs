@@ -171,3 +171,10 @@ pub struct AttestationRecord {
     pub differences: Vec<Untrusted>,
     pub at: Timestamp,
 }
+
+impl AttestationRecord {
+    /// Whether a later word of the same witness takes its place: the first vote stays, and `unverifiable` is none.
+    pub fn gives_way_to(&self, later: Verdict) -> bool {
+        self.verdict == Verdict::Unverifiable && later != Verdict::Unverifiable
+    }
+}

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use cid::Cid;
 use jiff::Timestamp;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::execute::{Material, measured, receipt_rows};
+use super::life::Reins;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted, Verdict};
-use crate::execution::Progress;
 use crate::storage::{AttestationRecord, Happening, Write};
 
 /// What came of attesting.
@@ -36,8 +34,7 @@ impl Context {
         self: Arc<Self>,
         receipt: Envelope<Receipt>,
         asked: Asked,
-        progress: watch::Sender<Progress>,
-        cancel: CancellationToken,
+        reins: Reins,
     ) -> Result<Attested, TaskError> {
         let (id, claim, me) = (*receipt.id(), receipt.document(), self.identity.did().clone());
         if claim.executor == me {
@@ -65,7 +62,7 @@ impl Context {
                     }
                     Err(error) if asked == Asked::ByPolicy => return Err(error),
                     Ok(material) => {
-                        let outcome = self.execute(terms, material, Some(progress), cancel).await?;
+                        let outcome = self.execute(terms, material, &reins).await?;
                         let environment = outcome.environment.clone();
                         let measured = measured(&outcome);
                         Attestation::compare(

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-
+use super::life::Reins;
 use super::{Context, TaskError};
 use crate::document::{
     AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, Draft, Envelope, Manifest, Measured,
     Receipt, Sha256Digest, Status, Untrusted,
 };
-use crate::execution::{Job, Limits, Outcome, Progress};
+use crate::execution::{Job, Limits, Outcome};
 use crate::storage::{Happening, ReceiptRecord, Write};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 /// More of an error than this says nothing new; a receipt takes 2,048 bytes.
 const ERROR_MAX: usize = 500;
@@ -69,10 +67,11 @@ impl Context {
         &self,
         manifest: &Manifest,
         material: Material,
-        progress: Option<watch::Sender<Progress>>,
-        cancel: CancellationToken,
+        reins: &Reins,
     ) -> Result<Outcome, TaskError> {
-        Ok(self.runners.run(job(manifest, material), progress, cancel).await?)
+        reins.limits.get_or_init(|| manifest.limits);
+        let (progress, cancel) = (reins.progress.clone(), reins.cancel.clone());
+        Ok(self.runners.run(job(manifest, material), Some(progress), cancel).await?)
     }
 
     /// The signed receipt of an outcome, and the rows that store it.
@@ -113,18 +112,12 @@ impl Context {
     }
 
     /// Runs a draft here and now; see [`super::Tasks::run`].
-    pub(super) async fn run_now(
-        self: Arc<Self>,
-        draft: Draft,
-        progress: watch::Sender<Progress>,
-        cancel: CancellationToken,
-    ) -> Result<Ran, TaskError> {
+    pub(super) async fn run_now(self: Arc<Self>, draft: Draft, reins: Reins) -> Result<Ran, TaskError> {
         let _place = self.places.acquire().await.map_err(|_| TaskError::Stopping)?;
         let (manifest, module) = self.seal(draft, self.random()?).await?;
         let stdin = self.find_stdin(manifest.document(), &[]).await?;
         let inputs = Content::of(&stdin);
-        let outcome =
-            self.execute(manifest.document(), Material { module, stdin }, Some(progress), cancel).await?;
+        let outcome = self.execute(manifest.document(), Material { module, stdin }, &reins).await?;
         let (receipt, mut writes) = self.receipt(&manifest, inputs, &outcome).await?;
         writes.insert(0, Write::Document(AnyEnvelope::Manifest(manifest)));
         self.write(writes).await?;

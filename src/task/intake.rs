@@ -68,7 +68,12 @@ impl Context {
     ) -> Result<Option<Envelope<Receipt>>, TaskError> {
         let finding = attestation.document();
         let (id, receipt_id) = (attestation.id().to_string(), finding.receipt.to_string());
-        if self.storage.attestations_of(&receipt_id).await?.iter().any(|known| known.attestation_id == id) {
+        let votes = self.storage.attestations_of(&receipt_id).await?;
+        let known = votes.iter().find(|vote| vote.witness == finding.witness);
+        if let Some(vote) = known.filter(|vote| !vote.gives_way_to(finding.verdict)) {
+            if vote.attestation_id != id && finding.verdict != Verdict::Unverifiable {
+                tracing::warn!(witness = %finding.witness, receipt = %receipt_id, "a second vote on one receipt; the first counts");
+            }
             return Ok(None);
         }
         let likely = [from.to_owned(), finding.witness.peer_id()];

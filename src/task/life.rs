@@ -1,6 +1,6 @@
 //! The life of one task that this node submitted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cid::Cid;
@@ -10,13 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::execute::Material;
 use super::{Context, TaskError};
-use crate::document::{AnyEnvelope, Content, Draft, Envelope, Manifest, Status, Untrusted};
+use crate::document::{AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Status, Untrusted};
 use crate::execution::{ExecutionError, Progress};
 use crate::storage::{Happening, TaskRecord, TaskState, Write};
 
 /// What a life is given by the worker.
 pub(super) struct Reins {
     pub(super) progress: watch::Sender<Progress>,
+    /// Known once the manifest is.
+    pub(super) limits: Arc<OnceLock<Limits>>,
     /// Pulled by the operator: the task ends as cancelled.
     pub(super) cancel: CancellationToken,
     /// Pulled by the node's stop: the task stays as it is and goes on at the next start.
@@ -190,13 +192,9 @@ impl Context {
         self.write(vec![self.step(record, "fetched", Some(Untrusted::new(&fetched)))]).await?;
         self.turn(record, TaskState::Running, None).await?;
 
-        let run = self.execute(
-            terms,
-            Material { module, stdin },
-            Some(reins.progress.clone()),
-            reins.cancel.clone(),
-        );
-        let outcome = run.await?;
+        let outcome = self.execute(terms, Material { module, stdin }, reins).await?;
+        // What waits for its witnesses does not run any more.
+        reins.progress.send_replace(Progress::default());
 
         let (receipt, rows) = self.receipt(manifest, inputs, &outcome).await?;
         let (id, claim) = (*receipt.id(), receipt.document());

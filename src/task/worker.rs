@@ -1,7 +1,7 @@
 //! The worker: it owns what runs now, and every life, run, re-run and intake is a job of its.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cid::Cid;
@@ -61,7 +61,7 @@ enum Ended {
 }
 
 struct Running {
-    limits: Limits,
+    limits: Arc<OnceLock<Limits>>,
     progress: watch::Receiver<Progress>,
     cancel: CancellationToken,
 }
@@ -106,7 +106,7 @@ impl Worker {
         for record in unfinished {
             tracing::info!(task = %record.task_id, state = record.state.word(), "taken up again");
             let (id, context) = (record.task_id.clone(), Arc::clone(&self.context));
-            let reins = self.rein(id.clone(), Limits::default());
+            let reins = self.rein(id.clone());
             self.jobs.spawn(async move {
                 context.resume(record, reins).await;
                 Ended::Run(id)
@@ -152,7 +152,7 @@ impl Worker {
             Request::Submit { draft, answer } => match context.random() {
                 Ok(random) => {
                     let id = hex::encode(random.split_at(16).0);
-                    let reins = self.rein(id.clone(), draft.limits);
+                    let reins = self.rein(id.clone());
                     self.jobs.spawn(async move {
                         context.submit(*draft, random, answer, reins).await;
                         Ended::Run(id)
@@ -163,12 +163,12 @@ impl Worker {
             Request::Run { draft, answer } => match context.random() {
                 Ok(random) => {
                     let id = format!("run-{}", hex::encode(random.split_at(8).0));
-                    let reins = self.rein(id.clone(), draft.limits);
+                    let reins = self.rein(id.clone());
                     self.jobs.spawn(async move {
                         let mut answer = answer;
                         // Who asked and went away wants no more of it; dropping the run kills its runner.
                         tokio::select! {
-                            ran = context.run_now(*draft, reins.progress, reins.cancel) => tell(answer, ran),
+                            ran = context.run_now(*draft, reins) => tell(answer, ran),
                             () = answer.closed() => {}
                         }
                         Ended::Run(id)
@@ -179,10 +179,7 @@ impl Worker {
             Request::Attest { receipt, answer } => {
                 let (id, reins) = self.rein_attest(&receipt);
                 self.jobs.spawn(async move {
-                    tell(
-                        answer,
-                        context.attest(receipt, Asked::ByOperator, reins.progress, reins.cancel).await,
-                    );
+                    tell(answer, context.attest(receipt, Asked::ByOperator, reins).await);
                     Ended::Run(id)
                 });
             }
@@ -250,25 +247,26 @@ impl Worker {
         let (id, reins) = self.rein_attest(&receipt);
         let context = Arc::clone(&self.context);
         self.jobs.spawn(async move {
-            if let Err(error) = context.attest(receipt, Asked::ByPolicy, reins.progress, reins.cancel).await {
+            if let Err(error) = context.attest(receipt, Asked::ByPolicy, reins).await {
                 tracing::warn!(receipt = %id, %error, "not attested");
             }
             Ended::Attest(id)
         });
     }
 
-    fn rein(&mut self, id: String, limits: Limits) -> Reins {
+    fn rein(&mut self, id: String) -> Reins {
         let (progress, watched) = watch::channel(Progress::default());
-        let cancel = CancellationToken::new();
-        self.running.insert(id, Running { limits, progress: watched, cancel: cancel.clone() });
-        Reins { progress, cancel, shutdown: self.shutdown.clone() }
+        let (limits, cancel) = (Arc::default(), CancellationToken::new());
+        let running = Running { limits: Arc::clone(&limits), progress: watched, cancel: cancel.clone() };
+        self.running.insert(id, running);
+        Reins { progress, limits, cancel, shutdown: self.shutdown.clone() }
     }
 
     /// Several may attest one receipt at once; each run has an entry of its own.
     fn rein_attest(&mut self, receipt: &Envelope<Receipt>) -> (String, Reins) {
         self.attests = self.attests.wrapping_add(1);
         let id = format!("{}#{}", receipt.id(), self.attests);
-        let reins = self.rein(id.clone(), Limits::default());
+        let reins = self.rein(id.clone());
         (id, reins)
     }
 
@@ -276,7 +274,8 @@ impl Worker {
         let live = self.running.iter().filter_map(|(id, running)| {
             let progress = *running.progress.borrow();
             let runs = progress.phase != Phase::Queued;
-            runs.then(|| LiveRun { id: id.clone(), limits: running.limits, progress })
+            let limits = running.limits.get().copied().unwrap_or_default();
+            runs.then(|| LiveRun { id: id.clone(), limits, progress })
         });
         let live: Vec<LiveRun> = live.collect();
         if !(live.is_empty() && self.publisher.borrow().is_empty()) {

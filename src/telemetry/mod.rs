@@ -72,8 +72,7 @@ impl RecentLog {
 /// # Errors
 /// When the file cannot be written or the filter does not parse.
 pub fn start(path: &Path, filter: &str) -> Result<RecentLog, String> {
-    let filter: EnvFilter =
-        filter.parse().map_err(|error| format!("the log filter \"{filter}\": {error}"))?;
+    let filter = filter_of(filter)?;
     let mut file =
         LogFile::open(path).map_err(|error| format!("cannot write the log {}: {error}", path.display()))?;
     let (sender, lines) = sync_channel::<String>(QUEUE);
@@ -96,6 +95,18 @@ pub fn start(path: &Path, filter: &str) -> Result<RecentLog, String> {
     let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
     registry.try_init().map_err(|error| error.to_string())?;
     Ok(recent)
+}
+
+/// Whether a log filter can be understood.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    filter_of(filter).map(drop)
+}
+
+fn filter_of(filter: &str) -> Result<EnvFilter, String> {
+    filter.parse().map_err(|error| format!("the log filter \"{filter}\": {error}"))
 }
 
 struct LogLayer {

@@ -65,7 +65,9 @@ fn a_status_that_depends_on_the_machine_is_never_agreed_to() {
         let measured_only = compare(|_, measured, _| measured.status = status);
         let claimed_only = compare(|receipt, _, _| receipt.status = status);
         for one in [measured_only, claimed_only].iter().filter(|_| status != Status::Ok) {
-            let expected = if machine.contains(&status) { Verdict::Unverifiable } else { Verdict::Disagree };
+            // One machine may be too small to compile what another one runs.
+            let unclear = machine.contains(&status) || status == Status::InvalidModule;
+            let expected = if unclear { Verdict::Unverifiable } else { Verdict::Disagree };
             assert_eq!(one.verdict, expected, "{status} once");
         }
         if machine.contains(&status) {

@@ -119,13 +119,17 @@ fn manifests() -> impl Strategy<Value = (Identity, Manifest)> {
 
 fn receipts() -> impl Strategy<Value = (Identity, Receipt)> {
     let bytes = proptest::collection::vec(any::<u8>(), 0..40);
-    let ended =
-        (0..Status::ALL.len(), any::<Option<i32>>(), any::<Option<String>>(), any::<Option<String>>());
-    let spent = (0..=SAFE_INTEGER, 0..=SAFE_INTEGER, 0..=SAFE_INTEGER, 0u64..1 << 40);
+    let ended = (
+        0..Status::ALL.len(),
+        any::<Option<i32>>(),
+        any::<Option<String>>(),
+        proptest::option::of("[!-~]{1,128}"),
+    );
+    let spent = (0..=SAFE_INTEGER, 0..=SAFE_INTEGER, 0..=SAFE_INTEGER);
     (manifests(), identities(), bytes, ended, spent, times()).prop_map(
         |((_, manifest), author, output, (status, exit_code, error, guild), spent, started_at)| {
             let status = Status::ALL[status];
-            let (duration_ns, memory, fuel, took) = spent;
+            let (duration_ns, memory, fuel) = spent;
             let receipt = Receipt {
                 output: Content::of(&output),
                 guild,
@@ -134,7 +138,7 @@ fn receipts() -> impl Strategy<Value = (Identity, Receipt)> {
                 exit_code,
                 error: error.filter(|_| status != Status::Ok),
                 started_at,
-                finished_at: started_at + Duration::from_micros(took),
+                finished_at: started_at + Duration::from_nanos(duration_ns),
                 duration_ns,
                 fuel_used: fuel,
                 peak_memory_bytes: memory,

@@ -16,6 +16,13 @@ fn found(change: impl FnOnce(&mut Receipt)) -> Vec<String> {
     fields(receipt.fits(&manifest_id(&manifest), &manifest))
 }
 
+/// As an executor would have it who claims to have worked longer, at the right price.
+fn took(receipt: &mut Receipt, time: Duration) {
+    receipt.finished_at = receipt.started_at + time;
+    receipt.duration_ns = u64::try_from(time.as_nanos()).unwrap();
+    receipt.cost = Cost::of(&manifest().payment, time, receipt.peak_memory_bytes, receipt.fuel_used);
+}
+
 #[test]
 fn an_honest_receipt_fits_its_manifest() {
     assert_eq!(found(|_| {}), Vec::<String>::new());
@@ -25,7 +32,7 @@ fn an_honest_receipt_fits_its_manifest() {
 fn each_field_that_the_manifest_fixes_is_found_when_it_was_changed() {
     let other = Sha256Digest::of(b"other");
     type Change = fn(&mut Receipt, Sha256Digest);
-    let changes: [(&str, Change); 13] = [
+    let changes: [(&str, Change); 16] = [
         ("manifest", |r, other| r.manifest = other.to_cid()),
         ("task_id", |r, _| r.task_id = "f".repeat(32)),
         ("artifact", |r, other| r.artifact.cid = other.to_cid()),
@@ -35,6 +42,9 @@ fn each_field_that_the_manifest_fixes_is_found_when_it_was_changed() {
         ("inputs", |r, _| r.inputs.size += 1),
         ("requester", |r, _| r.requester = witness().did().clone()),
         ("nonce", |r, _| r.nonce = "0".repeat(32)),
+        ("duration", |r, _| took(r, Duration::from_millis(5_001))),
+        ("started_at", |r, _| r.started_at = noon() - Duration::from_secs(3_600)),
+        ("finished_at", |r, _| r.finished_at = noon() + Duration::from_secs(86_400 * 366)),
         ("cost.total", |r, _| r.cost.total_micro = credits(r.cost.total_micro.micro() - 1)),
         ("cost.total", |r, _| r.cost.time_micro = credits(r.cost.time_micro.micro() + 1)),
         ("cost.total", |r, _| r.cost.memory_micro = credits(0)),
@@ -98,8 +108,17 @@ fn a_blob_is_fixed_by_its_digest() {
 #[test]
 fn a_receipt_that_contradicts_itself_is_not_signed_and_not_opened() {
     type Change = fn(&mut Receipt);
-    let changes: [(&str, Change); 3] = [
-        ("finished_at", |r| r.finished_at = noon() - Duration::from_nanos(1)),
+    let changes: [(&str, Change); 12] = [
+        ("duration", |r| r.duration_ns += 1),
+        ("duration", |r| r.duration_ns = 36_000_000_000_000),
+        ("task_id", |r| r.task_id = "x".repeat(5_000)),
+        ("task_id", |r| r.task_id = "\u{1b}[2J".to_owned()),
+        ("nonce", |r| r.nonce = String::new()),
+        ("guild", |r| r.guild = Some("a guild".to_owned())),
+        ("guild", |r| r.guild = Some("g".repeat(129))),
+        ("environment.engine", |r| r.environment.engine = "\u{1b}[2J".to_owned()),
+        ("environment.version", |r| r.environment.version = String::new()),
+        ("environment.target", |r| r.environment.target = "\u{202e}".to_owned()),
         ("error", |r| r.error = Some("ok, but".to_owned())),
         ("error", |r| (r.status, r.error) = (Status::Trap, Some("x".repeat(2_049)))),
     ];

@@ -54,17 +54,32 @@ pub async fn run(globals: &Globals) -> Outcome {
 
 fn configuration(globals: &Globals) -> Check {
     let what = "configuration";
+    let wrong = |found: String| Check { what, fine: false, found };
     match globals.load_config() {
-        Ok(config) => Check {
-            what,
-            fine: true,
-            found: format!(
-                "attest {}, {} listen addresses",
-                config.policy.attest.as_str(),
-                config.network.listen.len()
-            ),
-        },
-        Err(failure) => Check { what, fine: false, found: failure.message().to_owned() },
+        Ok(config) => {
+            let network = &config.network;
+            let lists = [("network.listen", &network.listen), ("network.bootstrap", &network.bootstrap)];
+            for (field, addresses) in lists {
+                for address in addresses {
+                    if let Err(error) = zerostate::network::check_address(address) {
+                        return wrong(format!("{field}: {error}"));
+                    }
+                }
+            }
+            if let Err(error) = zerostate::telemetry::check_filter(&config.log.filter) {
+                return wrong(format!("log.filter: {error}"));
+            }
+            Check {
+                what,
+                fine: true,
+                found: format!(
+                    "attest {}, {} listen addresses",
+                    config.policy.attest.as_str(),
+                    config.network.listen.len()
+                ),
+            }
+        }
+        Err(failure) => wrong(failure.message().to_owned()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use zerostate::api::{ApiError, ErrorKind};
 use zerostate::config::ConfigError;
-use zerostate::document::DocumentError;
+use zerostate::document::{DocumentError, Faults};
 use zerostate::network::NetworkError;
 use zerostate::node::NodeError;
 
@@ -21,22 +21,23 @@ pub struct Failure {
     code: u8,
     message: String,
     hint: Option<String>,
+    faults: Faults,
 }
 
 impl Failure {
     /// It was tried and did not work: exit code 1.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { code: FAILED, message: message.into(), hint: None }
+        Self { code: FAILED, message: message.into(), hint: None, faults: Faults::default() }
     }
 
     /// Wrong usage or input: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: USAGE, message: message.into(), hint: None }
+        Self { code: USAGE, message: message.into(), hint: None, faults: Faults::default() }
     }
 
     /// Whoever read the output has enough: the verb ends, and nothing failed.
     pub fn unread() -> Self {
-        Self { code: 0, message: String::new(), hint: None }
+        Self { code: 0, message: String::new(), hint: None, faults: Faults::default() }
     }
 
     /// The same with something to do about it.
@@ -68,7 +69,7 @@ impl Failure {
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         let code = if error.kind == ErrorKind::Input { USAGE } else { FAILED };
-        Self { code, message: error.message, hint: error.hint }
+        Self { code, message: error.message, hint: error.hint, faults: Faults::default() }
     }
 }
 
@@ -91,7 +92,9 @@ impl From<ConfigError> for Failure {
 
 impl From<DocumentError> for Failure {
     fn from(error: DocumentError) -> Self {
-        Self::usage(error.to_string())
+        let message = error.to_string();
+        let faults = if let DocumentError::Faults(faults) = error { faults } else { Faults::default() };
+        Self { faults, ..Self::usage(message) }
     }
 }
 
@@ -102,6 +105,11 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Failure {
+    /// The fields that are wrong, where it is a document that fails.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
     /// What failed and why.
     pub fn message(&self) -> &str {
         &self.message

@@ -50,6 +50,11 @@ pub struct LabVerb {
 }
 
 pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
+    if globals.data_dir.is_some() || globals.config.is_some() {
+        output::note(
+            "note: a lab makes its own data directories and configuration; --data-dir and --config are not used",
+        );
+    }
     let mut signals = Signals::listen()?;
     let interactive = !verb.no_console
         && !globals.json

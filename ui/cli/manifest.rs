@@ -36,7 +36,14 @@ pub fn run(globals: &Globals, verb: ManifestVerb) -> Outcome {
             }
         }
         ManifestVerb::Check { file } => {
-            let wanted = draft::manifest(&file, draft::format(&file).unwrap_or(DraftFormat::Toml))?;
+            let format = draft::format(&file).unwrap_or(DraftFormat::Toml);
+            let wanted = match draft::manifest(&file, format) {
+                Err(failure) if globals.json => {
+                    output::json(&json!({ "valid": false, "faults": failure.faults() }))?;
+                    return Err(failure);
+                }
+                wanted => wanted?,
+            };
             if globals.json {
                 output::json(&json!({ "valid": true, "name": wanted.name, "manifest": wanted }))?;
             } else {

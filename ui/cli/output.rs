@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
+use zerostate::document::Untrusted;
 
 use super::Failure;
 
@@ -16,9 +17,13 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     bytes(text.as_bytes())
 }
 
-/// Text and a line end.
+/// Text for people and a line end. Whatever a stranger put into it, nothing of it steers a terminal.
 pub fn line(text: &str) -> Result<(), Failure> {
-    bytes(format!("{text}\n").as_bytes())
+    bytes(format!("{}\n", shown(text)).as_bytes())
+}
+
+fn shown(text: &str) -> Untrusted {
+    Untrusted::lines(text, usize::MAX)
 }
 
 /// Bytes as they are.
@@ -32,7 +37,7 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
 
 /// A line on stderr: progress and errors. Nobody may be reading it, which is no reason to end.
 pub fn note(text: &str) {
-    if let Err(error) = writeln!(io::stderr(), "{text}") {
+    if let Err(error) = writeln!(io::stderr(), "{}", shown(text)) {
         tracing::debug!(%error, "stderr");
     }
 }
@@ -43,14 +48,16 @@ pub fn table(headings: &[&str], rows: &[Vec<String>], when_empty: &str) -> Resul
         return line(when_empty);
     }
     let heading: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
+    let cleaned = |row: &Vec<String>| row.iter().map(|cell| Untrusted::new(cell).to_string()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cleaned).collect();
     let mut widths = vec![0; headings.len()];
-    for row in std::iter::once(&heading).chain(rows) {
+    for row in std::iter::once(&heading).chain(&rows) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.width().max(*width);
         }
     }
     let mut text = String::new();
-    for row in std::iter::once(&heading).chain(rows) {
+    for row in std::iter::once(&heading).chain(&rows) {
         let mut columns = row.iter().zip(&widths).peekable();
         while let Some((cell, width)) = columns.next() {
             text.push_str(cell);
@@ -66,7 +73,8 @@ pub fn table(headings: &[&str], rows: &[Vec<String>], when_empty: &str) -> Resul
 /// `label  value` lines.
 pub fn pairs(pairs: &[(&str, String)]) -> Result<(), Failure> {
     let width = pairs.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
-    let text: String = pairs.iter().map(|(label, value)| format!("{label:<width$}  {value}\n")).collect();
+    let text: String =
+        pairs.iter().map(|(label, value)| format!("{label:<width$}  {}\n", Untrusted::new(value))).collect();
     bytes(text.as_bytes())
 }
 

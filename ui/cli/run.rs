@@ -70,6 +70,7 @@ fn millis(text: &str) -> Result<u64, String> {
 
 pub async fn run(globals: &Globals, verb: RunVerb) -> Outcome {
     let Wanted { mut draft, module } = draft::read(&verb.file)?;
+    note_late_options(&verb.args);
     if !verb.args.is_empty() {
         draft.args = verb.args;
     }
@@ -94,6 +95,30 @@ pub async fn run(globals: &Globals, verb: RunVerb) -> Outcome {
         })?;
     }
     shown
+}
+
+/// Everything after the file is the module's. Who meant one of these for `run` is told, unless a `--` says that it is meant so.
+fn note_late_options(args: &[String]) {
+    const OWN: [&str; 10] = [
+        "--memory",
+        "--time",
+        "--stack",
+        "--fuel",
+        "--function",
+        "--stdin",
+        "--receipt",
+        "--json",
+        "--data-dir",
+        "--config",
+    ];
+    let late = args.iter().find(|arg| OWN.iter().any(|own| arg.split('=').next() == Some(own)));
+    if let Some(late) = late
+        && !std::env::args_os().any(|arg| arg == "--")
+    {
+        output::note(&format!(
+            "note: {late} stands after the file and goes to the module; put it before the file, or `--` after the file if it is meant so"
+        ));
+    }
 }
 
 async fn through_node(client: &Client, wanted: Wanted, stdin: Vec<u8>) -> Result<RunReport, Failure> {

@@ -99,13 +99,15 @@ impl Older {
                 return;
             }
             let new: HashSet<K> = new.iter().map(&id).collect();
-            let kept: HashSet<K> = beyond.items.iter().map(&id).collect();
+            // What fell off the tail before is at the front.
+            let kept: HashSet<K> = beyond.items.iter().take(old.len().saturating_mul(2)).map(&id).collect();
             let fallen: Vec<T> = old
                 .iter()
                 .filter(|item| !new.contains(&id(item)) && !kept.contains(&id(item)))
                 .cloned()
                 .collect();
             beyond.items.splice(0..0, fallen);
+            beyond.items.truncate(KEPT_MAX);
         }
         keep(&mut self.tasks, &before.tasks.items, &after.tasks.items, |task| task.record.task_id.clone());
         keep(&mut self.receipts, &before.receipts.items, &after.receipts.items, |receipt| receipt.cursor);

@@ -315,7 +315,7 @@ pub fn receipt_detail() -> ReceiptDetail {
         exit_code: None,
         error: Some("all fuel consumed".to_owned()),
         started_at: ago(226),
-        finished_at: ago(225),
+        finished_at: ago(226) + duration,
         duration_ns: record.duration_ns,
         fuel_used: record.fuel_used,
         peak_memory_bytes: record.peak_memory_bytes,

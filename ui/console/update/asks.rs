@@ -166,7 +166,7 @@ pub fn quit(model: &mut Model) -> Vec<Effect> {
         title: "Quit".to_owned(),
         facts: vec![(
             "now".to_owned(),
-            format!("{tasks} on this node. Quitting stops the node, and they end without a receipt."),
+            format!("{tasks} on this node. Quitting stops it; it begins them anew when it is started again."),
         )],
         warning: String::new(),
         yes_label: "Quit".to_owned(),
