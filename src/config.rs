@@ -1,6 +1,7 @@
 //! The configuration file, `config.toml`: every key is optional, an unknown one is an error.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fmt, fs, io};
 
 use serde::{Deserialize, Serialize};
@@ -100,12 +101,66 @@ pub enum Admit {
     Invite,
 }
 
-/// How much of the machine strangers' code may have.
+/// How much of the machine strangers' code may have. Sizes and times as people write them: `4GiB`, `30s`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Execution {
-    /// Runs at the same time; one per core when absent.
-    pub concurrency: Option<std::num::NonZeroUsize>,
+    /// Runner processes; one per core when absent.
+    pub runners: Option<std::num::NonZeroUsize>,
+    /// Jobs that may wait for one.
+    pub queue: Option<usize>,
+    /// Memory of all guests together; half of the machine's when absent.
+    pub memory: Option<Size>,
+    /// The most that one task may ask for.
+    pub max_memory: Option<Size>,
+    pub max_time: Option<Span>,
+    pub max_stack: Option<Size>,
+    pub max_fuel: Option<u64>,
+    /// What compiling a small module may take; a larger one gets more.
+    pub compile_cpu: Option<Span>,
+    pub compile_memory: Option<Size>,
+    /// Compiled code that is kept on disk.
+    pub cache: Option<Size>,
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(pub u64);
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bytes = crate::document::parse_bytes(&text).filter(|bytes| *bytes > 0);
+        bytes.map(Self).ok_or_else(|| format!("\"{text}\" is no size; one like 512MiB is expected"))
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        format!("{}B", size.0)
+    }
+}
+
+/// A length of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Duration);
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let time = crate::document::parse_duration(&text).filter(|time| !time.is_zero());
+        time.map(Self).ok_or_else(|| format!("\"{text}\" is no time; one like 30s is expected"))
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        format!("{}ms", span.0.as_millis())
+    }
 }
 
 /// What this node asks for its work, as decimals.

@@ -570,7 +570,7 @@ fn doctor_finds_what_is_wrong_and_completions_know_the_verbs() {
     assert_eq!(fine["ok"], true, "{fine}");
     let checks: Vec<_> =
         fine["checks"].as_array().unwrap().iter().map(|c| c["check"].as_str().unwrap()).collect();
-    assert_eq!(checks, ["data directory", "configuration", "key", "node", "disk", "runner"]);
+    assert_eq!(checks, ["data directory", "configuration", "key", "node", "disk", "runner", "sandbox"]);
 
     for (config, why) in [
         ("[network]\nlisten = [\"garbage\"]\n", "network.listen: "),
@@ -579,12 +579,12 @@ fn doctor_finds_what_is_wrong_and_completions_know_the_verbs() {
     ] {
         let file = desk.file("config.toml", config);
         let sick =
-            zerostate(&dir, &["doctor", "--json", "--config", &file]).fails(1, "1 of 6 checks failed").json();
+            zerostate(&dir, &["doctor", "--json", "--config", &file]).fails(1, "1 of 7 checks failed").json();
         assert!(sick["checks"][1]["found"].as_str().unwrap().starts_with(why), "{sick}");
     }
     zerostate(&dir, &["id"]).exits(0);
     fs::set_permissions(dir.join("keys/node.pem"), fs::Permissions::from_mode(0o644)).unwrap();
-    let sick = zerostate(&dir, &["doctor", "--json"]).fails(1, "1 of 6 checks failed").json();
+    let sick = zerostate(&dir, &["doctor", "--json"]).fails(1, "1 of 7 checks failed").json();
     assert_eq!((&sick["ok"], &sick["checks"][2]["ok"]), (&false.into(), &false.into()), "{sick}");
 
     for shell in ["bash", "zsh", "fish"] {

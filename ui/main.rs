@@ -6,9 +6,10 @@ mod console;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A runner must take its own rights away before anything else happens in its process.
-    if std::env::args_os().nth(1).is_some_and(|verb| verb == "runner") {
-        return zerostate::execution::serve();
+    // A child must take its own rights away before anything else happens in its process.
+    match std::env::args_os().nth(1) {
+        Some(verb) if verb == "runner" => zerostate::execution::serve(),
+        Some(verb) if verb == "compiler" => zerostate::execution::compile_one(),
+        _ => cli::main(),
     }
-    cli::main()
 }

@@ -1,11 +1,12 @@
 //! What is asked of a runner and what comes back: plain values.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Environment, Status};
+use crate::document::{Environment, Sha256Digest, Status};
 
 /// Largest module taken, in bytes: 64 MiB holds a Python interpreter with its library twice over.
 pub const MAX_MODULE_BYTES: u64 = 64 << 20;
@@ -16,15 +17,97 @@ pub const MAX_ARGS_BYTES: u64 = 64 << 10;
 
 /// Largest of each output, in bytes: parent and child both hold them whole.
 pub const MAX_OUTPUT_BYTES: u64 = 64 << 20;
+/// Stack of a job that asks for no other.
+pub(super) const DEFAULT_STACK_BYTES: u64 = 1 << 20;
 /// Bounds of the WebAssembly stack, bytes: below, nothing runs; above, it is memory by another name.
 const MIN_STACK_BYTES: u64 = 64 << 10;
 const MAX_STACK_BYTES: u64 = 64 << 20;
 
+/// A program: its digest, and where its bytes are for the case that it has to be compiled.
+#[derive(Debug, Clone)]
+pub struct Module {
+    digest: Sha256Digest,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Bytes(Arc<[u8]>),
+    File(PathBuf),
+}
+
+impl Module {
+    /// A module that is here as a whole.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self { digest: Sha256Digest::of(&bytes), source: Source::Bytes(bytes) }
+    }
+
+    /// A module in a file, which is read (and checked against the digest) only when it has to be compiled.
+    pub fn in_file(digest: Sha256Digest, path: PathBuf) -> Self {
+        Self { digest, source: Source::File(path) }
+    }
+
+    /// The digest of its bytes.
+    pub fn digest(&self) -> Sha256Digest {
+        self.digest
+    }
+
+    /// The bytes. Blocks while it reads.
+    pub(super) fn bytes(&self) -> std::io::Result<Arc<[u8]>> {
+        match &self.source {
+            Source::Bytes(bytes) => Ok(Arc::clone(bytes)),
+            Source::File(path) => {
+                let bytes = std::fs::read(path)?;
+                if Sha256Digest::of(&bytes) != self.digest {
+                    let complaint = format!("{} does not have the digest {}", path.display(), self.digest);
+                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, complaint));
+                }
+                Ok(bytes.into())
+            }
+        }
+    }
+}
+
+impl From<Vec<u8>> for Module {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<Arc<[u8]>> for Module {
+    fn from(bytes: Arc<[u8]>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl From<&[u8]> for Module {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(bytes)
+    }
+}
+
+/// Whose work goes first when not everything can run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Priority {
+    /// Somebody sits and waits.
+    Interactive,
+    /// A task that was submitted.
+    #[default]
+    Task,
+    /// What the node does of itself: attesting by policy.
+    Background,
+}
+
 /// A piece of work, complete in itself.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The binary module.
-    pub module: Arc<[u8]>,
+    /// The binary module or component.
+    pub module: Module,
+    /// Who wants it. Those who want much do not keep the others waiting.
+    pub requester: String,
+    pub priority: Priority,
     /// The exported function to call: `_start` for a WASI command.
     pub function: String,
     /// For a command its arguments after the program name; for another function its parameters.
@@ -41,9 +124,11 @@ pub struct Job {
 
 impl Job {
     /// A command without arguments or input, deterministic, under the default limits.
-    pub fn new(module: impl Into<Arc<[u8]>>) -> Self {
+    pub fn new(module: impl Into<Module>) -> Self {
         Self {
             module: module.into(),
+            requester: String::new(),
+            priority: Priority::default(),
             function: "_start".into(),
             args: Vec::new(),
             stdin: Vec::new(),
@@ -86,7 +171,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 128 << 20,
             time: Duration::from_secs(30),
-            stack_bytes: 1 << 20,
+            stack_bytes: DEFAULT_STACK_BYTES,
             fuel: 10_000_000_000,
             output_bytes: 8 << 20,
         }
@@ -133,6 +218,8 @@ pub struct Progress {
     pub fuel_used: u64,
     /// The most linear memory held so far, bytes.
     pub memory_bytes: u64,
+    /// stdout and stderr so far, bytes.
+    pub output_bytes: u64,
     /// Since the phase began.
     pub elapsed: Duration,
 }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Link};
-use crate::config::{Attest, Config};
+use crate::config::{Attest, Config, Size, Span};
 use crate::document::{AgentCard, DocumentError, Envelope, Untrusted};
 use crate::execution::{ExecutionError, Runners, RunnersConfig};
 use crate::identity::{Identity, KeyFileError, PassphraseSource, load_or_create};
@@ -88,7 +88,7 @@ impl Home {
         tracker: &TaskTracker,
         shutdown: CancellationToken,
     ) -> Result<Tasks, NodeError> {
-        let runners = Runners::new(runners_config(config))?;
+        let runners = Runners::new(runners_config(config, self.storage.directory()))?;
         let policy = Policy { attest_always: false, self_execute: true };
         let context = Context::new(Arc::clone(&self.identity), self.storage.clone(), runners, None, policy);
         Ok(Tasks::alone(context, tracker, shutdown))
@@ -131,7 +131,8 @@ impl Node {
         let Home { identity, storage } = home;
         let tracker = TaskTracker::new();
         let name = config.name.clone().unwrap_or_else(|| default_name(&identity));
-        let runners = Runners::new(runners_config(&config))?;
+        let warm = RunnersConfig { warm: true, ..runners_config(&config, storage.directory()) };
+        let runners = Runners::new(warm)?;
         let card = card(&identity, &config, &name)?;
         let remembered = storage.known_peers(REMEMBERED).await?;
         let mut bootstrap = config.network.bootstrap.clone();
@@ -268,9 +269,23 @@ pub fn watch_panics() {
     });
 }
 
-fn runners_config(config: &Config) -> RunnersConfig {
-    let default = RunnersConfig::default();
-    RunnersConfig { concurrency: config.execution.concurrency.unwrap_or(default.concurrency), ..default }
+/// Runners as the configuration wants them; compiled code is kept in the data directory.
+fn runners_config(config: &Config, data_dir: &Path) -> RunnersConfig {
+    let (wanted, mut runners) = (&config.execution, RunnersConfig::default());
+    let size = |wanted: Option<Size>, default: u64| wanted.map_or(default, |size| size.0);
+    let time = |wanted: Option<Span>, default: Duration| wanted.map_or(default, |span| span.0);
+    runners.processes = wanted.runners.unwrap_or(runners.processes);
+    runners.waiting = wanted.queue.unwrap_or(runners.waiting);
+    runners.memory_bytes = size(wanted.memory, runners.memory_bytes);
+    runners.most.memory_bytes = size(wanted.max_memory, runners.most.memory_bytes);
+    runners.most.time = time(wanted.max_time, runners.most.time);
+    runners.most.stack_bytes = size(wanted.max_stack, runners.most.stack_bytes);
+    runners.most.fuel = wanted.max_fuel.unwrap_or(runners.most.fuel);
+    runners.compile_cpu = time(wanted.compile_cpu, runners.compile_cpu);
+    runners.compile_data_bytes = size(wanted.compile_memory, runners.compile_data_bytes);
+    runners.cache = Some(data_dir.join("cache").join("compiled"));
+    runners.cache_bytes = size(wanted.cache, runners.cache_bytes);
+    runners
 }
 
 fn default_name(identity: &Identity) -> String {

@@ -1,29 +1,35 @@
 //! Block files: content by CID, written so that a crash leaves a whole block or none, and hashed again when read.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cid::Cid;
 
 use super::StorageError;
 use crate::document::{Sha256Digest, content_id};
 
+/// Blocks that are known to be there without asking the file system.
+const KNOWN: usize = 64;
+
 /// The block store. Cheap to clone.
 #[derive(Clone)]
 pub struct Blocks {
     root: Arc<PathBuf>,
     temporary: Arc<AtomicU64>,
+    /// What was stored or read last, with its size.
+    known: Arc<Mutex<VecDeque<(Cid, u64)>>>,
 }
 
 impl Blocks {
     pub(super) fn open(root: &Path) -> Result<Self, StorageError> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(root);
         made.map_err(|error| failure("create", root, &error))?;
-        Ok(Self { root: Arc::new(root.to_path_buf()), temporary: Arc::default() })
+        Ok(Self { root: Arc::new(root.to_path_buf()), temporary: Arc::default(), known: Arc::default() })
     }
 
     /// Stores bytes durably under their CID (raw, sha2-256) and returns it. What is there already, and whole, is not written again.
@@ -32,7 +38,10 @@ impl Blocks {
     /// [`StorageError::Full`] or [`StorageError::Io`], naming the file.
     pub async fn put(&self, bytes: Vec<u8>) -> Result<Cid, StorageError> {
         let this = self.clone();
-        run(move || this.put_now(&bytes)).await
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let cid = run(move || this.put_now(&bytes)).await?;
+        self.note(cid, size);
+        Ok(cid)
     }
 
     /// Reads a block and checks its hash.
@@ -42,7 +51,48 @@ impl Blocks {
     /// fetched again), [`StorageError::Io`].
     pub async fn get(&self, cid: &Cid) -> Result<Option<Vec<u8>>, StorageError> {
         let (this, cid) = (self.clone(), *cid);
-        run(move || this.get_now(&cid)).await
+        let got = run(move || this.get_now(&cid)).await;
+        match &got {
+            Ok(Some(bytes)) => self.note(cid, u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            _ => self.forget(&cid),
+        }
+        got
+    }
+
+    /// Stores bytes as [`Blocks::put`] does, or not at all when the same bytes were stored or read a short while ago.
+    ///
+    /// # Errors
+    /// As [`Blocks::put`].
+    pub async fn keep(&self, bytes: &[u8]) -> Result<Cid, StorageError> {
+        let cid = content_id(bytes);
+        if self.known(&cid).is_some() { Ok(cid) } else { self.put(bytes.to_vec()).await }
+    }
+
+    /// Where a block is, if it is stored. Its content is not looked at.
+    pub async fn locate(&self, cid: &Cid) -> Option<PathBuf> {
+        let path = self.path(cid);
+        let there = self.known(cid).is_some() || tokio::fs::try_exists(&path).await.is_ok_and(|there| there);
+        there.then_some(path)
+    }
+
+    /// The size of a block whose content was checked a short while ago.
+    pub fn known(&self, cid: &Cid) -> Option<u64> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().rev().find(|(other, _)| other == cid).map(|(_, size)| *size)
+    }
+
+    fn note(&self, cid: Cid, size: u64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.iter().all(|(other, _)| *other != cid) {
+            if known.len() >= KNOWN {
+                known.pop_front();
+            }
+            known.push_back((cid, size));
+        }
+    }
+
+    fn forget(&self, cid: &Cid) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| other != cid);
     }
 
     /// All stored blocks with their sizes.

@@ -11,7 +11,7 @@ use super::{Event, Happening, StorageError};
 use crate::document::AnyEnvelope;
 
 /// Batches that share a commit.
-const GROUP: usize = 256;
+const GROUP: usize = 1024;
 
 /// One row to be written.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use super::execute::{Material, measured, receipt_rows};
 use super::life::Reins;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted, Verdict};
+use crate::execution::Priority;
 use crate::storage::{AttestationRecord, Happening, Write};
 
 /// What came of attesting.
@@ -25,6 +26,15 @@ pub(super) enum Asked {
     ByOperator,
     /// A missing manifest or artifact is tried again later, and nothing is signed meanwhile.
     ByPolicy,
+}
+
+impl Asked {
+    fn priority(self) -> Priority {
+        match self {
+            Self::ByOperator => Priority::Interactive,
+            Self::ByPolicy => Priority::Background,
+        }
+    }
 }
 
 impl Context {
@@ -45,7 +55,6 @@ impl Context {
         if let Some(known) = self.own_vote(&id).await? {
             return Ok(known);
         }
-        let _place = self.places.acquire().await.map_err(|_| TaskError::Stopping)?;
         let likely = [claim.executor.peer_id(), claim.requester.peer_id()];
         let (attestation, name) = match self.find_manifest(&claim.manifest, &likely).await {
             Ok(manifest) => {
@@ -62,7 +71,8 @@ impl Context {
                     }
                     Err(error) if asked == Asked::ByPolicy => return Err(error),
                     Ok(material) => {
-                        let outcome = self.execute(terms, material, &reins).await?;
+                        let outcome =
+                            self.execute(terms, material, &likely, asked.priority(), &reins).await?;
                         let environment = outcome.environment.clone();
                         let measured = measured(&outcome);
                         Attestation::compare(
@@ -118,9 +128,9 @@ impl Context {
         terms: &crate::document::Manifest,
         likely: &[String],
     ) -> Result<Material, TaskError> {
-        let (module, _) = self.find_block("artifact", &terms.artifact.cid, likely).await?;
-        let stdin = self.find_stdin(terms, likely).await?;
-        Ok(Material { module, stdin })
+        let (module, _) = self.find_module(terms, likely).await?;
+        let (stdin, hold) = self.find_stdin(terms, likely).await?;
+        Ok(Material { module, stdin, _hold: hold })
     }
 
     async fn store_receipt(&self, id: &Cid, rows: Vec<Write>) -> Result<(), TaskError> {

@@ -16,8 +16,8 @@ use crate::identity::Identity;
 use crate::network::Network;
 use crate::storage::{Happening, Storage, StorageError, Write};
 
-/// One run reads its module while another runs.
-const PLACES_PER_CORE: usize = 2;
+/// Inputs of up to 64 MiB each that are in memory while their tasks wait and run.
+const INPUTS_AT_ONCE: usize = 8;
 /// Modules of up to 64 MiB each.
 const SEALED_AT_ONCE: usize = 4;
 /// How long a write waits between tries while the disk is full.
@@ -47,9 +47,9 @@ pub struct Context {
     pub(super) in_hand: Mutex<HashSet<Cid>>,
     /// Held from looking for an own attestation of a receipt until one is stored: a witness signs once.
     pub(super) signing: Mutex<()>,
-    /// Places for runs, so that only so many modules are in memory.
-    pub(super) places: Semaphore,
-    /// The same for modules that are read in order to be submitted.
+    /// Places for large inputs.
+    pub(super) inputs: Arc<Semaphore>,
+    /// Places for modules that are read in order to be submitted.
     pub(super) sealing: Semaphore,
 }
 
@@ -62,7 +62,6 @@ impl Context {
         network: Option<Network>,
         policy: Policy,
     ) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         Self {
             identity,
             storage,
@@ -72,7 +71,7 @@ impl Context {
             waiting: Mutex::default(),
             in_hand: Mutex::default(),
             signing: Mutex::default(),
-            places: Semaphore::new(PLACES_PER_CORE * cores),
+            inputs: Arc::new(Semaphore::new(INPUTS_AT_ONCE)),
             sealing: Semaphore::new(SEALED_AT_ONCE),
         }
     }

@@ -1,20 +1,26 @@
 //! One run: from a manifest and its bytes to an outcome, and from an outcome to a signed receipt.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::life::Reins;
 use super::{Context, TaskError};
 use crate::document::{
-    AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, Draft, Envelope, Manifest, Measured,
-    Receipt, Sha256Digest, Status, Untrusted,
+    AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, DocumentError, Draft, Envelope,
+    Manifest, Measured, RAW_CODEC, Receipt, Sha256Digest, Status, Untrusted,
 };
-use crate::execution::{Job, Limits, Outcome};
+use crate::execution::{ExecutionError, Job, Limits, Module, Outcome, Priority};
 use crate::storage::{Happening, ReceiptRecord, Write};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// More of an error than this says nothing new; a receipt takes 2,048 bytes.
 const ERROR_MAX: usize = 500;
+
+/// How long what was taken on waits before it asks a busy pool again.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// What came of [`super::Tasks::run`].
 #[derive(Debug)]
@@ -26,40 +32,45 @@ pub struct Ran {
 
 /// Everything a run needs besides its manifest.
 pub(super) struct Material {
-    pub(super) module: Vec<u8>,
+    pub(super) module: Module,
     pub(super) stdin: Vec<u8>,
+    /// Its place in memory, where it is large.
+    pub(super) _hold: Option<OwnedSemaphorePermit>,
 }
 
 impl Context {
     /// Completes a draft whose artifact is stored here (or with a peer) and signs the manifest.
-    pub(super) async fn seal(
-        &self,
-        draft: Draft,
-        random: [u8; 32],
-    ) -> Result<(Envelope<Manifest>, Vec<u8>), TaskError> {
-        let _sealing = self.sealing.acquire().await.map_err(|_| TaskError::Stopping)?;
+    pub(super) async fn seal(&self, draft: Draft, random: [u8; 32]) -> Result<Envelope<Manifest>, TaskError> {
         let now = Timestamp::now();
-        let faults = draft.value_faults(now);
-        faults.into_result()?;
         let ArtifactSource::Cid { cid, sha256, size } = &draft.artifact else {
             return Err(TaskError::Refused(
                 "the artifact must be put into the store before it is submitted".to_owned(),
             ));
         };
         let cid = cid.parse().map_err(|_| TaskError::UnsupportedCid(cid.clone()))?;
-        let (module, _) = self.find_block("artifact", &cid, &[]).await?;
-        let content = Content::of(&module);
-        if sha256.is_some_and(|claimed| claimed != content.sha256)
-            || size.is_some_and(|claimed| claimed != content.size)
-        {
+        let Some(digest) = Sha256Digest::from_cid(&cid).filter(|_| cid.codec() == RAW_CODEC) else {
+            return Err(TaskError::UnsupportedCid(cid.to_string()));
+        };
+        let stored = match self.storage.blocks().known(&cid) {
+            Some(bytes) => bytes,
+            None => {
+                let _sealing = self.sealing.acquire().await.map_err(|_| TaskError::Stopping)?;
+                let (module, _) = self.find_block("artifact", &cid, &[]).await?;
+                u64::try_from(module.len()).unwrap_or(u64::MAX)
+            }
+        };
+        if sha256.is_some_and(|claimed| claimed != digest) || size.is_some_and(|claimed| claimed != stored) {
             return Err(TaskError::Refused(format!(
                 "the artifact {cid} has another sha256 or size than the manifest says"
             )));
         }
-        let artifact = Artifact { cid, sha256: content.sha256, size: content.size };
+        let artifact = Artifact { cid, sha256: digest, size: stored };
         let creator = self.identity.did().clone();
         let manifest = draft.complete(Completion { creator, artifact, now, random });
-        Ok((Envelope::sign(&self.identity, &manifest)?, module))
+        Envelope::sign(&self.identity, &manifest).map_err(|error| match error {
+            DocumentError::Faults(faults) => TaskError::Faults(faults),
+            error => error.into(),
+        })
     }
 
     /// Runs a manifest's work.
@@ -67,11 +78,31 @@ impl Context {
         &self,
         manifest: &Manifest,
         material: Material,
+        likely: &[String],
+        priority: Priority,
         reins: &Reins,
     ) -> Result<Outcome, TaskError> {
         reins.limits.get_or_init(|| manifest.limits);
-        let (progress, cancel) = (reins.progress.clone(), reins.cancel.clone());
-        Ok(self.runners.run(job(manifest, material), Some(progress), cancel).await?)
+        let job = job(manifest, &material, priority);
+        loop {
+            let (progress, cancel) = (reins.progress.clone(), reins.cancel.clone());
+            match self.runners.run(job.clone(), Some(progress), cancel).await {
+                // The block on the disk went bad: reading it as a whole removes it, or gets it from a peer.
+                Err(ExecutionError::Module(why)) if why.kind() == io::ErrorKind::InvalidData => {
+                    tracing::warn!(%why, "a stored module is damaged");
+                    self.find_block("artifact", &manifest.artifact.cid, likely).await?;
+                }
+                // What was taken on is not given up because others came first; whoever sits and waits is told.
+                Err(ExecutionError::Busy { .. }) if priority != Priority::Interactive => {
+                    let pause = tokio::time::sleep(BUSY_PAUSE);
+                    let cancelled = reins.cancel.run_until_cancelled(pause).await.is_none();
+                    if cancelled {
+                        return Err(ExecutionError::Cancelled.into());
+                    }
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// The signed receipt of an outcome, and the rows that store it.
@@ -106,18 +137,20 @@ impl Context {
             nonce: terms.nonce.clone(),
         };
         let envelope = Envelope::sign(&self.identity, &receipt)?;
-        self.storage.blocks().put(outcome.stdout.clone()).await?;
+        self.storage.blocks().keep(&outcome.stdout).await?;
         let writes = receipt_rows(&envelope, Some(terms));
         Ok((envelope, writes))
     }
 
     /// Runs a draft here and now; see [`super::Tasks::run`].
     pub(super) async fn run_now(self: Arc<Self>, draft: Draft, reins: Reins) -> Result<Ran, TaskError> {
-        let _place = self.places.acquire().await.map_err(|_| TaskError::Stopping)?;
-        let (manifest, module) = self.seal(draft, self.random()?).await?;
-        let stdin = self.find_stdin(manifest.document(), &[]).await?;
+        let manifest = self.seal(draft, self.random()?).await?;
+        let terms = manifest.document();
+        let (module, _) = self.find_module(terms, &[]).await?;
+        let (stdin, _hold) = self.find_stdin(terms, &[]).await?;
         let inputs = Content::of(&stdin);
-        let outcome = self.execute(manifest.document(), Material { module, stdin }, &reins).await?;
+        let material = Material { module, stdin, _hold };
+        let outcome = self.execute(terms, material, &[], Priority::Interactive, &reins).await?;
         let (receipt, mut writes) = self.receipt(&manifest, inputs, &outcome).await?;
         writes.insert(0, Write::Document(AnyEnvelope::Manifest(manifest)));
         self.write(writes).await?;
@@ -172,12 +205,13 @@ pub(super) fn measured(outcome: &Outcome) -> Measured {
     }
 }
 
-fn job(manifest: &Manifest, material: Material) -> Job {
+fn job(manifest: &Manifest, material: &Material, priority: Priority) -> Job {
     let seed = seed(manifest, &material.stdin);
-    let mut job = Job::new(material.module);
+    let mut job = Job::new(material.module.clone());
+    (job.priority, job.requester) = (priority, manifest.creator.to_string());
     job.function = manifest.function.clone();
     job.args = manifest.args.clone();
-    job.stdin = material.stdin;
+    job.stdin = material.stdin.clone();
     job.limits = Limits {
         memory_bytes: manifest.limits.memory_bytes,
         time: manifest.limits.time(),

@@ -1,14 +1,17 @@
 //! Where the bytes of a manifest or an artifact are: here, or with a connected peer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Context, TaskError};
 use crate::document::{
     ARTIFACT_MAX, AnyEnvelope, Envelope, Manifest, RAW_CODEC, Receipt, Sha256Digest, Stdin,
 };
+use crate::execution::Module;
 use crate::storage::{Happening, Write};
 
 /// Peers that are asked for something before it counts as missing.
@@ -53,15 +56,36 @@ impl Context {
         Err(TaskError::Missing { what, id: cid.to_string() })
     }
 
-    /// The bytes a task reads on stdin.
+    /// A module, in the file of its block; its bytes are read only where it has to be compiled.
+    pub(super) async fn find_module(
+        &self,
+        terms: &Manifest,
+        likely: &[String],
+    ) -> Result<(Module, Option<String>), TaskError> {
+        let cid = &terms.artifact.cid;
+        let here = |path| Module::in_file(terms.artifact.sha256, path);
+        if let Some(path) = self.storage.blocks().locate(cid).await {
+            return Ok((here(path), None));
+        }
+        let (_, from) = self.find_block("artifact", cid, likely).await?;
+        let path = self.storage.blocks().locate(cid).await;
+        let path = path.ok_or_else(|| TaskError::Missing { what: "artifact", id: cid.to_string() })?;
+        Ok((here(path), from))
+    }
+
+    /// The bytes a task reads on stdin, and for large ones a place in memory, to be held as long as they are.
     pub(super) async fn find_stdin(
         &self,
         manifest: &Manifest,
         likely: &[String],
-    ) -> Result<Vec<u8>, TaskError> {
+    ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), TaskError> {
         match manifest.stdin() {
-            Stdin::Inline(bytes) => Ok(bytes),
-            Stdin::Blob(cid) => self.find_block("input", &cid, likely).await.map(|(bytes, _)| bytes),
+            Stdin::Inline(bytes) => Ok((bytes, None)),
+            Stdin::Blob(cid) => {
+                let hold = Arc::clone(&self.inputs).acquire_owned().await.map_err(|_| TaskError::Stopping)?;
+                let (bytes, _) = self.find_block("input", &cid, likely).await?;
+                Ok((bytes, Some(hold)))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The life of one task that this node submitted.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::execute::Material;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Status, Untrusted};
-use crate::execution::{ExecutionError, Progress};
+use crate::execution::{ExecutionError, Outcome, Phase, Priority, Progress};
 use crate::storage::{Happening, TaskRecord, TaskState, Write};
 
 /// What a life is given by the worker.
@@ -35,7 +36,7 @@ impl Context {
         reins: Reins,
     ) {
         let sealed = match self.seal(draft, random).await {
-            Ok((manifest, _)) => self.publish(&manifest).await.map(|record| (manifest, record)),
+            Ok(manifest) => self.publish(&manifest).await.map(|record| (manifest, record)),
             Err(error) => Err(error),
         };
         let (answered, sealed) = match sealed {
@@ -171,28 +172,24 @@ impl Context {
             return Err(TaskError::Refused(why.to_owned()));
         }
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
-        // Modules of waiting tasks stay on disk: a place comes first.
-        let place = reins.cancel.run_until_cancelled(self.places.acquire()).await.ok_or_else(cancelled)?;
-        let _place = place.map_err(|_| TaskError::Stopping)?;
         let finding = async {
-            let (module, from) = self.find_block("artifact", &terms.artifact.cid, &[]).await?;
-            Ok::<_, TaskError>((module, from, self.find_stdin(terms, &[]).await?))
+            let (module, from) = self.find_module(terms, &[]).await?;
+            let (stdin, _hold) = self.find_stdin(terms, &[]).await?;
+            Ok::<_, TaskError>((Material { module, stdin, _hold }, from))
         };
-        let (module, from, stdin) =
-            reins.cancel.run_until_cancelled(finding).await.ok_or_else(cancelled)??;
+        let (material, from) = reins.cancel.run_until_cancelled(finding).await.ok_or_else(cancelled)??;
         let fetched = match from {
             Some(peer) => format!("artifact {} from {peer}", terms.artifact.cid),
             None => format!("artifact {} from the own store", terms.artifact.cid),
         };
-        let inputs = Content::of(&stdin);
+        let inputs = Content::of(&material.stdin);
         if Timestamp::now() > terms.expires_at {
             return Err(TaskError::Expired("it expired before it was run".to_owned()));
         }
         record.executor = Some(self.identity.did().clone());
         self.write(vec![self.step(record, "fetched", Some(Untrusted::new(&fetched)))]).await?;
-        self.turn(record, TaskState::Running, None).await?;
 
-        let outcome = self.execute(terms, Material { module, stdin }, reins).await?;
+        let outcome = self.run(record, terms, material, reins).await?;
         // What waits for its witnesses does not run any more.
         reins.progress.send_replace(Progress::default());
 
@@ -205,15 +202,43 @@ impl Context {
             TaskState::Receipted { receipt: id }
         };
         let said = format!("{id} {} for {}, {} fuel", claim.status, claim.cost.total_micro, claim.fuel_used);
+        let mut writes = Vec::new();
+        if record.state != TaskState::Running {
+            // It was done before anybody could see it run.
+            writes.push(self.step_at(outcome.started_at, record, TaskState::Running.word(), None));
+        }
         record.state = state;
         record.updated_at = Timestamp::now();
-        let mut writes = rows;
+        writes.extend(rows);
         writes.push(Write::Task(record.clone()));
         let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
         writes.push(self.step(record, record.state.word(), Some(said)));
         self.write(writes).await?;
         self.announce(&AnyEnvelope::Receipt(receipt)).await;
         Ok(())
+    }
+
+    /// Runs it; while it waits for its turn, it stays what it was.
+    async fn run(
+        &self,
+        record: &mut TaskRecord,
+        terms: &Manifest,
+        material: Material,
+        reins: &Reins,
+    ) -> Result<Outcome, TaskError> {
+        let mut progress = reins.progress.subscribe();
+        let mut run = pin!(self.execute(terms, material, &[], Priority::Task, reins));
+        tokio::select! {
+            biased;
+            outcome = &mut run => return outcome,
+            seen = progress.wait_for(|progress| progress.phase == Phase::Running) => {
+                if let Err(error) = seen {
+                    tracing::debug!(%error, "nobody tells how the run is");
+                }
+            }
+        }
+        self.turn(record, TaskState::Running, None).await?;
+        run.await
     }
 
     /// Writes a task's new state and the step in its timeline.
@@ -237,12 +262,17 @@ impl Context {
     }
 
     pub(super) fn step(&self, record: &TaskRecord, step: &str, detail: Option<Untrusted>) -> Write {
-        self.event(Happening::Task {
+        self.step_at(Timestamp::now(), record, step, detail)
+    }
+
+    fn step_at(&self, at: Timestamp, record: &TaskRecord, step: &str, detail: Option<Untrusted>) -> Write {
+        let what = Happening::Task {
             task_id: record.task_id.clone(),
             name: record.name.clone(),
             step: step.to_owned(),
             node: self.identity.did().clone(),
             detail,
-        })
+        };
+        Write::Event(at, what)
     }
 }

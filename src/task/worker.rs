@@ -206,14 +206,10 @@ impl Worker {
 
     fn clear(&mut self, ended: Ended) {
         match ended {
-            Ended::Run(id) => {
-                self.running.remove(&id);
-                self.publish();
-            }
+            Ended::Run(id) => self.forget(&id),
             Ended::Attest(id) => {
                 self.attesting = false;
-                self.running.remove(&id);
-                self.publish();
+                self.forget(&id);
             }
             Ended::Done => {}
             Ended::Backlog(receipts) => {
@@ -235,6 +231,14 @@ impl Worker {
             }
         }
         self.attest_next();
+    }
+
+    /// What has ended is told with the next look; after the last one there is none.
+    fn forget(&mut self, id: &str) {
+        self.running.remove(id);
+        if self.running.is_empty() {
+            self.publish();
+        }
     }
 
     /// Receipts are attested by policy one after the other, so that they never crowd out the operator's own work.

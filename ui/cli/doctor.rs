@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use zerostate::api::Client;
 use zerostate::document::{Status, bytes_text};
-use zerostate::execution::{Job, Runners, RunnersConfig};
+use zerostate::execution::{Job, Protections, Runners, RunnersConfig};
 use zerostate::identity::load_or_create;
 
 use super::{Failure, Globals, Outcome, home, lab, output};
@@ -22,14 +22,14 @@ struct Check {
 
 pub async fn run(globals: &Globals) -> Outcome {
     let data_dir = globals.data_dir()?;
-    let checks = vec![
+    let mut checks = vec![
         Check { what: "data directory", fine: true, found: data_dir.display().to_string() },
         configuration(globals),
         key(&data_dir)?,
         node(&data_dir).await,
         disk(&data_dir),
-        runner().await,
     ];
+    checks.extend(runner().await);
     let broken = checks.iter().filter(|check| !check.fine).count();
     if globals.json {
         let rows: Vec<_> =
@@ -118,29 +118,38 @@ fn disk(data_dir: &Path) -> Check {
     }
 }
 
-/// Runs the example for real: process start, limits and engine have to work together.
-async fn runner() -> Check {
-    let what = "runner";
-    let wrong = |found: String| Check { what, fine: false, found };
-    let runners = match Runners::new(RunnersConfig::default()) {
-        Ok(runners) => runners,
-        Err(error) => return wrong(error.to_string()),
+/// Runs the example for real: process start, limits and engine have to work together. And says what keeps guests in.
+async fn runner() -> [Check; 2] {
+    let (run, sandbox) = match Runners::new(RunnersConfig::default()) {
+        Ok(runners) => {
+            let ran = runners.run(Job::new(lab::EXAMPLE), None, CancellationToken::new()).await;
+            (ran, runners.load().borrow().protections.clone())
+        }
+        Err(error) => (Err(error), None),
     };
-    match runners.run(Job::new(lab::EXAMPLE), None, CancellationToken::new()).await {
+    let wrong = |found: String| (false, found);
+    let (fine, found) = match run {
         Ok(outcome) if outcome.status == Status::Ok => {
             let engine = outcome.environment;
-            Check {
-                what,
-                fine: true,
-                found: format!(
-                    "{} {} ran the example, {} fuel",
-                    engine.engine, engine.version, outcome.fuel_used
-                ),
-            }
+            let fuel = outcome.fuel_used;
+            (true, format!("{} {} ran the example, {fuel} fuel", engine.engine, engine.version))
         }
         Ok(outcome) => {
             wrong(format!("the example ended with {}: {}", outcome.status, outcome.error.unwrap_or_default()))
         }
         Err(error) => wrong(error.to_string()),
-    }
+    };
+    let (locked, how) = match sandbox {
+        None => wrong("no runner has started".to_owned()),
+        Some(Protections { landlock: Ok(()), seccomp: Ok(()) }) => {
+            (true, "limits, Landlock and seccomp".to_owned())
+        }
+        Some(Protections { landlock, seccomp }) => {
+            let missing = [("Landlock", landlock), ("seccomp", seccomp)].into_iter();
+            let missing: Vec<String> =
+                missing.filter_map(|(what, state)| Some(format!("{what}: {}", state.err()?))).collect();
+            wrong(format!("guests are kept in by less than they should be: {}", missing.join(", ")))
+        }
+    };
+    [Check { what: "runner", fine, found }, Check { what: "sandbox", fine: locked, found: how }]
 }

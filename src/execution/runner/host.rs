@@ -1,15 +1,16 @@
-//! The world as a guest sees it: WASI preview 1, with clocks that stand still and random bytes from a seed.
+//! The world as a guest sees it: WASI preview 1, or 0.2 for a component, with clocks that stand still and random bytes from a seed.
 
 use std::time::Duration;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
+use wasmtime::component;
 use wasmtime::{Caller, Engine, Extern, Linker, Trap};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder, WasiView};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder, WasiCtxView, WasiView, p2};
 
-use super::Job;
+use super::super::wire::Task;
 use super::meter::Meter;
 use super::stdio::Output;
 
@@ -30,7 +31,7 @@ const ERRNO_INVAL: i32 = 28;
 const ERRNO_IO: i32 = 29;
 
 /// The state of one store.
-pub(super) struct Host {
+pub(in super::super) struct Host {
     wasi: WasiP1Ctx,
     pub(super) meter: Meter,
     /// None: real random bytes are allowed.
@@ -38,23 +39,35 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(job: &Job, meter: Meter, stdout: Output, stderr: Output) -> Self {
+    pub(super) fn new(task: &Task, stdin: Vec<u8>, meter: Meter, stdout: Output, stderr: Output) -> Self {
         let mut builder = WasiCtxBuilder::new();
         builder
             .arg(PROGRAM_NAME)
-            .args(&job.args)
-            .stdin(MemoryInputPipe::new(job.stdin.clone()))
+            .args(&task.args)
+            .stdin(MemoryInputPipe::new(stdin))
             .stdout(stdout)
             .stderr(stderr)
             .allow_tcp(false)
             .allow_udp(false);
-        if !job.wall_clock {
+        if !task.wall_clock {
             builder.wall_clock(Fixed).monotonic_clock(Fixed);
         }
+        let seeded = || ChaCha20Rng::from_seed(task.seed);
+        if !task.random {
+            // Components ask here, preview-1 modules in `random_get` below.
+            builder.secure_random(seeded()).insecure_random(seeded()).insecure_random_seed(0);
+        }
+        builder.max_random_size(MAX_RANDOM_BYTES.into());
         let mut wasi = builder.build_p1();
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
-        let random = (!job.random).then(|| ChaCha20Rng::from_seed(job.seed));
+        let random = (!task.random).then(seeded);
         Self { wasi, meter, random }
+    }
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
     }
 }
 
@@ -81,7 +94,7 @@ impl HostMonotonicClock for Fixed {
 }
 
 /// All that a module may import.
-pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+pub(in super::super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
     linker.allow_shadowing(true);
@@ -90,6 +103,13 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     // wasmtime's own traps on codes from 126 on, which programs do use (255 for -1).
     linker.func_wrap(WASI, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
     linker.allow_shadowing(false);
+    Ok(linker)
+}
+
+/// All that a component may import.
+pub(in super::super) fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Host>> {
+    let mut linker = component::Linker::new(engine);
+    p2::add_to_linker_async(&mut linker)?;
     Ok(linker)
 }
 

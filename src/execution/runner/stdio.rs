@@ -41,6 +41,12 @@ impl Output {
         !buffer.exceeded
     }
 
+    /// Bytes so far.
+    pub(super) fn len(&self) -> u64 {
+        let buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(buffer.bytes.len()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn exceeded(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).exceeded
     }

@@ -3,8 +3,9 @@
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::super::compiler::{shown, shown_error};
 use super::meter::Meter;
-use super::module::{shown, shown_error};
+
 use super::stdio::OUTPUT_LIMIT;
 use crate::document::Status;
 

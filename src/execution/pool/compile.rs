@@ -1,0 +1,234 @@
+//! From a module to code that runners can take: out of the cache, or by a compiler process.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::MemfdFlags;
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::super::ExecutionError;
+use super::super::budget::CompileBudget;
+use super::super::compiler::refusal;
+use super::super::job::{MAX_MODULE_BYTES, Module};
+use super::super::wire::{Compile, Compiled, Frames, Kind, write_frame};
+use super::cache::{Cache, Code, Scratch};
+use super::launch::{Launcher, Program, Started, telling_line};
+use crate::document::{Sha256Digest, Status};
+
+/// How long a compiler that has answered or hung up may take to die.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// What is known of a module.
+#[derive(Debug, Clone)]
+pub(super) enum Verdict {
+    Code(Arc<Code>),
+    /// It can never run here, and why.
+    Refused(Status, String),
+}
+
+/// Compiles modules, a few at a time.
+pub(super) struct Compilers {
+    launcher: Launcher,
+    program: Program,
+    cpu: Duration,
+    data_bytes: u64,
+    cache: Option<Cache>,
+    free: Semaphore,
+}
+
+impl Compilers {
+    pub(super) fn new(
+        launcher: Launcher,
+        program: Program,
+        limits: (Duration, u64),
+        cache: Option<Cache>,
+        at_once: usize,
+    ) -> Self {
+        let (cpu, data_bytes) = limits;
+        Self { launcher, program, cpu, data_bytes, cache, free: Semaphore::new(at_once.max(1)) }
+    }
+
+    /// Code for a module.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] for faults of this side.
+    pub(super) async fn code(self: Arc<Self>, module: Module) -> Result<Verdict, ExecutionError> {
+        let place = self.free.acquire().await;
+        let _place = place.map_err(|error| ExecutionError::Launcher(error.to_string()))?;
+        let (compilers, digest) = (Arc::clone(&self), module.digest());
+        let cached = blocking(move || compilers.cache.as_ref().map(|cache| cache.get(digest)).transpose());
+        match cached.await? {
+            Ok(Some(Some(code))) => return Ok(Verdict::Code(Arc::new(code))),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the code cache cannot be read"),
+        }
+        let read = {
+            let module = module.clone();
+            blocking(move || module.bytes()).await?
+        };
+        let wasm = read.map_err(ExecutionError::Module)?;
+        let size = u64::try_from(wasm.len()).unwrap_or(u64::MAX);
+        if size > MAX_MODULE_BYTES {
+            let (status, why) =
+                refusal(format!("it is {size} bytes, at most {MAX_MODULE_BYTES} are accepted"));
+            return Ok(Verdict::Refused(status, why));
+        }
+        match self.cache.as_ref().map(Cache::scratch) {
+            Some(Ok(scratch)) => match self.compile(&wasm, &scratch.file).await {
+                Ok(Ok(kind)) => return self.keep(module, kind, scratch).await,
+                Ok(Err((status, why))) => return Ok(Verdict::Refused(status, why)),
+                Err(Failed::Write(error)) => {
+                    tracing::warn!(%error, "the code cache has no room; compiled code is not kept");
+                }
+                Err(Failed::Here(error)) => return Err(error),
+            },
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the code cache cannot be written; compiled code is not kept")
+            }
+            None => {}
+        }
+        let memory = memory_file().map_err(ExecutionError::Module)?;
+        match self.compile(&wasm, &memory).await {
+            Ok(Ok(kind)) => {
+                let file = for_reading(&memory).map_err(ExecutionError::Module)?;
+                Ok(Verdict::Code(Arc::new(Code { kind, file })))
+            }
+            Ok(Err((status, why))) => Ok(Verdict::Refused(status, why)),
+            Err(Failed::Write(error)) => Err(ExecutionError::Module(error)),
+            Err(Failed::Here(error)) => Err(error),
+        }
+    }
+
+    /// Removes what is cached of a module.
+    pub(super) fn forget(&self, module: Sha256Digest) {
+        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.forget(module)) {
+            tracing::warn!(%error, "the code cache cannot be written");
+        }
+    }
+
+    async fn keep(
+        self: &Arc<Self>,
+        module: Module,
+        kind: Kind,
+        scratch: Scratch,
+    ) -> Result<Verdict, ExecutionError> {
+        let compilers = Arc::clone(self);
+        let kept = blocking(move || {
+            let copy = for_reading(&scratch.file)?;
+            let cache = compilers.cache.as_ref().ok_or_else(|| io::Error::other("there is no cache"))?;
+            Ok::<_, io::Error>(cache.keep(module.digest(), kind, scratch).unwrap_or_else(|error| {
+                tracing::warn!(%error, "compiled code is not kept");
+                Code { kind, file: copy }
+            }))
+        });
+        Ok(Verdict::Code(Arc::new(kept.await?.map_err(ExecutionError::Module)?)))
+    }
+
+    /// One compilation in a process of its own.
+    async fn compile(&self, wasm: &[u8], into: &File) -> Result<Result<Kind, (Status, String)>, Failed> {
+        let budget =
+            CompileBudget::new(u64::try_from(wasm.len()).unwrap_or(u64::MAX), self.cpu, self.data_bytes);
+        let file: OwnedFd = into.try_clone().map_err(Failed::Write)?.into();
+        let Started { mut child, mut socket, last_words } =
+            self.launcher.start(&self.program, Some(file)).await.map_err(Failed::Here)?;
+        let order = Compile { parent: std::process::id(), data_bytes: budget.data_bytes, cpu: budget.cpu };
+        let mut frame = Vec::new();
+        let framed = write_frame(&mut frame, &order, &[wasm]);
+        framed.map_err(|error| Failed::Here(ExecutionError::Module(error)))?;
+        let talk = async {
+            socket.write_all(&frame).await?;
+            let mut frames = Frames::default();
+            let mut chunk = [0; 4096];
+            loop {
+                if let Some((answer, _)) = frames.next::<Compiled>()? {
+                    return Ok(answer);
+                }
+                match socket.read(&mut chunk).await? {
+                    0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                    read => frames.extend(chunk.get(..read).unwrap_or_default()),
+                }
+            }
+        };
+        let answer = timeout(budget.wall, talk).await;
+        let exit = match timeout(LAST_MOMENT, child.wait()).await {
+            Ok(exit) => exit.ok(),
+            Err(_) => {
+                if let Err(error) = child.start_kill() {
+                    tracing::debug!(%error, "a compiler was dead before it was killed");
+                }
+                child.wait().await.ok()
+            }
+        };
+        Ok(match answer {
+            Ok(Ok(Compiled::Code(kind))) => Ok(kind),
+            Ok(Ok(Compiled::Refused(status, why))) => {
+                Err((status, super::super::compiler::shown_error(&why)))
+            }
+            Err(_) => Err(refusal(format!("compiling it took more than {} s", budget.wall.as_secs()))),
+            Ok(Err(_)) => {
+                let words = timeout(LAST_MOMENT, last_words).await;
+                let words = words.ok().and_then(Result::ok).unwrap_or_default();
+                Err(post_mortem(exit, &words, budget)?)
+            }
+        })
+    }
+}
+
+/// Why a compiler has given no answer.
+enum Failed {
+    /// What it compiled could not be written.
+    Write(io::Error),
+    Here(ExecutionError),
+}
+
+/// Why a compiler died: the limits it was under are the module's fault, a full disk is not.
+fn post_mortem(
+    exit: Option<ExitStatus>,
+    words: &str,
+    budget: CompileBudget,
+) -> Result<(Status, String), Failed> {
+    let signal = exit.and_then(|exit| exit.signal());
+    let is = |expected: Signal| signal == Some(expected.as_raw());
+    let line = telling_line(words).unwrap_or_default();
+    if is(Signal::XCPU) {
+        return Ok(refusal(format!("compiling it takes more than {} s of CPU time", budget.cpu.as_secs())));
+    }
+    // What Rust does when an allocation fails; the kernel's own way when a stack cannot grow.
+    if is(Signal::ABORT) && line.contains("allocation") {
+        return Ok(refusal(format!(
+            "compiling it takes more than {} MiB of memory",
+            budget.data_bytes >> 20
+        )));
+    }
+    if let Some(signal) = signal.filter(|_| !is(Signal::KILL)) {
+        return Ok(refusal(format!("compiling it failed (signal {signal})")));
+    }
+    if line.contains("os error") {
+        return Err(Failed::Write(io::Error::other(line.to_owned())));
+    }
+    let how = exit.map_or_else(|| "in an unknown way".to_owned(), |exit| exit.to_string());
+    let said = if line.is_empty() { String::new() } else { format!(": {line}") };
+    Ok((Status::RunnerCrashed, format!("the compiler ended ({how}){said}")))
+}
+
+/// A file without a disk.
+fn memory_file() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("zerostate-code", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// The same file, to be read only: what a runner is given, it must not change under the others.
+fn for_reading(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ExecutionError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ExecutionError::Launcher(error.to_string()))
+}
