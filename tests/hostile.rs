@@ -32,7 +32,9 @@ const AT_ONCE: usize = 4;
 
 /// Runner processes of their own.
 fn runners() -> Runners {
-    Runners::new(RunnersConfig::of_program(PROGRAM)).unwrap()
+    // Several tests compile bombs at the same time: half of what a node would give them is enough to see them go off.
+    Runners::new(RunnersConfig { compile_data_bytes: 512 << 20, ..RunnersConfig::of_program(PROGRAM) })
+        .unwrap()
 }
 
 /// A job's outcome; that there is one at all is the first thing every test here asserts.

@@ -5,6 +5,9 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use zerostate::api::{Answer, Answering as _, Client, Command};
+use zerostate::document::{ArtifactSource, Draft};
+
 use crate::support::{Desk, Node, Running, eventually, program, submitted, text, two};
 
 /// A process that is stopped for as long as this lives: its connections stay open and nothing answers.
@@ -153,4 +156,74 @@ fn a_lab_that_is_stopped_while_it_starts_leaves_nothing_behind() {
         assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "its folder is gone");
         eventually("its nodes are gone", || (processes_on(&temporary) == 0).then_some(()));
     }
+}
+
+#[test]
+fn how_a_running_task_is_can_be_seen_while_it_runs() {
+    let desk = Desk::new();
+    let node = Node::start(&desk.path("data"));
+    // A line a time, for ever, and a page of memory.
+    desk.module(
+        "chatty.wasm",
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\08\00\00\00\06\00\00\00hello\n")
+            (func (export "_start") (local $n i32)
+                (loop
+                    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))
+                    (local.set $n (i32.const 3000000))
+                    (loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+                    (br 0))))"#,
+    );
+    let text = "name = \"chatty\"\nartifact = { path = \"chatty.wasm\" }\n\
+                [limits]\nfuel = 9007199254740991\ntime = \"10m\"\n";
+    let task = text_of(&node, &desk.file("chatty.toml", text));
+    let seen = eventually("it is seen to run and to speak", || {
+        let row = node.listed(&["task", "list"], "task_id", &task).pop()?;
+        (row["progress"]["output_bytes"].as_u64()? > 6).then(|| row["progress"].clone())
+    });
+    assert!(seen["fuel_used"].as_u64().unwrap() > 1_000_000, "{seen}");
+    assert_eq!(seen["memory_bytes"], 65_536, "{seen}");
+    assert_eq!(seen["fuel_limit"].as_u64(), Some(9_007_199_254_740_991), "{seen}");
+    assert!(seen["elapsed_ms"].as_u64().unwrap() > 0 && seen["time_limit_ms"] == 600_000, "{seen}");
+    node.ask(&["task", "cancel", &task]);
+    eventually("it is gone", || (running(&node) == 0).then_some(()));
+}
+
+fn text_of(node: &Node, manifest: &str) -> String {
+    text(&node.ask(&["submit", manifest]), "task_id").to_owned()
+}
+
+#[test]
+fn a_thousand_submissions_at_once_neither_fail_nor_keep_another_waiting_to_the_end() {
+    const MANY: usize = 1_000;
+    let desk = Desk::new();
+    let node = Node::start(&desk.path("data"));
+    let cid = node.ask(&["artifact", "add", &desk.named("hello.wasm")])["cid"].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ids = runtime.block_on(async {
+        let client = Client::connect(&node.dir).await.unwrap();
+        let mut submissions = tokio::task::JoinSet::new();
+        for number in 0..MANY {
+            let source = ArtifactSource::Cid { cid: cid.clone(), sha256: None, size: None };
+            let draft = Box::new(Draft::for_module(&format!("task-{number}"), source));
+            let client = client.clone();
+            submissions.spawn(async move {
+                match client.execute(Command::Submit { draft }).await {
+                    Ok(Answer::Submitted { task_id }) => task_id,
+                    other => panic!("{other:?}"),
+                }
+            });
+        }
+        submissions.join_all().await
+    });
+    assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), MANY);
+    // Somebody who sits and waits is served among them.
+    node.run(&["run", &desk.named("hello.wasm")]).exits(0);
+    eventually("each comes to its receipt", || {
+        let rows = node.ask(&["task", "list"]);
+        let done = rows.as_array().unwrap().iter().filter(|task| task["state"] == "receipted").count();
+        (done == MANY).then_some(())
+    });
 }

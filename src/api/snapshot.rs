@@ -112,6 +112,9 @@ pub struct ProgressView {
     pub fuel_limit: u64,
     pub memory_bytes: u64,
     pub memory_limit: u64,
+    /// Written to stdout and stderr so far.
+    pub output_bytes: u64,
+    pub output_limit: u64,
     pub elapsed_ms: u64,
     pub time_limit_ms: u64,
 }

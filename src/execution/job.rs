@@ -15,6 +15,8 @@ pub const MAX_STDIN_BYTES: u64 = 64 << 20;
 /// Largest sum of all arguments, in bytes; an envelope (64 KiB) cannot carry more.
 pub const MAX_ARGS_BYTES: u64 = 64 << 10;
 
+/// Each output of a job that asks for no other limit, in bytes.
+pub const DEFAULT_OUTPUT_BYTES: u64 = 8 << 20;
 /// Largest of each output, in bytes: parent and child both hold them whole.
 pub const MAX_OUTPUT_BYTES: u64 = 64 << 20;
 /// Stack of a job that asks for no other.
@@ -173,7 +175,7 @@ impl Default for Limits {
             time: Duration::from_secs(30),
             stack_bytes: DEFAULT_STACK_BYTES,
             fuel: 10_000_000_000,
-            output_bytes: 8 << 20,
+            output_bytes: DEFAULT_OUTPUT_BYTES,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::api::{
 };
 use crate::config::Attest;
 use crate::document::Untrusted;
+use crate::execution::DEFAULT_OUTPUT_BYTES as OUTPUT_LIMIT;
 use crate::identity::Identity;
 use crate::network::{Network, NetworkState, PeerState};
 use crate::storage::{Happening, Paging, Storage, StorageError};
@@ -206,6 +207,8 @@ pub(super) fn view(record: &TaskRecord, run: Option<&LiveRun>) -> TaskView {
         fuel_limit: run.limits.fuel,
         memory_bytes: run.progress.memory_bytes,
         memory_limit: run.limits.memory_bytes,
+        output_bytes: run.progress.output_bytes,
+        output_limit: 2 * OUTPUT_LIMIT,
         elapsed_ms: millis(run.progress.elapsed),
         time_limit_ms: run.limits.time_ms,
     });

@@ -136,6 +136,8 @@ pub fn busy() -> Snapshot {
         fuel_limit: 10_000_000_000,
         memory_bytes: 12 << 20,
         memory_limit: 128 << 20,
+        output_bytes: 96 << 10,
+        output_limit: 16 << 20,
         elapsed_ms: 4_200,
         time_limit_ms: 30_000,
     });
@@ -145,6 +147,8 @@ pub fn busy() -> Snapshot {
         fuel_limit: 10_000_000_000,
         memory_bytes: 29 << 20,
         memory_limit: 128 << 20,
+        output_bytes: 0,
+        output_limit: 16 << 20,
         elapsed_ms: 900,
         time_limit_ms: 30_000,
     });

@@ -97,6 +97,7 @@ fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> 
     let elapsed = duration_text(std::time::Duration::from_millis(p.elapsed_ms));
     let fuel = format!("{} of {}", grouped(p.fuel_used), grouped(p.fuel_limit));
     let memory = format!("{} of {}", bytes_text(p.memory_bytes), bytes_text(p.memory_limit));
+    let output = format!("{} of {}", bytes_text(p.output_bytes), bytes_text(p.output_limit));
     vec![
         Line::from(limit("fuel", &fuel, p.fuel_used, p.fuel_limit, model)),
         Line::from(limit("memory", &memory, p.memory_bytes, p.memory_limit, model)),
@@ -107,6 +108,7 @@ fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> 
             p.time_limit_ms,
             model,
         )),
+        Line::from(limit("output", &output, p.output_bytes, p.output_limit, model)),
     ]
 }
 
