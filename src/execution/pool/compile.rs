@@ -201,8 +201,8 @@ fn post_mortem(
     if is(Signal::XCPU) {
         return Ok(refusal(format!("compiling it takes more than {} s of CPU time", budget.cpu.as_secs())));
     }
-    // What Rust does when an allocation fails; the kernel's own way when a stack cannot grow.
-    if is(Signal::ABORT) && line.contains("allocation") {
+    // What Rust does when an allocation fails, and what the engine does, which panics.
+    if (is(Signal::ABORT) && line.contains("allocation")) || words.contains("out of memory") {
         return Ok(refusal(format!(
             "compiling it takes more than {} MiB of memory",
             budget.data_bytes >> 20
