@@ -120,7 +120,7 @@ fn fill(directory: &Path, count: usize) {
             (envelope.expect("a signed receipt"), *number)
         });
         let writes = signed.flat_map(|(envelope, number)| rows(&envelope, number)).collect();
-        runtime.block_on(home.storage.write(writes)).expect("stored receipts");
+        runtime.block_on(home.storage.write(&writes)).expect("stored receipts");
     }
 }
 

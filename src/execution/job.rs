@@ -12,7 +12,7 @@ use crate::document::{Environment, Sha256Digest, Status};
 pub const MAX_MODULE_BYTES: u64 = 64 << 20;
 /// Largest standard input, in bytes.
 pub const MAX_STDIN_BYTES: u64 = 64 << 20;
-/// Largest sum of all arguments, in bytes; an envelope (64 KiB) cannot carry more.
+/// Largest sum of all arguments, each with a byte for its end; an envelope (64 KiB) cannot carry more.
 pub const MAX_ARGS_BYTES: u64 = 64 << 10;
 
 /// Each output of a job that asks for no other limit, in bytes.

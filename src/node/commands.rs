@@ -42,7 +42,7 @@ impl Answering for Commands {
             }
             let cid = self.storage.blocks().put(bytes).await?;
             let stored = Happening::Artifact { cid: cid.to_string(), size: content.size };
-            self.storage.write(vec![Write::Event(jiff::Timestamp::now(), stored)]).await?;
+            self.storage.write(&[Write::Event(jiff::Timestamp::now(), stored)]).await?;
             Ok(artifact_info(&cid, content.size))
         }
         .boxed()

@@ -162,7 +162,7 @@ impl Node {
             Context::new(Arc::clone(&identity), storage.clone(), runners, Some(network.clone()), policy);
         let tasks = Tasks::start(context, &tracker, shutdown.clone()).await?;
         storage
-            .write(vec![Write::Event(
+            .write(&[Write::Event(
                 Timestamp::now(),
                 Happening::Started { version: env!("CARGO_PKG_VERSION").to_owned() },
             )])
@@ -234,7 +234,7 @@ impl Node {
     /// Stops in good order, within two seconds. What was acknowledged is on disk; unfinished tasks go on at the next start.
     pub async fn stop(self) {
         let last = Write::Event(Timestamp::now(), Happening::Stopped);
-        if let Err(error) = self.storage.write(vec![last]).await {
+        if let Err(error) = self.storage.write(&[last]).await {
             tracing::warn!(%error, "the stop could not be noted in the journal");
         }
         self.shutdown.cancel();
@@ -389,7 +389,7 @@ async fn hear(
                 Happening::PeerFault { peer_id, what: Untrusted::new(&what) }
             }
         };
-        if let Err(error) = storage.write(vec![Write::Event(Timestamp::now(), happening)]).await {
+        if let Err(error) = storage.write(&[Write::Event(Timestamp::now(), happening)]).await {
             tracing::warn!(%error, "a network event is not in the journal");
         }
     }
@@ -406,7 +406,7 @@ async fn catch_up(peer: String, storage: Storage, network: Network, identity: Ar
         .map(|known| known.address.clone());
     if let Some(address) = address {
         let row = Write::Peer { peer_id: peer.clone(), address, seen_at: Timestamp::now() };
-        if let Err(error) = storage.write(vec![row]).await {
+        if let Err(error) = storage.write(&[row]).await {
             tracing::debug!(%error, "peer not remembered");
         }
     }

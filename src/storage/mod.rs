@@ -29,7 +29,7 @@ pub use records::{AttestationRecord, ReceiptRecord, TaskRecord, TaskState};
 pub use writer::Write;
 
 use query::Reader;
-use writer::{Batch, Writer};
+use writer::{Batch, Row, Writer};
 
 /// Batches that wait for the writer; more make the caller wait.
 const QUEUE: usize = 1024;
@@ -98,9 +98,10 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError::Full`], [`StorageError::Database`], [`StorageError::Closed`].
-    pub async fn write(&self, writes: Vec<Write>) -> Result<(), StorageError> {
+    pub async fn write(&self, writes: &[Write]) -> Result<(), StorageError> {
+        let rows = writes.iter().map(Row::of).collect::<Result<_, _>>()?;
         let (answer, answered) = oneshot::channel();
-        self.batches.send(Batch { writes, answer }).await.map_err(|_| StorageError::Closed)?;
+        self.batches.send(Batch { rows, answer }).await.map_err(|_| StorageError::Closed)?;
         answered.await.map_err(|_| StorageError::Closed)?
     }
 

@@ -1,8 +1,9 @@
 //! The one thread that writes: it takes what has queued up and commits it together, because a sync costs the same for one
-//! batch as for a hundred.
+//! batch as for a hundred. Everything that can be worked out before is worked out by whoever writes.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -31,10 +32,86 @@ pub enum Write {
     },
 }
 
+/// A write as the database takes it.
+pub(super) struct Row {
+    sql: &'static str,
+    values: Vec<Value>,
+    /// What to tell when it is written, but for its number.
+    event: Option<Event>,
+}
+
+impl Row {
+    /// # Errors
+    /// When a record cannot be written as JSON.
+    pub(super) fn of(write: &Write) -> Result<Self, StorageError> {
+        let (sql, values) = match write {
+            Write::Document(envelope) => (
+                "INSERT OR IGNORE INTO documents (id, kind, signer, bytes) VALUES (?1, ?2, ?3, ?4)",
+                vec![
+                    envelope.id().to_string().into(),
+                    envelope.kind().as_str().to_owned().into(),
+                    envelope.signer().as_str().to_owned().into(),
+                    envelope.bytes().to_vec().into(),
+                ],
+            ),
+            Write::Task(record) => (
+                "INSERT INTO tasks (task_id, pending, record) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (task_id) DO UPDATE SET pending = excluded.pending, record = excluded.record",
+                vec![record.task_id.clone().into(), record.is_unfinished().into(), json(record)?],
+            ),
+            Write::Receipt(record) => (
+                "INSERT OR IGNORE INTO receipts (receipt_id, task_id, record) VALUES (?1, ?2, ?3)",
+                vec![record.receipt_id.clone().into(), record.task_id.clone().into(), json(record)?],
+            ),
+            Write::Attestation(record) => (
+                "INSERT INTO attestations (attestation_id, receipt_id, witness, verdict, record)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET attestation_id = excluded.attestation_id,
+                    verdict = excluded.verdict, record = excluded.record
+                 WHERE attestations.verdict = 'unverifiable' AND excluded.verdict <> 'unverifiable'",
+                vec![
+                    record.attestation_id.clone().into(),
+                    record.receipt_id.clone().into(),
+                    record.witness.as_str().to_owned().into(),
+                    record.verdict.as_str().to_owned().into(),
+                    json(record)?,
+                ],
+            ),
+            Write::Peer { peer_id, address, seen_at } => (
+                "INSERT INTO peers (peer_id, address, seen_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (peer_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",
+                vec![peer_id.clone().into(), address.clone().into(), seen_at.to_string().into()],
+            ),
+            Write::Event(at, what) => {
+                let event = Event { seq: 0, at: *at, what: what.clone() };
+                let task = what.task_id().map(str::to_owned);
+                let values = vec![task.map_or(Value::Null, Value::from), json(&event)?];
+                let sql = "INSERT INTO events (task_id, body) VALUES (?1, ?2)";
+                return Ok(Self { sql, values, event: Some(event) });
+            }
+        };
+        Ok(Self { sql, values, event: None })
+    }
+
+    fn write(&self, db: &Connection) -> Result<Option<Event>, StorageError> {
+        db.prepare_cached(self.sql)?.execute(params_from_iter(&self.values))?;
+        let number = || u64::try_from(db.last_insert_rowid()).unwrap_or(0);
+        Ok(self.event.clone().map(|event| Event { seq: number(), ..event }))
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Value, StorageError> {
+    let text = serde_json::to_string(value).map_err(|error| StorageError::Database(error.to_string()))?;
+    Ok(text.into())
+}
+
 pub(super) struct Batch {
-    pub(super) writes: Vec<Write>,
+    pub(super) rows: Vec<Row>,
     pub(super) answer: oneshot::Sender<Result<(), StorageError>>,
 }
+
+/// What came of a batch: what happened in it, to be told.
+type Fate = Result<Vec<Event>, StorageError>;
 
 pub(super) struct Writer {
     connection: Connection,
@@ -61,111 +138,56 @@ impl Writer {
     }
 
     fn commit(&mut self, group: &mut Vec<Batch>) {
-        let mut fates: Vec<Result<Vec<Event>, StorageError>> = Vec::with_capacity(group.len());
-        let committed = self.write_group(group, &mut fates);
-        for (position, batch) in group.drain(..).enumerate() {
-            let fate = match (&committed, fates.get_mut(position)) {
-                (Ok(()), Some(fate)) => std::mem::replace(fate, Ok(Vec::new())),
-                (Err(error), _) => Err(error.clone()),
-                (Ok(()), None) => Err(StorageError::Closed),
+        let fates = match self.write_all(group) {
+            Ok(fates) => Ok(fates),
+            // Something is wrong with one of them, which is not the others' loss.
+            Err(_) => self.write_each(group),
+        };
+        let mut fates = fates.map(Vec::into_iter);
+        for Batch { answer, .. } in group.drain(..) {
+            let fate = match &mut fates {
+                Ok(fates) => fates.next().unwrap_or(Err(StorageError::Closed)),
+                Err(error) => Err(error.clone()),
             };
-            let answer = fate.map(|events| {
+            let told = fate.map(|events| {
                 for event in events {
                     // Nobody listening is no fault: the journal has it.
                     self.events.send(event).ok();
                 }
             });
-            if batch.answer.send(answer).is_err() {
+            if answer.send(told).is_err() {
                 tracing::trace!("the writer of a batch did not wait for its answer");
             }
         }
     }
 
-    fn write_group(
-        &mut self,
-        group: &[Batch],
-        fates: &mut Vec<Result<Vec<Event>, StorageError>>,
-    ) -> Result<(), StorageError> {
+    /// All of them, or none.
+    fn write_all(&mut self, group: &[Batch]) -> Result<Vec<Fate>, StorageError> {
+        let transaction = self.connection.transaction()?;
+        let fates = group.iter().map(|batch| write_batch(&transaction, batch).map(Ok));
+        let fates = fates.collect::<Result<_, _>>()?;
+        transaction.commit()?;
+        Ok(fates)
+    }
+
+    /// Each of them that can be written.
+    fn write_each(&mut self, group: &[Batch]) -> Result<Vec<Fate>, StorageError> {
         let mut transaction = self.connection.transaction()?;
+        let mut fates = Vec::with_capacity(group.len());
         for batch in group {
-            // A savepoint each: what is wrong with one batch is not the others' loss.
             let savepoint = transaction.savepoint()?;
-            let fate =
-                batch.writes.iter().map(|write| write_one(&savepoint, write)).collect::<Result<Vec<_>, _>>();
-            match fate {
-                Ok(events) => {
-                    savepoint.commit()?;
-                    fates.push(Ok(events.into_iter().flatten().collect()));
-                }
-                Err(error) => {
-                    drop(savepoint);
-                    fates.push(Err(error));
-                }
+            let fate = write_batch(&savepoint, batch);
+            if fate.is_ok() {
+                savepoint.commit()?;
             }
+            fates.push(fate);
         }
-        finish(transaction)
+        transaction.commit()?;
+        Ok(fates)
     }
 }
 
-fn finish(transaction: Transaction<'_>) -> Result<(), StorageError> {
-    transaction.commit().map_err(StorageError::from)
-}
-
-fn write_one(db: &Connection, write: &Write) -> Result<Option<Event>, StorageError> {
-    match write {
-        Write::Document(envelope) => db
-            .prepare_cached(
-                "INSERT OR IGNORE INTO documents (id, kind, signer, bytes) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![
-                envelope.id().to_string(),
-                envelope.kind().as_str(),
-                envelope.signer().as_str(),
-                envelope.bytes().as_ref()
-            ])?,
-        Write::Task(record) => db
-            .prepare_cached(
-                "INSERT INTO tasks (task_id, pending, record) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (task_id) DO UPDATE SET pending = excluded.pending, record = excluded.record",
-            )?
-            .execute(params![record.task_id, record.is_unfinished(), json(record)?])?,
-        Write::Receipt(record) => db
-            .prepare_cached(
-                "INSERT OR IGNORE INTO receipts (receipt_id, task_id, record) VALUES (?1, ?2, ?3)",
-            )?
-            .execute(params![record.receipt_id, record.task_id, json(record)?])?,
-        Write::Attestation(record) => db
-            .prepare_cached(
-                "INSERT INTO attestations (attestation_id, receipt_id, witness, verdict, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET attestation_id = excluded.attestation_id,
-                    verdict = excluded.verdict, record = excluded.record
-                 WHERE attestations.verdict = 'unverifiable' AND excluded.verdict <> 'unverifiable'",
-            )?
-            .execute(params![
-                record.attestation_id,
-                record.receipt_id,
-                record.witness.as_str(),
-                record.verdict.as_str(),
-                json(record)?
-            ])?,
-        Write::Peer { peer_id, address, seen_at } => db
-            .prepare_cached(
-                "INSERT INTO peers (peer_id, address, seen_at) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (peer_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",
-            )?
-            .execute(params![peer_id, address, seen_at.to_string()])?,
-        Write::Event(at, what) => {
-            let mut event = Event { seq: 0, at: *at, what: what.clone() };
-            db.prepare_cached("INSERT INTO events (task_id, body) VALUES (?1, ?2)")?
-                .execute(params![what.task_id(), json(&event)?])?;
-            event.seq = u64::try_from(db.last_insert_rowid()).unwrap_or(0);
-            return Ok(Some(event));
-        }
-    };
-    Ok(None)
-}
-
-fn json(value: &impl Serialize) -> Result<String, StorageError> {
-    serde_json::to_string(value).map_err(|error| StorageError::Database(error.to_string()))
+fn write_batch(db: &Connection, batch: &Batch) -> Fate {
+    let events = batch.rows.iter().map(|row| row.write(db)).collect::<Result<Vec<_>, _>>()?;
+    Ok(events.into_iter().flatten().collect())
 }

@@ -79,7 +79,7 @@ impl Context {
     /// Writes what must not be lost: a full disk is waited out, anything else is an error.
     pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), StorageError> {
         loop {
-            match self.storage.write(writes.clone()).await {
+            match self.storage.write(&writes).await {
                 Err(StorageError::Full(why)) => {
                     tracing::error!(%why, "the disk is full; the work waits until there is room");
                     tokio::time::sleep(FULL_DISK_PAUSE).await;

@@ -85,7 +85,7 @@ impl Context {
         };
         let manifest_id = Untrusted::new(&format!("manifest {}", manifest.id()));
         self.storage
-            .write(vec![
+            .write(&[
                 Write::Document(AnyEnvelope::Manifest(manifest.clone())),
                 Write::Task(record.clone()),
                 self.step(&record, "drafted", None),

@@ -21,7 +21,7 @@ use super::super::job::{MAX_MODULE_BYTES, Module};
 use super::super::wire::{Compile, Compiled, Frames, Kind, write_frame};
 use super::cache::{Cache, Code, Scratch};
 use super::launch::{Launcher, Program, Started, telling_line};
-use crate::document::{Sha256Digest, Status};
+use crate::document::Status;
 
 /// How long a compiler that has answered or hung up may take to die.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
@@ -56,19 +56,27 @@ impl Compilers {
         Self { launcher, program, cpu, data_bytes, cache, free: Semaphore::new(at_once.max(1)) }
     }
 
-    /// Code for a module.
+    /// Code for a module. What is cached of it is used, or removed where a runner could not use it.
     ///
     /// # Errors
     /// [`ExecutionError`] for faults of this side.
-    pub(super) async fn code(self: Arc<Self>, module: Module) -> Result<Verdict, ExecutionError> {
+    pub(super) async fn code(
+        self: Arc<Self>,
+        module: Module,
+        use_cached: bool,
+    ) -> Result<Verdict, ExecutionError> {
         let place = self.free.acquire().await;
         let _place = place.map_err(|error| ExecutionError::Launcher(error.to_string()))?;
         let (compilers, digest) = (Arc::clone(&self), module.digest());
-        let cached = blocking(move || compilers.cache.as_ref().map(|cache| cache.get(digest)).transpose());
+        let cached = blocking(move || match &compilers.cache {
+            Some(cache) if use_cached => cache.get(digest),
+            Some(cache) => cache.forget(digest).map(|()| None),
+            None => Ok(None),
+        });
         match cached.await? {
-            Ok(Some(Some(code))) => return Ok(Verdict::Code(Arc::new(code))),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "the code cache cannot be read"),
+            Ok(Some(code)) => return Ok(Verdict::Code(Arc::new(code))),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the code cache cannot be used"),
         }
         let read = {
             let module = module.clone();
@@ -104,13 +112,6 @@ impl Compilers {
             Ok(Err((status, why))) => Ok(Verdict::Refused(status, why)),
             Err(Failed::Write(error)) => Err(ExecutionError::Module(error)),
             Err(Failed::Here(error)) => Err(error),
-        }
-    }
-
-    /// Removes what is cached of a module.
-    pub(super) fn forget(&self, module: Sha256Digest) {
-        if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.forget(module)) {
-            tracing::warn!(%error, "the code cache cannot be written");
         }
     }
 

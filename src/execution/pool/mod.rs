@@ -3,7 +3,7 @@
 //! ```text
 //!   run(Job) ──► Worker ── who is next? ── queue ── enough memory? a free runner?
 //!                  │  │                                   │
-//!                  │  └── code? ── cache ── compiler      ▼
+//!                  │  └── modules ── cache ── compiler    ▼
 //!   Outcome ◄──────┴──────────────── words ◄── runner, runner, … (one per core)
 //! ```
 //!
@@ -13,8 +13,11 @@
 mod cache;
 mod compile;
 mod launch;
+mod modules;
 mod process;
 mod queue;
+mod runner;
+mod work;
 mod worker;
 
 use std::num::NonZeroUsize;
@@ -179,7 +182,8 @@ impl Runners {
 /// What can be said without a runner: some jobs are too large.
 fn refuse(job: &Job, most: &Limits) -> Result<(), ExecutionError> {
     let size_of = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-    let args = job.args.iter().map(|arg| size_of(arg.len())).fold(0, u64::saturating_add);
+    // Each with an end of its own, or a million empty ones would be nothing.
+    let args = job.args.iter().map(|arg| size_of(arg.len()).saturating_add(1)).fold(0, u64::saturating_add);
     for (what, size, limit) in [
         ("standard input", size_of(job.stdin.len()), MAX_STDIN_BYTES),
         ("arguments", args, MAX_ARGS_BYTES),
