@@ -69,7 +69,8 @@ impl Storage {
         let key = id.clone();
         let bytes: Option<Vec<u8>> = self
             .read(move |db| {
-                let mut query = db.prepare_cached("SELECT bytes FROM documents WHERE id = ?1")?;
+                let sql = "SELECT bytes FROM documents WHERE substr(id, 1, 16) = substr(?1, 1, 16) AND id = ?1";
+                let mut query = db.prepare_cached(sql)?;
                 Ok(query.query_row([key], |row| row.get(0)).optional()?)
             })
             .await?;
@@ -83,14 +84,17 @@ impl Storage {
     /// [`StorageError::Database`].
     pub async fn matching_ids(&self, kind: Kind, prefix: &str) -> Result<Vec<String>, StorageError> {
         // GLOB metacharacters never occur in ids; one that has them matches nothing.
-        let plain = prefix.bytes().all(|b| b.is_ascii_alphanumeric());
-        let pattern = if plain { format!("{prefix}*") } else { String::new() };
+        if !prefix.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Ok(Vec::new());
+        }
+        let prefix = prefix.to_owned();
         self.read(move |db| {
-            let mut query =
-                db.prepare_cached("SELECT id FROM documents WHERE id GLOB ?1 AND kind = ?2 LIMIT 2")?;
-            Ok(query
-                .query_map(params![pattern, kind.as_str()], |row| row.get(0))?
-                .collect::<Result<_, _>>()?)
+            // The range is what the index knows; '~' comes after everything that an id has in it.
+            let sql = "SELECT id FROM documents WHERE substr(id, 1, 16) >= substr(?1, 1, 16)
+                AND substr(id, 1, 16) < substr(?1, 1, 16) || '~' AND id GLOB ?1 || '*' AND kind = ?2 LIMIT 2";
+            let mut query = db.prepare_cached(sql)?;
+            let ids = query.query_map(params![prefix, kind.as_str()], |row| row.get(0))?;
+            Ok(ids.collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -158,7 +162,10 @@ impl Storage {
     pub async fn receipt(&self, id: &str) -> Result<Option<ReceiptRecord>, StorageError> {
         let id = id.to_owned();
         self.read(move |db| {
-            let sql = format!("SELECT {RECEIPT_COLUMNS} FROM receipts r WHERE r.receipt_id = ?1");
+            let sql = format!(
+                "SELECT {RECEIPT_COLUMNS} FROM receipts r
+                 WHERE substr(r.receipt_id, 1, 16) = substr(?1, 1, 16) AND r.receipt_id = ?1"
+            );
             let mut query = db.prepare_cached(&sql)?;
             query.query_row([id], receipt).optional()?.transpose()
         })

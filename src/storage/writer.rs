@@ -46,7 +46,8 @@ impl Row {
     pub(super) fn of(write: &Write) -> Result<Self, StorageError> {
         let (sql, values) = match write {
             Write::Document(envelope) => (
-                "INSERT OR IGNORE INTO documents (id, kind, signer, bytes) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO documents (id, kind, signer, bytes) SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS
+                 (SELECT 1 FROM documents WHERE substr(id, 1, 16) = substr(?1, 1, 16) AND id = ?1)",
                 vec![
                     envelope.id().to_string().into(),
                     envelope.kind().as_str().to_owned().into(),
@@ -60,8 +61,9 @@ impl Row {
                 vec![record.task_id.clone().into(), record.is_unfinished().into(), json(record)?],
             ),
             Write::Receipt(record) => (
-                "INSERT OR IGNORE INTO receipts (receipt_id, task_id, record) VALUES (?1, ?2, ?3)",
-                vec![record.receipt_id.clone().into(), record.task_id.clone().into(), json(record)?],
+                "INSERT INTO receipts (receipt_id, record) SELECT ?1, ?2 WHERE NOT EXISTS
+                 (SELECT 1 FROM receipts WHERE substr(receipt_id, 1, 16) = substr(?1, 1, 16) AND receipt_id = ?1)",
+                vec![record.receipt_id.clone().into(), json(record)?],
             ),
             Write::Attestation(record) => (
                 "INSERT INTO attestations (attestation_id, receipt_id, witness, verdict, record)
