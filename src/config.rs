@@ -116,6 +116,11 @@ pub struct Execution {
     pub max_time: Option<Span>,
     pub max_stack: Option<Size>,
     pub max_fuel: Option<u64>,
+    /// Each output of a task may have 8 MiB; a node that gives less takes on none.
+    pub max_output: Option<Size>,
+    /// The largest module, and the functions in it.
+    pub max_module: Option<Size>,
+    pub max_functions: Option<u32>,
     /// What compiling a small module may take; a larger one gets more.
     pub compile_cpu: Option<Span>,
     pub compile_memory: Option<Size>,

@@ -22,7 +22,7 @@ mod traps;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zerostate::document::Status;
-use zerostate::execution::{ExecutionError, Job, Outcome, Phase, Progress, Runners, RunnersConfig};
+use zerostate::execution::{CompileLimits, ExecutionError, Job, Outcome, Phase, Progress, Runners, RunnersConfig};
 
 use crate::support::{HELLO, PROGRAM};
 use corpus::{Entry, corpus};
@@ -33,8 +33,8 @@ const AT_ONCE: usize = 4;
 /// Runner processes of their own.
 fn runners() -> Runners {
     // Several tests compile bombs at the same time: half of what a node would give them is enough to see them go off.
-    Runners::new(RunnersConfig { compile_data_bytes: 512 << 20, ..RunnersConfig::of_program(PROGRAM) })
-        .unwrap()
+    let compile = CompileLimits { data_bytes: 512 << 20, ..CompileLimits::default() };
+    Runners::new(RunnersConfig { compile, ..RunnersConfig::of_program(PROGRAM) }).unwrap()
 }
 
 /// A job's outcome; that there is one at all is the first thing every test here asserts.

@@ -26,15 +26,18 @@ const OWN_ADDRESS_SPACE: u64 = 1 << 30;
 const RUNNER_DATA: u64 = 1 << 30;
 /// What is set aside for each slot beside its memory, most of it never touched: two tables, a stack.
 const PER_SLOT_DATA: u64 = 5 * MIB;
-/// What a guest may touch of that, beside its memory: a table's worth of elements, some stack, some output.
+/// A slot that was left stays as writable as it was until it is used again: it counts, though nothing is in it.
+const LEFT_SLOTS: u64 = 2;
+/// What a guest may touch beside its memory, stack, input and outputs: a table's worth of elements, its instance.
 const PER_GUEST_DATA: u64 = 2 * MIB;
 /// CPU time of a runner in its whole life. It is replaced long before.
 pub(super) const RUNNER_CPU: Duration = Duration::from_secs(24 * 3600);
 
-/// What a guest may go beyond its deadline before its runner is taken for hung.
+/// What guests may go beyond their deadlines before their runner is taken for hung.
 const GRACE: Duration = Duration::from_millis(100);
-/// Bytes that one instruction fills or copies in a nanosecond at the least: it looks at no clock meanwhile.
-const BULK_BYTES_PER_NS: u64 = 2;
+/// Nanoseconds that one instruction takes for each byte it fills or copies, at the most: it looks at no clock meanwhile, and
+/// memory that is touched for the first time has to be found first (measured: 0.5 to 1.7 ns).
+const BULK_NS_PER_BYTE: u64 = 2;
 
 /// The bounds of one compilation.
 #[derive(Debug, Clone, Copy)]
@@ -63,31 +66,34 @@ pub(super) fn compiler_address_space(data_bytes: u64) -> u64 {
     runner_address_space(data_bytes, 2)
 }
 
-/// What of the guests' memory one with these limits may take.
-pub(super) fn guest_data(limits: &Limits) -> u64 {
-    limits.memory_bytes.min(MEMORY_RESERVATION).saturating_add(PER_GUEST_DATA)
+/// The most memory that a guest can have, whatever its limit: what 32 bits can name.
+pub(super) fn guest_memory(limits: &Limits) -> u64 {
+    limits.memory_bytes.min(MEMORY_RESERVATION)
+}
+
+/// What of the guests' memory one with these limits, and so much input, may take.
+pub(super) fn guest_data(limits: &Limits, input: usize) -> u64 {
+    let input = u64::try_from(input).unwrap_or(u64::MAX);
+    let outputs = limits.output_bytes.saturating_mul(2);
+    let parts = [guest_memory(limits), limits.stack_bytes, outputs, input, PER_GUEST_DATA];
+    parts.into_iter().fold(0, u64::saturating_add)
 }
 
 /// Writable memory of a runner whose guests together may have so much.
 pub(super) fn runner_data(guests: u64, slots: u32) -> u64 {
-    guests.saturating_add(RUNNER_DATA).saturating_add(PER_SLOT_DATA.saturating_mul(slots.into()))
+    let slots = PER_SLOT_DATA.saturating_mul(slots.into());
+    guests.saturating_mul(LEFT_SLOTS).saturating_add(RUNNER_DATA).saturating_add(slots)
 }
 
 /// Address space of a runner: a pool sets aside all that 32 bits can name for each memory.
 pub(super) fn runner_address_space(data_bytes: u64, slots: u32) -> u64 {
     let slot = MEMORY_RESERVATION.saturating_add(MEMORY_GUARD.saturating_mul(2)).saturating_mul(2);
-    // Tables and stacks, a small part of that.
-    let slots = slot.saturating_add(256 * MIB).saturating_mul(slots.into());
+    // Tables and stacks, a small part of that. As much again for guests with a stack of their own size, which have no slot.
+    let slots = slot.saturating_add(256 * MIB).saturating_mul(slots.into()).saturating_mul(2);
     data_bytes.saturating_add(slots).saturating_add(OWN_ADDRESS_SPACE)
 }
 
-/// How long after its start a guest must have ended, or its runner is hung.
-pub(super) fn must_end_within(limits: &Limits) -> Duration {
-    limits.time.saturating_add(silence(limits))
-}
-
-/// How long a runner may be silent because a guest with these limits does one thing.
+/// How long a runner may be silent because a guest with these limits does one thing. Whoever else is in it is late by that.
 pub(super) fn silence(limits: &Limits) -> Duration {
-    GRACE
-        .saturating_add(Duration::from_nanos(limits.memory_bytes.min(MEMORY_RESERVATION) / BULK_BYTES_PER_NS))
+    GRACE.saturating_add(Duration::from_nanos(guest_memory(limits).saturating_mul(BULK_NS_PER_BYTE)))
 }

@@ -13,7 +13,7 @@ pub(super) const ENGINE_VERSION: &str = "48.0.8";
 
 /// Changes whenever this code gives a guest something else to see (its clocks, its random bytes, what a
 /// host call costs), which the engine's own settings cannot show.
-const HOST_REVISION: &str = "host-2";
+const HOST_REVISION: &str = "host-3";
 
 /// Address space kept for a linear memory: all that 32 bits can name, so that compiled code needs no bounds
 /// checks and memory never moves. Address space is not memory; the limits bound what is used of it.

@@ -5,7 +5,7 @@
 //! system calls below). What the kernel does not offer is reported and not an error: the node says so and goes on.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
@@ -36,8 +36,8 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_sendto,
     libc::SYS_sendmsg,
     libc::SYS_close,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
+    // Of what it can see with this there is nothing it could open.
     libc::SYS_statx,
     libc::SYS_lseek,
     libc::SYS_epoll_ctl,
@@ -60,9 +60,6 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_getpid,
     libc::SYS_getppid,
     libc::SYS_gettid,
-    libc::SYS_tgkill,
-    // A compiler lowers its own limit once it has read its module.
-    libc::SYS_prlimit64,
     libc::SYS_exit,
     libc::SYS_exit_group,
     #[cfg(target_arch = "x86_64")]
@@ -74,6 +71,10 @@ const CALLS: &[libc::c_long] = &[
 pub(super) fn enter(descriptors: u64) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     close_inherited()?;
+    // Where the machine runs out of memory, a child goes before the node does.
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
+        writeln!(io::stderr(), "it could not be made the first to go when memory is short: {error}")?;
+    }
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, descriptors)
 }
@@ -132,7 +133,7 @@ fn deny_files_and_ports() -> Result<(), String> {
     };
     match restrict() {
         Ok(RulesetStatus::FullyEnforced) => Ok(()),
-        // Files are denied since Linux 5.13; ports and signals came later, and seccomp denies them too.
+        // Files are denied since Linux 5.13; ports and signals came later, and the filter of system calls denies them too.
         Ok(RulesetStatus::PartiallyEnforced) => Ok(()),
         Ok(RulesetStatus::NotEnforced) => Err("this kernel has no Landlock".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -140,25 +141,38 @@ fn deny_files_and_ports() -> Result<(), String> {
 }
 
 fn filter_calls() -> Result<(), String> {
-    let filter = || -> Result<BpfProgram, seccompiler::BackendError> {
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-            CALLS.iter().map(|call| (*call, Vec::new())).collect();
-        // Memory is never writable and executable at once: code comes from a file and stays as it is.
-        let protection = |operation, value| {
-            SeccompCondition::new(2, SeccompCmpArgLen::Dword, operation, value)
-                .and_then(|condition| SeccompRule::new(vec![condition]))
-        };
-        let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
-        let readable_code = executable | u64::from(libc::PROT_READ.unsigned_abs());
-        for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-            let data = protection(SeccompCmpOp::MaskedEq(executable), 0)?;
-            let code = protection(SeccompCmpOp::Eq, readable_code)?;
-            rules.insert(call, vec![data, code]);
-        }
-        let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        let arch = std::env::consts::ARCH.try_into()?;
-        SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
-    };
-    let program = filter().map_err(|error| error.to_string())?;
+    let program = filter(std::process::id()).map_err(|error| error.to_string())?;
     seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
+}
+
+/// The filter of a process with this id.
+fn filter(own: u32) -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    let argument = |number, operation, value| {
+        SeccompCondition::new(number, SeccompCmpArgLen::Dword, operation, value)
+    };
+    let only = |condition| SeccompRule::new(vec![condition]);
+    // Memory is never writable and executable at once.
+    let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
+    let readable_code = executable | u64::from(libc::PROT_READ.unsigned_abs());
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        let data = only(argument(2, SeccompCmpOp::MaskedEq(executable), 0)?)?;
+        let code = only(argument(2, SeccompCmpOp::Eq, readable_code)?)?;
+        rules.insert(call, vec![data, code]);
+    }
+    // Limits and signals are its own affair: both can name another process of the same user, the node for one.
+    rules.insert(libc::SYS_prlimit64, vec![only(argument(0, SeccompCmpOp::Eq, 0)?)?]);
+    rules.insert(libc::SYS_tgkill, vec![only(argument(0, SeccompCmpOp::Eq, own.into())?)?]);
+    // Duplicating and flags, but not who gets a signal when something arrives.
+    let mut fcntl = Vec::new();
+    for command in [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC] {
+        fcntl.push(only(argument(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs()))?)?);
+    }
+    let set = argument(1, SeccompCmpOp::Eq, u64::from(libc::F_SETFL.unsigned_abs()))?;
+    let not_async = argument(2, SeccompCmpOp::MaskedEq(u64::from(libc::O_ASYNC.unsigned_abs())), 0)?;
+    fcntl.push(SeccompRule::new(vec![set, not_async])?);
+    rules.insert(libc::SYS_fcntl, fcntl);
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
 }

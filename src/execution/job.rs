@@ -180,6 +180,31 @@ impl Default for Limits {
     }
 }
 
+/// What compiling a module may take, and how large it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// CPU time for a small module; larger ones get more.
+    pub cpu: Duration,
+    /// Memory for a small module, bytes; likewise.
+    pub data_bytes: u64,
+    /// Size of a module, bytes. Held to [`MAX_MODULE_BYTES`].
+    pub module_bytes: u64,
+    /// Functions of a module.
+    pub functions: u32,
+}
+
+impl Default for CompileLimits {
+    /// 5 s, 1 GiB, 64 MiB; 100,000 functions, for programs of tens of megabytes have some 50,000.
+    fn default() -> Self {
+        Self {
+            cpu: Duration::from_secs(5),
+            data_bytes: 1 << 30,
+            module_bytes: MAX_MODULE_BYTES,
+            functions: 100_000,
+        }
+    }
+}
+
 /// What came of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -216,7 +241,7 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
     pub phase: Phase,
-    /// Fuel so far, to the nearest million.
+    /// Fuel so far, to within a few hundred thousand.
     pub fuel_used: u64,
     /// The most linear memory held so far, bytes.
     pub memory_bytes: u64,

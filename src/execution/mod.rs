@@ -41,7 +41,7 @@ mod wire;
 pub use compiler::compile_one;
 pub use engine::environment;
 pub use job::{
-    DEFAULT_OUTPUT_BYTES, Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_OUTPUT_BYTES, MAX_STDIN_BYTES,
+    CompileLimits, DEFAULT_OUTPUT_BYTES, Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_OUTPUT_BYTES, MAX_STDIN_BYTES,
     Module, Outcome, Phase, Priority, Progress,
 };
 pub use pool::{Load, Program, Runners, RunnersConfig};
@@ -76,7 +76,12 @@ pub enum ExecutionError {
         "limits.{what}: {asked} {unit} were asked for, this node gives at most {most} (execution.max_{what})"
     )]
     BeyondNode { what: &'static str, asked: u64, most: u64, unit: &'static str },
-    /// As many jobs wait as may.
+    /// It may take more memory than all guests together have.
+    #[error(
+        "the job may take {asked} bytes in all (memory, stack, input and outputs), and all guests of this node together have {most} (execution.memory)"
+    )]
+    BeyondGuests { asked: u64, most: u64 },
+    /// As many jobs wait as may, or as many of one requester as may when there are many.
     #[error(
         "busy: {waiting} jobs wait, which is the limit, and {running} run; {memory_free} of {memory_bytes} bytes of memory are free; try again later"
     )]

@@ -19,6 +19,8 @@ const MAX_HEAD: u64 = 256 << 10;
 /// The largest body: both outputs, a standard input, or a module.
 const MAX_BODY: u64 = MAX_OUTPUT_BYTES * 2;
 const LENGTHS: usize = 8;
+/// Room that is kept for what arrives next.
+const KEPT: usize = 256 << 10;
 const _: () = assert!(MAX_STDIN_BYTES <= MAX_BODY && MAX_MODULE_BYTES <= MAX_BODY);
 
 /// What kind of program some code is.
@@ -45,6 +47,8 @@ pub(super) struct Compile {
     pub(super) parent: u32,
     pub(super) data_bytes: u64,
     pub(super) cpu: Duration,
+    /// Functions that the module may have.
+    pub(super) functions: u32,
 }
 
 /// What a compiler answers; code is the body.
@@ -67,11 +71,12 @@ pub(super) enum Order {
     Unload {
         code: u32,
     },
-    /// Run; the body is the standard input.
+    /// Run; the body is the standard input. `beside`: also beside guests that take long.
     Start {
         job: u64,
         code: u32,
         task: Box<Task>,
+        beside: bool,
     },
     Cancel {
         job: u64,
@@ -122,7 +127,7 @@ pub(super) enum Word {
 /// A look at a running guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Beat {
-    /// To the nearest million.
+    /// To the nearest look at it.
     pub(super) fuel_used: u64,
     pub(super) memory_bytes: u64,
     pub(super) output_bytes: u64,
@@ -196,6 +201,8 @@ impl Frames {
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         if self.taken == self.bytes.len() {
             self.bytes.clear();
+            // What one large frame needed is not kept.
+            self.bytes.shrink_to(KEPT);
             self.taken = 0;
         } else if self.taken > self.bytes.len() / 2 {
             self.bytes.drain(..self.taken);

@@ -281,8 +281,11 @@ fn runners_config(config: &Config, data_dir: &Path) -> RunnersConfig {
     runners.most.time = time(wanted.max_time, runners.most.time);
     runners.most.stack_bytes = size(wanted.max_stack, runners.most.stack_bytes);
     runners.most.fuel = wanted.max_fuel.unwrap_or(runners.most.fuel);
-    runners.compile_cpu = time(wanted.compile_cpu, runners.compile_cpu);
-    runners.compile_data_bytes = size(wanted.compile_memory, runners.compile_data_bytes);
+    runners.most.output_bytes = size(wanted.max_output, runners.most.output_bytes);
+    runners.compile.cpu = time(wanted.compile_cpu, runners.compile.cpu);
+    runners.compile.data_bytes = size(wanted.compile_memory, runners.compile.data_bytes);
+    runners.compile.module_bytes = size(wanted.max_module, runners.compile.module_bytes);
+    runners.compile.functions = wanted.max_functions.unwrap_or(runners.compile.functions);
     runners.cache = Some(data_dir.join("cache").join("compiled"));
     runners.cache_bytes = size(wanted.cache, runners.cache_bytes);
     runners

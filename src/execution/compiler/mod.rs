@@ -51,7 +51,7 @@ fn work() -> io::Result<()> {
     jail::limit_softly(Resource::Cpu, cpu, cpu.saturating_add(5))?;
     jail::limit(Resource::As, compiler_address_space(order.data_bytes))?;
     jail::limit(Resource::Data, order.data_bytes)?;
-    let answer = match module::compile(&engine, &wasm) {
+    let answer = match module::compile(&engine, &wasm, order.functions) {
         Ok((kind, code)) => match code_file.write_all(&code) {
             Ok(()) => Compiled::Code(kind),
             // A full disk, or code too large for any file: not the module's fault, so not an answer about it.

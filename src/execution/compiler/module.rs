@@ -15,8 +15,8 @@ const MAGIC: &[u8] = b"\0asm";
 const CORE_VERSION: &[u8] = &[1, 0, 0, 0];
 /// Component binaries: version 13, layer 1.
 const COMPONENT_VERSION: &[u8] = &[0x0d, 0, 1, 0];
-/// Functions of a module: programs of tens of megabytes have some 50,000.
-const MAX_FUNCTIONS: u32 = 100_000;
+/// Exports; programs of tens of megabytes have some 50,000 functions in all.
+const MAX_EXPORTS: u32 = 100_000;
 /// Types: 200,000 of them without any code cost 15 CPU seconds and 1.1 GB to compile; programs have hundreds.
 const MAX_TYPES: u32 = 20_000;
 /// Segments and globals: compilers make a handful.
@@ -42,9 +42,9 @@ impl From<String> for Unfit {
 }
 
 /// Looks at the first bytes and the counts, compiles, and checks that everything imported exists.
-pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<(Kind, Vec<u8>), Unfit> {
+pub(super) fn compile(engine: &Engine, bytes: &[u8], functions: u32) -> Result<(Kind, Vec<u8>), Unfit> {
     let kind = recognise(bytes)?;
-    count(bytes)?;
+    count(bytes, functions)?;
     let code = match kind {
         Kind::Module => {
             let module = Module::from_binary(engine, bytes).map_err(|error| compile_error(bytes, &error))?;
@@ -68,7 +68,7 @@ pub(super) fn compile(engine: &Engine, bytes: &[u8]) -> Result<(Kind, Vec<u8>), 
 }
 
 /// The counts that a few bytes can declare and that cost most: they are bounded before anything is compiled.
-fn count(bytes: &[u8]) -> Result<(), Unfit> {
+fn count(bytes: &[u8], most_functions: u32) -> Result<(), Unfit> {
     let mut elements = 0u64;
     // Nested modules of a component each have their own; together they are bounded by the size.
     for payload in Parser::new(0).parse_all(bytes) {
@@ -76,12 +76,12 @@ fn count(bytes: &[u8]) -> Result<(), Unfit> {
         let Ok(payload) = payload else { return Ok(()) };
         let (what, count, most) = match payload {
             Payload::TypeSection(types) => ("types", types.count(), MAX_TYPES),
-            Payload::FunctionSection(functions) => ("functions", functions.count(), MAX_FUNCTIONS),
+            Payload::FunctionSection(functions) => ("functions", functions.count(), most_functions),
             Payload::DataSection(segments) => ("data segments", segments.count(), MAX_SEGMENTS),
             Payload::ElementSection(segments) => ("element segments", segments.count(), MAX_SEGMENTS),
             Payload::GlobalSection(globals) => ("globals", globals.count(), MAX_SEGMENTS),
             Payload::ImportSection(imports) => ("imports", imports.count(), MAX_IMPORTS),
-            Payload::ExportSection(exports) => ("exports", exports.count(), MAX_FUNCTIONS),
+            Payload::ExportSection(exports) => ("exports", exports.count(), MAX_EXPORTS),
             Payload::TableSection(tables) => {
                 for table in tables.into_iter().flatten() {
                     elements = elements.saturating_add(table.ty.initial);

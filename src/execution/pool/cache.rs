@@ -24,6 +24,14 @@ use crate::document::Sha256Digest;
 pub(super) struct Code {
     pub(super) kind: Kind,
     pub(super) file: File,
+    pub(super) bytes: u64,
+}
+
+impl Code {
+    pub(super) fn new(kind: Kind, file: File) -> io::Result<Self> {
+        let bytes = file.metadata()?.len();
+        Ok(Self { kind, file, bytes })
+    }
 }
 
 /// The cache of one engine.
@@ -76,7 +84,7 @@ impl Cache {
                 if let Err(error) = file.set_modified(SystemTime::now()) {
                     tracing::debug!(%error, "the use of compiled code was not noted");
                 }
-                return Ok(Some(Code { kind, file }));
+                return Code::new(kind, file).map(Some);
             }
             tracing::warn!(%module, "compiled code in the cache is damaged; it is compiled again");
             fs::remove_file(entry.path())?;
@@ -106,7 +114,7 @@ impl Cache {
         // What a runner is given can only be read.
         let file = File::open(&path)?;
         self.make_room()?;
-        Ok(Code { kind, file })
+        Code::new(kind, file)
     }
 
     /// Removes what was not used for longest until the rest fits. Runners that have it open keep it.

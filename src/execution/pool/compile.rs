@@ -16,15 +16,17 @@ use tokio::time::timeout;
 
 use super::super::ExecutionError;
 use super::super::budget::CompileBudget;
-use super::super::compiler::refusal;
-use super::super::job::{MAX_MODULE_BYTES, Module};
+use super::super::compiler::{refusal, shown_error};
+use super::super::job::{CompileLimits, MAX_MODULE_BYTES, Module};
 use super::super::wire::{Compile, Compiled, Frames, Kind, write_frame};
 use super::cache::{Cache, Code, Scratch};
 use super::launch::{Launcher, Program, Started, telling_line};
-use crate::document::Status;
+use crate::document::{Sha256Digest, Status};
 
 /// How long a compiler that has answered or hung up may take to die.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// Codes that are read out of the cache, and hashed, at once.
+const LOOKUPS: usize = 4;
 
 /// What is known of a module.
 #[derive(Debug, Clone)]
@@ -38,55 +40,59 @@ pub(super) enum Verdict {
 pub(super) struct Compilers {
     launcher: Launcher,
     program: Program,
-    cpu: Duration,
-    data_bytes: u64,
+    limits: CompileLimits,
     cache: Option<Cache>,
-    free: Semaphore,
+    looking: Semaphore,
 }
 
 impl Compilers {
     pub(super) fn new(
         launcher: Launcher,
         program: Program,
-        limits: (Duration, u64),
+        limits: CompileLimits,
         cache: Option<Cache>,
-        at_once: usize,
     ) -> Self {
-        let (cpu, data_bytes) = limits;
-        Self { launcher, program, cpu, data_bytes, cache, free: Semaphore::new(at_once.max(1)) }
+        Self { launcher, program, limits, cache, looking: Semaphore::new(LOOKUPS) }
     }
 
-    /// Code for a module. What is cached of it is used, or removed where a runner could not use it.
+    /// Code that is cached. Where a runner could not use it, it is removed instead.
     ///
     /// # Errors
     /// [`ExecutionError`] for faults of this side.
-    pub(super) async fn code(
+    pub(super) async fn cached(
         self: Arc<Self>,
-        module: Module,
+        module: Sha256Digest,
         use_cached: bool,
-    ) -> Result<Verdict, ExecutionError> {
-        let place = self.free.acquire().await;
+    ) -> Result<Option<Arc<Code>>, ExecutionError> {
+        let place = self.looking.acquire().await;
         let _place = place.map_err(|error| ExecutionError::Launcher(error.to_string()))?;
-        let (compilers, digest) = (Arc::clone(&self), module.digest());
+        let compilers = Arc::clone(&self);
         let cached = blocking(move || match &compilers.cache {
-            Some(cache) if use_cached => cache.get(digest),
-            Some(cache) => cache.forget(digest).map(|()| None),
+            Some(cache) if use_cached => cache.get(module),
+            Some(cache) => cache.forget(module).map(|()| None),
             None => Ok(None),
         });
-        match cached.await? {
-            Ok(Some(code)) => return Ok(Verdict::Code(Arc::new(code))),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the code cache cannot be used"),
-        }
+        Ok(cached.await?.map(|code| code.map(Arc::new)).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the code cache cannot be used");
+            None
+        }))
+    }
+
+    /// Compiles a module, and keeps the code.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] for faults of this side.
+    pub(super) async fn compiled(self: Arc<Self>, module: Module) -> Result<Verdict, ExecutionError> {
         let read = {
             let module = module.clone();
             blocking(move || module.bytes()).await?
         };
         let wasm = read.map_err(ExecutionError::Module)?;
         let size = u64::try_from(wasm.len()).unwrap_or(u64::MAX);
-        if size > MAX_MODULE_BYTES {
+        let most = self.limits.module_bytes.min(MAX_MODULE_BYTES);
+        if size > most {
             let (status, why) =
-                refusal(format!("it is {size} bytes, at most {MAX_MODULE_BYTES} are accepted"));
+                refusal(format!("it is {size} bytes, at most {most} are accepted (execution.max_module)"));
             return Ok(Verdict::Refused(status, why));
         }
         match self.cache.as_ref().map(Cache::scratch) {
@@ -107,7 +113,8 @@ impl Compilers {
         match self.compile(&wasm, &memory).await {
             Ok(Ok(kind)) => {
                 let file = for_reading(&memory).map_err(ExecutionError::Module)?;
-                Ok(Verdict::Code(Arc::new(Code { kind, file })))
+                let code = Code::new(kind, file).map_err(ExecutionError::Module)?;
+                Ok(Verdict::Code(Arc::new(code)))
             }
             Ok(Err((status, why))) => Ok(Verdict::Refused(status, why)),
             Err(Failed::Write(error)) => Err(ExecutionError::Module(error)),
@@ -125,22 +132,27 @@ impl Compilers {
         let kept = blocking(move || {
             let copy = for_reading(&scratch.file)?;
             let cache = compilers.cache.as_ref().ok_or_else(|| io::Error::other("there is no cache"))?;
-            Ok::<_, io::Error>(cache.keep(module.digest(), kind, scratch).unwrap_or_else(|error| {
+            cache.keep(module.digest(), kind, scratch).or_else(|error| {
                 tracing::warn!(%error, "compiled code is not kept");
-                Code { kind, file: copy }
-            }))
+                Code::new(kind, copy)
+            })
         });
         Ok(Verdict::Code(Arc::new(kept.await?.map_err(ExecutionError::Module)?)))
     }
 
     /// One compilation in a process of its own.
     async fn compile(&self, wasm: &[u8], into: &File) -> Result<Result<Kind, (Status, String)>, Failed> {
-        let budget =
-            CompileBudget::new(u64::try_from(wasm.len()).unwrap_or(u64::MAX), self.cpu, self.data_bytes);
+        let size = u64::try_from(wasm.len()).unwrap_or(u64::MAX);
+        let budget = CompileBudget::new(size, self.limits.cpu, self.limits.data_bytes);
         let file: OwnedFd = into.try_clone().map_err(Failed::Write)?.into();
         let Started { mut child, mut socket, last_words } =
             self.launcher.start(&self.program, Some(file)).await.map_err(Failed::Here)?;
-        let order = Compile { parent: std::process::id(), data_bytes: budget.data_bytes, cpu: budget.cpu };
+        let order = Compile {
+            parent: std::process::id(),
+            data_bytes: budget.data_bytes,
+            cpu: budget.cpu,
+            functions: self.limits.functions,
+        };
         let mut frame = Vec::new();
         let framed = write_frame(&mut frame, &order, &[wasm]);
         framed.map_err(|error| Failed::Here(ExecutionError::Module(error)))?;
@@ -170,10 +182,18 @@ impl Compilers {
         };
         Ok(match answer {
             Ok(Ok(Compiled::Code(kind))) => Ok(kind),
-            Ok(Ok(Compiled::Refused(status, why))) => {
-                Err((status, super::super::compiler::shown_error(&why)))
+            // What else a compiler says is not for it to say: it has run nothing.
+            Ok(Ok(Compiled::Refused(status @ (Status::InvalidModule | Status::OutOfMemory), why))) => {
+                Err((status, shown_error(&why)))
             }
-            Err(_) => Err(refusal(format!("compiling it took more than {} s", budget.wall.as_secs()))),
+            Ok(Ok(Compiled::Refused(status, _))) => {
+                Err((Status::RunnerCrashed, format!("the compiler answered {status}, which is no answer of one")))
+            }
+            // A busy machine, and not the module.
+            Err(_) => {
+                let why = format!("the compiler was not done after {} s", budget.wall.as_secs());
+                Err((Status::RunnerCrashed, why))
+            }
             Ok(Err(_)) => {
                 let words = timeout(LAST_MOMENT, last_words).await;
                 let words = words.ok().and_then(Result::ok).unwrap_or_default();

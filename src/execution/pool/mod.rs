@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::job::{MAX_ARGS_BYTES, MAX_STDIN_BYTES};
-use super::{ExecutionError, Job, Limits, Outcome, Progress, Protections};
+use super::{CompileLimits, ExecutionError, Job, Limits, Outcome, Progress, Protections};
 pub use launch::Program;
 use worker::{Command, Worker};
 
@@ -56,10 +56,7 @@ pub struct RunnersConfig {
     pub memory_bytes: u64,
     /// The most that a job may ask for.
     pub most: Limits,
-    /// CPU time to compile a small module; larger ones get more.
-    pub compile_cpu: Duration,
-    /// Memory to compile a small module, bytes.
-    pub compile_data_bytes: u64,
+    pub compile: CompileLimits,
     /// Where compiled code is kept, if it is.
     pub cache: Option<PathBuf>,
     pub cache_bytes: u64,
@@ -92,8 +89,7 @@ impl RunnersConfig {
                 fuel: u64::MAX,
                 output_bytes: super::job::MAX_OUTPUT_BYTES,
             },
-            compile_cpu: Duration::from_secs(5),
-            compile_data_bytes: 1 << 30,
+            compile: CompileLimits::default(),
             cache: None,
             cache_bytes: 1 << 30,
         }
@@ -199,6 +195,7 @@ fn refuse(job: &Job, most: &Limits) -> Result<(), ExecutionError> {
         ("time", "ms", millis(job.limits.time), millis(most.time)),
         ("stack", "bytes", job.limits.stack_bytes, most.stack_bytes),
         ("fuel", "units", job.limits.fuel, most.fuel),
+        ("output", "bytes", job.limits.output_bytes, most.output_bytes),
     ] {
         if asked > most {
             return Err(ExecutionError::BeyondNode { what, asked, most, unit });

@@ -18,8 +18,9 @@ use super::super::wire::{Frames, Setup, Word, write_frame};
 use super::cache::Code;
 use super::launch::{Started, telling_line};
 
-/// Bytes read from a runner at once.
+/// Bytes read from a runner at once, and how often before somebody else has a turn.
 const READ: usize = 256 << 10;
+const READS: usize = 8;
 /// Orders that wait to be sent.
 const ORDERS: usize = 4096;
 /// How long a runner that hung up may take to die by itself.
@@ -148,7 +149,7 @@ async fn converse(
     let mut chunk = vec![0; READ];
     loop {
         let mut words = Vec::new();
-        tokio::select! {
+        let ended = tokio::select! {
             outgoing = orders.recv(), if unsent.is_empty() => {
                 // No more orders can come: the runner is not needed any more.
                 let Some(outgoing) = outgoing else { return Ok(()) };
@@ -156,31 +157,45 @@ async fn converse(
                 while let Ok(outgoing) = orders.try_recv() {
                     unsent.push(outgoing);
                 }
-                if unsent.send(socket)? {
-                    linger(socket, &mut orders, &mut unsent, &mut chunk, &mut frames, &mut words)?;
+                match unsent.send(socket) {
+                    Ok(true) => linger(socket, &mut orders, &mut unsent, &mut chunk, &mut frames, &mut words),
+                    sent => sent.map(drop),
                 }
             }
-            ready = socket.writable(), if !unsent.is_empty() => {
-                ready?;
-                unsent.send(socket)?;
+            ready = socket.writable(), if !unsent.is_empty() => ready.and_then(|()| unsent.send(socket)).map(drop),
+            ready = socket.readable() => ready.and_then(|()| read(socket, &mut chunk, &mut frames, &mut words)),
+        };
+        // It may have said something before it hung up, also when that was noticed while something was sent.
+        let ended = match ended {
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+                read(socket, &mut chunk, &mut frames, &mut words).and(Err(error))
             }
-            ready = socket.readable() => {
-                ready?;
-                loop {
-                    match socket.try_read(&mut chunk) {
-                        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        Ok(read) => frames.extend(chunk.get(..read).unwrap_or_default()),
-                        Err(error) if is_later(&error) => break,
-                        Err(error) => return Err(error),
-                    }
-                }
-                words_of(&mut frames, &mut words)?;
-            }
-        }
+            other => other,
+        };
         if !words.is_empty() && heard.send((name, Heard::Words(words))).await.is_err() {
             return Ok(());
         }
+        ended?;
     }
+}
+
+/// Reads what has arrived, a bounded part of it at once, and cuts it into words.
+fn read(
+    socket: &UnixStream,
+    chunk: &mut [u8],
+    frames: &mut Frames,
+    words: &mut Vec<(Word, Vec<u8>)>,
+) -> io::Result<()> {
+    for _ in 0..READS {
+        match socket.try_read(chunk) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => frames.extend(chunk.get(..read).unwrap_or_default()),
+            Err(error) if is_later(&error) => break,
+            Err(error) => return Err(error),
+        }
+        words_of(frames, words)?;
+    }
+    Ok(())
 }
 
 /// Looks for an answer for a moment: many a guest is done before a thread that slept would be awake again.
@@ -217,8 +232,11 @@ fn linger(
 }
 
 fn words_of(frames: &mut Frames, words: &mut Vec<(Word, Vec<u8>)>) -> io::Result<()> {
-    while let Some(word) = frames.next::<Word>()? {
-        words.push(word);
+    while let Some((word, body)) = frames.next::<Word>()? {
+        if !(body.is_empty() || matches!(word, Word::Done { .. })) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a word that has no body came with one"));
+        }
+        words.push((word, body));
     }
     Ok(())
 }

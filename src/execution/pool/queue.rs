@@ -65,25 +65,33 @@ impl<T> Queue<T> {
         }
     }
 
-    /// The next one, if `fits` says yes to it. Nobody overtakes one that has to wait: its turn would never come.
-    pub(super) fn pop_if(&mut self, fits: impl FnOnce(&T) -> bool) -> Option<T> {
-        let level = self.levels.iter_mut().find(|level| !level.turns.is_empty())?;
-        let name = level.turns.front()?;
-        let line = level.lines.get_mut(name)?;
-        if !line.front().is_some_and(fits) {
-            return None;
-        }
-        let item = line.pop_front();
-        let emptied = line.is_empty();
-        if let Some(name) = level.turns.pop_front() {
-            if emptied {
+    /// The first of those whose turn it could be that `may` says yes to: the heads of all lines, in the order of their turns.
+    pub(super) fn pop_first(&mut self, mut may: impl FnMut(&T) -> bool) -> Option<T> {
+        for level in &mut self.levels {
+            let lines = &level.lines;
+            let mut turns = level.turns.iter();
+            let Some(turn) = turns.position(|name| lines.get(name).and_then(VecDeque::front).is_some_and(&mut may))
+            else {
+                continue;
+            };
+            let name = level.turns.remove(turn)?;
+            let line = level.lines.get_mut(&name)?;
+            let item = line.pop_front();
+            if line.is_empty() {
                 level.lines.remove(&name);
             } else {
                 level.turns.push_back(name);
             }
+            self.length = self.length.saturating_sub(usize::from(item.is_some()));
+            return item;
         }
-        self.length = self.length.saturating_sub(usize::from(item.is_some()));
-        item
+        None
+    }
+
+    /// How many a requester has in it.
+    pub(super) fn of(&self, requester: &str) -> usize {
+        let lines = self.levels.iter().filter_map(|level| level.lines.get(requester));
+        lines.map(VecDeque::len).fold(0, usize::saturating_add)
     }
 
     /// Takes out whatever `unwanted` says yes to.
@@ -118,7 +126,7 @@ mod tests {
     use super::*;
 
     fn all(queue: &mut Queue<u32>) -> Vec<u32> {
-        std::iter::from_fn(|| queue.pop_if(|_| true)).collect()
+        std::iter::from_fn(|| queue.pop_first(|_| true)).collect()
     }
 
     #[test]
@@ -134,12 +142,24 @@ mod tests {
     }
 
     #[test]
-    fn nobody_overtakes_one_that_does_not_fit_yet() {
+    fn one_that_may_not_go_yet_keeps_its_turn_and_those_behind_it_in_its_line_wait() {
         let mut queue = Queue::default();
         queue.push(Priority::Task, "a", 9);
-        queue.push(Priority::Task, "b", 1);
-        assert_eq!(queue.pop_if(|n| *n < 5), None);
-        assert_eq!(all(&mut queue), [9, 1]);
+        queue.push(Priority::Task, "a", 2);
+        queue.push(Priority::Task, "b", 8);
+        queue.push(Priority::Task, "c", 1);
+        queue.push(Priority::Background, "d", 3);
+        assert_eq!((queue.of("a"), queue.of("d"), queue.of("e")), (2, 1, 0));
+        let mut asked = Vec::new();
+        let mut small = |n: &u32| {
+            asked.push(*n);
+            *n < 5
+        };
+        assert_eq!(queue.pop_first(&mut small), Some(1));
+        assert_eq!(queue.pop_first(&mut small), Some(3));
+        assert_eq!(queue.pop_first(&mut small), None);
+        assert_eq!(asked, [9, 8, 1, 9, 8, 3, 9, 8]);
+        assert_eq!(all(&mut queue), [9, 8, 2]);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::budget::RUNNER_CPU;
+use super::super::runner::{COMPUTING, COMPUTING_MOST};
 use super::super::wire::{Beat, Order, Task, write_frame};
-use super::super::{ExecutionError, Job};
+use super::super::{ExecutionError, Job, Priority};
 use super::cache::Code;
 use super::process::{Outgoing, Process};
 use crate::document::Sha256Digest;
@@ -18,10 +19,10 @@ pub(super) const SLOTS: u32 = 1_000;
 const AHEAD: usize = 64;
 /// The same for a runner in which a guest computes for long: short ones still pass it by.
 const AHEAD_OF_ONE: usize = 8;
-/// Guests that compute for long in one runner.
-const LONG: usize = 2;
 /// Codes that a runner keeps loaded.
 const LOADED: usize = 256;
+/// And so much of it, bytes. That of components is in memory of the runner's own.
+const LOADED_BYTES: u64 = 512 << 20;
 /// A runner is replaced after so many jobs, however well it does.
 const JOBS: u64 = 10_000_000;
 /// And after so long: well before its processor time can be used up, with room for the longest of its jobs.
@@ -36,6 +37,12 @@ struct CodeKey {
     stack_bytes: u64,
 }
 
+struct Loaded {
+    key: CodeKey,
+    number: u32,
+    bytes: u64,
+}
+
 pub(super) struct Runner {
     process: Process,
     started: Instant,
@@ -43,8 +50,10 @@ pub(super) struct Runner {
     ready: bool,
     /// No more jobs for it; it goes when it has none left.
     retired: bool,
-    /// Numbers of loaded codes, the latest used last.
-    loaded: Vec<(CodeKey, u32)>,
+    /// It had no room for a job, and none of those that were in it has left since.
+    full: bool,
+    /// Loaded codes, the latest used last.
+    loaded: Vec<Loaded>,
     next_code: u32,
     jobs: u64,
     /// Jobs in it: short or not begun, computing for long, asleep.
@@ -64,6 +73,7 @@ impl Runner {
             heard_at: now,
             ready: false,
             retired: false,
+            full: false,
             loaded: Vec::new(),
             next_code: 0,
             jobs: 0,
@@ -103,18 +113,35 @@ impl Runner {
 
     /// How many more jobs it takes now.
     pub(super) fn room(&self) -> usize {
-        let all = self.short.saturating_add(self.long).saturating_add(self.asleep);
-        let slots = usize::try_from(SLOTS).unwrap_or(usize::MAX).saturating_sub(all);
         let ahead = match self.long {
             0 => AHEAD,
-            LONG.. => 0,
+            COMPUTING.. => 0,
             _ => AHEAD_OF_ONE,
         };
-        if self.ready && !self.retired && self.process.has_room() {
+        self.room_of(ahead)
+    }
+
+    /// How many it takes beside guests that compute for long; the last place is for those who sit and wait.
+    pub(super) fn room_beside(&self, priority: Priority) -> usize {
+        let kept = usize::from(priority != Priority::Interactive);
+        self.room_of(COMPUTING_MOST.saturating_sub(kept).saturating_sub(self.long))
+    }
+
+    fn room_of(&self, ahead: usize) -> usize {
+        let all = self.short.saturating_add(self.long).saturating_add(self.asleep);
+        let slots = usize::try_from(SLOTS).unwrap_or(usize::MAX).saturating_sub(all);
+        if self.ready && !self.retired && !self.full && self.process.has_room() {
             ahead.saturating_sub(self.short).min(slots)
         } else {
             0
         }
+    }
+
+    /// Notes that it has no room for one more, if there is anybody in it. False when there is nobody.
+    pub(super) fn fill_up(&mut self) -> bool {
+        // Where guests compute for long, they are the reason.
+        self.full = !self.is_empty() && self.long < COMPUTING;
+        !self.is_empty()
     }
 
     pub(super) fn get_ready(&mut self) {
@@ -134,11 +161,12 @@ impl Runner {
         number: u64,
         job: &Job,
         code: &Arc<Code>,
+        beside: bool,
         now: Instant,
     ) -> Result<(), ExecutionError> {
         let key = CodeKey { module: job.module.digest(), stack_bytes: job.limits.stack_bytes };
         let code = self.load(key, code);
-        let order = Order::Start { job: number, code, task: Box::new(Task::of(job)) };
+        let order = Order::Start { job: number, code, task: Box::new(Task::of(job)), beside };
         write_frame(&mut self.out, &order, &[&job.stdin]).map_err(ExecutionError::Module)?;
         self.short = self.short.saturating_add(1);
         self.jobs = self.jobs.saturating_add(1);
@@ -182,6 +210,7 @@ impl Runner {
     pub(super) fn discount(&mut self, last: Option<&Beat>) {
         let count = self.counter(last);
         *count = count.saturating_sub(1);
+        self.full = false;
     }
 
     fn counter(&mut self, beat: Option<&Beat>) -> &mut usize {
@@ -194,15 +223,14 @@ impl Runner {
 
     /// Strikes out code that it could not load, and gives the module it was of.
     pub(super) fn not_loaded(&mut self, code: u32) -> Option<Sha256Digest> {
-        let at = self.loaded.iter().position(|(_, number)| *number == code)?;
-        let (key, _) = self.loaded.remove(at);
-        Some(key.module)
+        let at = self.loaded.iter().position(|loaded| loaded.number == code)?;
+        Some(self.loaded.remove(at).key.module)
     }
 
     /// The number of some code in this runner, which is told to load it if it has not.
     fn load(&mut self, key: CodeKey, code: &Arc<Code>) -> u32 {
-        if let Some(at) = self.loaded.iter().rposition(|(known, _)| *known == key) {
-            let number = self.loaded.get(at).map_or(0, |(_, number)| *number);
+        if let Some(at) = self.loaded.iter().rposition(|loaded| loaded.key == key) {
+            let number = self.loaded.get(at).map_or(0, |loaded| loaded.number);
             // What is used often stays near the end without being moved each time.
             if at < self.loaded.len() / 2 {
                 let entry = self.loaded.remove(at);
@@ -212,20 +240,26 @@ impl Runner {
         }
         let number = self.next_code;
         self.next_code = self.next_code.wrapping_add(1);
+        self.loaded.push(Loaded { key, number, bytes: code.bytes });
+        self.unload();
         // Code goes with a message of its own; what was ordered before stays before it.
         self.send();
-        if self.loaded.len() >= LOADED {
-            let (_, oldest) = self.loaded.remove(0);
-            if let Err(error) = write_frame(&mut self.out, &Order::Unload { code: oldest }, &[]) {
-                tracing::error!(%error, "code could not be unloaded");
-            }
-        }
         let (mut frame, stack_bytes) = (Vec::new(), key.stack_bytes);
         match write_frame(&mut frame, &Order::Load { code: number, kind: code.kind, stack_bytes }, &[]) {
             Ok(()) if self.process.send(Outgoing::Code(frame, Arc::clone(code))) => {}
             _ => self.process.kill(),
         }
-        self.loaded.push((key, number));
         number
+    }
+
+    /// Orders out what was not used for longest until the rest is within bounds.
+    fn unload(&mut self) {
+        let bytes = |loaded: &[Loaded]| loaded.iter().map(|code| code.bytes).fold(0, u64::saturating_add);
+        while self.loaded.len() > LOADED || (self.loaded.len() > 1 && bytes(&self.loaded) > LOADED_BYTES) {
+            let oldest = self.loaded.remove(0).number;
+            if let Err(error) = write_frame(&mut self.out, &Order::Unload { code: oldest }, &[]) {
+                tracing::error!(%error, "code could not be unloaded");
+            }
+        }
     }
 }

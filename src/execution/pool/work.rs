@@ -6,12 +6,15 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::budget::{guest_data, must_end_within};
+use super::super::budget::{guest_data, silence};
 use super::super::compiler::shown_error;
 use super::super::engine::environment;
 use super::super::wire::{Beat, Report};
 use super::super::{ExecutionError, Job, Outcome, Phase, Priority, Progress};
 use crate::document::Status;
+
+/// What a clock on either side may be off by.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A job that has come and not ended.
 pub(super) struct Work {
@@ -19,11 +22,22 @@ pub(super) struct Work {
     pub(super) teller: Teller,
     pub(super) cancel: CancellationToken,
     pub(super) answer: oneshot::Sender<Result<Outcome, ExecutionError>>,
-    /// Runners that have died with it.
+    /// Runners that have died with it, or had no room for it when nobody else was in them.
     pub(super) attempts: u8,
+    /// It had its turn already, and only its code was missing.
+    pub(super) had_its_turn: bool,
 }
 
 impl Work {
+    pub(super) fn new(
+        job: Box<Job>,
+        progress: Option<watch::Sender<Progress>>,
+        cancel: CancellationToken,
+        answer: oneshot::Sender<Result<Outcome, ExecutionError>>,
+    ) -> Self {
+        Self { job, teller: Teller(progress), cancel, answer, attempts: 0, had_its_turn: false }
+    }
+
     pub(super) fn is_unwanted(&self) -> bool {
         self.cancel.is_cancelled() || self.answer.is_closed()
     }
@@ -34,7 +48,7 @@ impl Work {
 
     /// What of the guests' memory it may take.
     pub(super) fn memory(&self) -> u64 {
-        guest_data(&self.job.limits)
+        guest_data(&self.job.limits, self.job.stdin.len())
     }
 
     pub(super) fn end(self, outcome: Result<Outcome, ExecutionError>) {
@@ -43,15 +57,15 @@ impl Work {
         }
     }
 
-    /// Ends it with what a runner, or this side for one, reports. See [`outcome`].
-    pub(super) fn report(self, report: Report, output: Vec<u8>, stdout: u32, elapsed: Option<Duration>) {
+    /// Ends it with what a runner, or this side for one, reports; `elapsed` has passed here meanwhile. See [`outcome`].
+    pub(super) fn report(self, report: Report, output: Vec<u8>, stdout: u32, elapsed: Duration) {
         let outcome = outcome(&self.job, report, output, stdout, elapsed);
         self.end(Ok(outcome));
     }
 
     /// Ends it with a report about a run that did not come to run, or to an end of its own.
     pub(super) fn not_run(self, status: Status, why: String) {
-        self.report(Report::not_run(status, why), Vec::new(), 0, None);
+        self.report(Report::not_run(status, why), Vec::new(), 0, Duration::ZERO);
     }
 }
 
@@ -63,22 +77,35 @@ pub(super) struct Dispatched {
     /// When it began and how it was last. None: it has not been heard of, so it is short or has not begun.
     pub(super) seen: Option<(Instant, Beat)>,
     pub(super) cancelled: bool,
+    /// It was let in beside guests that compute for long.
+    pub(super) beside: bool,
 }
 
 impl Dispatched {
-    /// When it counts as hung.
-    pub(super) fn must_have_ended(&self) -> Option<Instant> {
+    /// When its time is over; the runner may then still be busy with somebody else for as long as it may be silent.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let (began, _) = self.seen?;
-        began.checked_add(must_end_within(&self.work.job.limits))
+        began.checked_add(self.work.job.limits.time)
+    }
+
+    /// How long its runner may be silent on its account.
+    pub(super) fn silence(&self) -> Duration {
+        silence(&self.work.job.limits)
+    }
+
+    /// Whether it is known to compute for long.
+    pub(super) fn is_long(&self) -> bool {
+        self.beat().is_some_and(|beat| !beat.asleep)
     }
 
     pub(super) fn beat(&self) -> Option<&Beat> {
         self.seen.as_ref().map(|(_, beat)| beat)
     }
 
-    /// For how long it has run, as far as is known here.
-    pub(super) fn elapsed(&self, now: Instant) -> Option<Duration> {
-        self.seen.map(|(began, _)| now.saturating_duration_since(began))
+    /// For how long it can have run, as far as is known here.
+    pub(super) fn elapsed(&self, now: Instant) -> Duration {
+        let began = self.seen.map_or(self.sent, |(began, _)| began);
+        now.saturating_duration_since(began)
     }
 
     /// Takes in how it is, and tells whoever asked.
@@ -91,21 +118,12 @@ impl Dispatched {
     }
 }
 
-/// Numbers from a runner hold only as far as they can be true. `elapsed` is what this side has seen pass, if it has.
-fn outcome(
-    job: &Job,
-    mut report: Report,
-    output: Vec<u8>,
-    stdout: u32,
-    elapsed: Option<Duration>,
-) -> Outcome {
+/// Numbers from a runner hold only as far as they can be true.
+fn outcome(job: &Job, mut report: Report, output: Vec<u8>, stdout: u32, elapsed: Duration) -> Outcome {
     let limits = &job.limits;
     report.fuel_used = report.fuel_used.min(limits.fuel);
     report.peak_memory_bytes = report.peak_memory_bytes.min(limits.memory_bytes);
-    report.duration = report.duration.min(limits.time);
-    if let Some(elapsed) = elapsed {
-        report.duration = report.duration.min(elapsed.max(Duration::from_millis(1)));
-    }
+    report.duration = report.duration.min(limits.time).min(elapsed.max(SHORTEST));
     // Receipts allow no error beside `ok`.
     report.error = report.error.filter(|_| report.status != Status::Ok).map(|error| shown_error(&error));
     let mut stdout_bytes = output;
@@ -136,10 +154,6 @@ fn outcome(
 pub(super) struct Teller(Option<watch::Sender<Progress>>);
 
 impl Teller {
-    pub(super) fn new(to: Option<watch::Sender<Progress>>) -> Self {
-        Self(to)
-    }
-
     pub(super) fn enter(&mut self, phase: Phase) {
         self.tell(Progress { phase, ..Progress::default() });
     }

@@ -1,6 +1,6 @@
 //! The worker: it owns the queue, the runners and every job in between.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::super::budget::{runner_data, silence};
+use super::super::budget::runner_data;
 use super::super::compiler::shown_error;
 use super::super::engine::code_digest;
 use super::super::runner::guest::time_is_up;
 use super::super::wire::{Report, Setup, Word};
-use super::super::{ExecutionError, Job, Outcome, Phase, Progress, Protections};
+use super::super::{ExecutionError, Job, Outcome, Phase, Priority, Progress, Protections};
 use super::cache::Cache;
 use super::compile::{Compilers, Verdict};
 use super::launch::{Launcher, Started};
@@ -21,7 +21,7 @@ use super::modules::Modules;
 use super::process::{Heard, Process};
 use super::queue::Queue;
 use super::runner::{Runner, SLOTS};
-use super::work::{Dispatched, Teller, Work};
+use super::work::{Dispatched, Work};
 use super::{Load, RunnersConfig};
 use crate::document::{Sha256Digest, Status};
 
@@ -38,8 +38,13 @@ const SWEEP: Duration = Duration::from_secs(1);
 const PUBLISH: Duration = Duration::from_millis(100);
 /// A runner to which something was sent, and that says nothing at all for so long, hangs.
 const MUTE: Duration = Duration::from_secs(2);
-/// A job that runners die of before they say a word about it is given to so many of them.
+/// The same for one that says something, but nothing of a job it was given. A turn behind others takes a tenth of that.
+const UNSEEN: Duration = Duration::from_secs(10);
+/// A job that runners die of before they say a word about it, or have no room for though nobody else is in them, is given to
+/// so many of them.
 const ATTEMPTS: u8 = 2;
+/// How long after a child that could not be started the next one is tried.
+const START_PAUSE: Duration = Duration::from_secs(1);
 /// Runners that end before they are ready, one after the other: then nothing can run here.
 const FALSE_STARTS: u32 = 3;
 /// A compiler for each core but one keeps the others free; two at the most, for each may take a gigabyte.
@@ -86,6 +91,10 @@ pub(super) struct Worker {
     starts: JoinSet<Begun>,
     next_runner: u64,
     false_starts: u32,
+    /// Not before this is another one started.
+    start_after: Instant,
+    /// Runners that looked hung the last time. What they have said meanwhile may not have been heard then.
+    suspects: BTreeSet<u64>,
     to_hear: mpsc::Sender<(u64, Heard)>,
     heard: mpsc::Receiver<(u64, Heard)>,
 }
@@ -99,8 +108,7 @@ impl Worker {
             opened.map_err(|error| tracing::warn!(%error, "compiled code is not kept: no cache")).ok()
         });
         let at_once = config.processes.get().min(COMPILERS);
-        let limits = (config.compile_cpu, config.compile_data_bytes);
-        let compilers = Compilers::new(launcher.clone(), config.compiler.clone(), limits, cache, at_once);
+        let compilers = Compilers::new(launcher.clone(), config.compiler.clone(), config.compile, cache);
         let now = Instant::now();
         Ok(Self {
             config,
@@ -108,7 +116,7 @@ impl Worker {
             load,
             published: now,
             protections: None,
-            modules: Modules::new(compilers),
+            modules: Modules::new(compilers, at_once),
             queue: Queue::default(),
             swept: now,
             running: HashMap::new(),
@@ -118,6 +126,8 @@ impl Worker {
             starts: JoinSet::new(),
             next_runner: 0,
             false_starts: 0,
+            start_after: now,
+            suspects: BTreeSet::new(),
             to_hear,
             heard,
         })
@@ -141,7 +151,7 @@ impl Worker {
                     for command in batch.drain(..) {
                         match command {
                             Command::Run { job, progress, cancel, answer } => {
-                                self.take(Work { job, teller: Teller::new(progress), cancel, answer, attempts: 0 });
+                                self.take(Work::new(job, progress, cancel, answer));
                             }
                             Command::Sweep => cancelled = true,
                         }
@@ -152,7 +162,8 @@ impl Worker {
                 }
                 Some((name, heard)) = self.heard.recv() => {
                     self.hear(name, heard);
-                    while let Ok((name, heard)) = self.heard.try_recv() {
+                    for _ in 1..HEARD {
+                        let Ok((name, heard)) = self.heard.try_recv() else { break };
                         self.hear(name, heard);
                     }
                 }
@@ -160,7 +171,7 @@ impl Worker {
                     Ok((name, begun)) => self.on_started(name, begun),
                     Err(error) => tracing::error!(%error, "starting a runner panicked"),
                 },
-                Some((module, verdict)) = self.modules.compiled() => self.on_compiled(module, verdict),
+                Some((module, verdict)) = self.modules.answered() => self.on_answered(module, verdict),
                 _ = look.tick(), if busy => self.look(),
             }
             self.dispatch();
@@ -180,20 +191,28 @@ impl Worker {
 
     /// Takes a job on, or says why not.
     fn take(&mut self, work: Work) {
-        if self.waiting() >= self.config.waiting {
+        if self.is_full_for(&work.job.requester) {
             let busy = ExecutionError::Busy {
                 waiting: self.waiting(),
                 running: self.running.len(),
-                memory_free: self.memory_free(),
+                memory_free: self.config.memory_bytes.saturating_sub(self.memory_taken),
                 memory_bytes: self.config.memory_bytes,
             };
             return work.end(Err(busy));
         }
-        if work.memory() > self.config.memory_bytes {
-            let (asked, most) = (work.job.limits.memory_bytes, self.config.memory_bytes);
-            return work.end(Err(ExecutionError::BeyondNode { what: "memory", asked, most, unit: "bytes" }));
+        let (asked, most) = (work.memory(), self.config.memory_bytes);
+        if asked > most {
+            return work.end(Err(ExecutionError::BeyondGuests { asked, most }));
         }
         self.prepare(work);
+    }
+
+    /// Nobody gets more than half of the places once half of them are taken.
+    fn is_full_for(&self, requester: &str) -> bool {
+        let (waiting, most) = (self.waiting(), self.config.waiting);
+        let half = most.div_ceil(2);
+        let of_this = || self.queue.of(requester).saturating_add(self.modules.waiting_of(requester));
+        waiting >= most || (waiting >= half && of_this() >= half)
     }
 
     /// Lets a job wait for its turn, or for its code.
@@ -205,7 +224,10 @@ impl Worker {
         }
     }
 
-    fn enqueue(&mut self, work: Work) {
+    fn enqueue(&mut self, mut work: Work) {
+        if std::mem::take(&mut work.had_its_turn) {
+            return self.put_back(work);
+        }
         let (priority, requester) = work.requester();
         self.queue.push(priority, &requester, work);
     }
@@ -215,7 +237,7 @@ impl Worker {
         self.queue.push_back_first(priority, &requester, work);
     }
 
-    fn on_compiled(&mut self, module: Sha256Digest, verdict: Result<Verdict, ExecutionError>) {
+    fn on_answered(&mut self, module: Sha256Digest, verdict: Result<Verdict, ExecutionError>) {
         let waiting = self.modules.learn(module, verdict.as_ref().ok());
         match verdict {
             Ok(Verdict::Code(_)) => {
@@ -234,46 +256,56 @@ impl Worker {
         }
     }
 
-    fn memory_free(&self) -> u64 {
-        self.config.memory_bytes.saturating_sub(self.memory_taken)
-    }
-
     /// Gives out what can be given out.
+    ///
+    /// What has no room in memory is waited for: until then only such jobs pass it as are over by the time there will be room
+    /// for it at the latest (EASY backfilling, Lifka 1995). Where guests compute for long in all runners, somebody who has
+    /// none of them there may go in beside them.
     fn dispatch(&mut self) {
+        let mut round = Round::default();
         while self.queue.len() > 0 {
-            let Some(name) = self.freest() else {
-                self.start_another();
-                break;
-            };
-            let free = self.memory_free();
-            let Some(work) = self.queue.pop_if(|work| work.memory() <= free) else { break };
+            let (free, now) = (self.config.memory_bytes.saturating_sub(self.memory_taken), Instant::now());
+            let Self { queue, runners, running, .. } = &mut *self;
+            let freest = freest(runners, Runner::room);
+            let beside = |priority| freest_beside(runners, priority);
+            let next = queue.pop_first(|work| {
+                work.is_unwanted()
+                    || ((freest.is_some()
+                        || (beside(work.job.priority).is_some() && round.may_go_beside(work, running)))
+                        && round.has_memory(work, free, running, now))
+            });
+            let Some(mut work) = next else { break };
             if work.is_unwanted() {
                 work.end(Err(ExecutionError::Cancelled));
-            } else {
-                self.send(name, work);
+                continue;
             }
+            let place = freest.map(|name| (name, false));
+            let Some((name, beside)) = place.or_else(|| beside(work.job.priority).map(|name| (name, true))) else {
+                break;
+            };
+            if beside {
+                round.went_beside(&work);
+            }
+            work.had_its_turn = true;
+            self.send(name, work, beside);
+        }
+        if self.queue.len() > 0 && freest(&self.runners, Runner::room).is_none() {
+            self.start_another();
         }
         self.runners.retain(|_, runner| !(runner.is_retired() && runner.is_empty()));
         self.runners.values_mut().for_each(Runner::send);
-    }
-
-    /// The runner with the most room, if any has some.
-    fn freest(&self) -> Option<u64> {
-        let rooms = self.runners.iter().map(|(name, runner)| (*name, runner.room()));
-        let free = rooms.filter(|(_, room)| *room > 0);
-        free.max_by_key(|(name, room)| (*room, std::cmp::Reverse(*name))).map(|(name, _)| name)
     }
 
     /// One more runner, where there may be more. One at a time: the next only when this one is full.
     fn start_another(&mut self) {
         let alive = self.runners.values().filter(|runner| !runner.is_retired()).count();
         let settled = self.starts.is_empty() && self.runners.values().all(Runner::is_ready);
-        if alive < self.config.processes.get() && settled {
+        if alive < self.config.processes.get() && settled && self.start_after <= Instant::now() {
             self.start_runners(1);
         }
     }
 
-    fn send(&mut self, name: u64, work: Work) {
+    fn send(&mut self, name: u64, work: Work, beside: bool) {
         let Some(Verdict::Code(code)) = self.modules.verdict(work.job.module.digest()) else {
             // Forgotten meanwhile, because so many others came: it is in the cache.
             return self.prepare(work);
@@ -282,11 +314,12 @@ impl Worker {
         let job = self.next_job;
         self.next_job = self.next_job.wrapping_add(1);
         let sent = Instant::now();
-        if let Err(error) = runner.order(job, &work.job, &code, sent) {
+        if let Err(error) = runner.order(job, &work.job, &code, beside, sent) {
             return work.end(Err(error));
         }
         self.memory_taken = self.memory_taken.saturating_add(work.memory());
-        self.running.insert(job, Dispatched { work, runner: name, sent, seen: None, cancelled: false });
+        let dispatched = Dispatched { work, runner: name, sent, seen: None, cancelled: false, beside };
+        self.running.insert(job, dispatched);
     }
 
     /// Takes a job off its runner's books.
@@ -316,15 +349,16 @@ impl Worker {
     fn hear_word(&mut self, name: u64, word: Word, body: Vec<u8>, now: Instant) {
         match word {
             Word::Ready(protections) => {
-                self.false_starts = 0;
-                if let Some(runner) = self.runners.get_mut(&name) {
+                if let Some(runner) = self.runners.get_mut(&name).filter(|runner| !runner.is_ready()) {
                     runner.get_ready();
+                    self.false_starts = 0;
+                    self.note_protections(protections);
                 }
-                self.note_protections(protections);
             }
             Word::NotLoaded { code, reason } => {
-                tracing::warn!(reason, "a runner cannot use compiled code; it is compiled again");
                 if let Some(module) = self.runners.get_mut(&name).and_then(|runner| runner.not_loaded(code)) {
+                    let reason = shown_error(&reason);
+                    tracing::warn!(%module, reason, "a runner cannot use compiled code; it is compiled again");
                     self.modules.distrust(module, &reason);
                 }
             }
@@ -341,11 +375,11 @@ impl Worker {
                     running.hear(beat, now);
                 }
             }
-            Word::Returned { job } => match self.release(job) {
-                Some(Dispatched { work, cancelled: true, .. }) => work.end(Err(ExecutionError::Cancelled)),
-                Some(Dispatched { work, .. }) => self.put_back(work),
-                None => {}
-            },
+            Word::Returned { job } => {
+                if let Some(dispatched) = self.release(job) {
+                    self.returned(name, dispatched);
+                }
+            }
             Word::Done { job, report, stdout } => {
                 if let Some(done) = self.release(job) {
                     let elapsed = done.elapsed(now);
@@ -357,6 +391,23 @@ impl Worker {
                     dispatched.work.end(Err(ExecutionError::Cancelled));
                 }
             }
+        }
+    }
+
+    /// A runner has not begun a job: others keep it busy, or it has no room.
+    fn returned(&mut self, name: u64, dispatched: Dispatched) {
+        let Dispatched { mut work, cancelled, .. } = dispatched;
+        if cancelled {
+            return work.end(Err(ExecutionError::Cancelled));
+        }
+        if self.runners.get_mut(&name).is_some_and(|runner| !runner.fill_up()) {
+            // It had all of the runner for itself.
+            work.attempts = work.attempts.saturating_add(1);
+        }
+        if work.attempts < ATTEMPTS {
+            self.put_back(work);
+        } else {
+            work.not_run(Status::RunnerCrashed, "no runner of this machine has room for it".to_owned());
         }
     }
 
@@ -383,25 +434,37 @@ impl Worker {
         if !its.is_empty() || !runner.is_ready() {
             tracing::warn!(pid = runner.pid(), why, jobs = its.len(), "a runner ended");
         }
-        for job in its {
+        // The last first, for each that can run once more goes to the front.
+        for job in its.into_iter().rev() {
             if let Some(dispatched) = self.release(job) {
                 self.orphaned(dispatched, why);
             }
         }
         if self.false_starts >= FALSE_STARTS {
-            // Nothing can run: whatever waits is told.
             self.false_starts = 0;
-            let error = || ExecutionError::NoRunner(why.to_owned());
-            end_all(self.queue.remove(|_| true), error(), error);
+            self.not_started(ExecutionError::NoRunner(why.to_owned()));
         } else if self.config.warm {
             self.start_runners(1);
         }
     }
 
+    /// No runner begins. If there is no other, nothing can run, and whatever waits is told.
+    fn not_started(&mut self, error: ExecutionError) {
+        self.start_after = Instant::now() + START_PAUSE;
+        if self.runners.values().any(Runner::is_ready) || !self.starts.is_empty() {
+            return;
+        }
+        let said = match &error {
+            ExecutionError::NoRunner(why) => why.clone(),
+            other => other.to_string(),
+        };
+        end_all(self.queue.remove(|_| true), error, || ExecutionError::NoRunner(said.clone()));
+    }
+
     /// What becomes of a job whose runner is gone.
     fn orphaned(&mut self, dispatched: Dispatched, why: &str) {
-        let overdue = dispatched.must_have_ended().is_some_and(|end| end <= Instant::now());
-        let beat = dispatched.beat().copied();
+        let overdue = dispatched.deadline().is_some_and(|end| end <= Instant::now());
+        let (beat, elapsed) = (dispatched.beat().copied(), dispatched.elapsed(Instant::now()));
         let Dispatched { mut work, cancelled, .. } = dispatched;
         work.attempts = work.attempts.saturating_add(1);
         let limit = work.job.limits.time;
@@ -410,7 +473,7 @@ impl Worker {
         } else if overdue {
             let mut report = Report::not_run(Status::Timeout, time_is_up(limit));
             report.duration = limit;
-            work.report(report, Vec::new(), 0, None);
+            work.report(report, Vec::new(), 0, limit);
         } else if beat.is_none() && work.attempts < ATTEMPTS {
             // Not heard of: it is short or had not begun, and can run once more.
             self.put_back(work);
@@ -419,7 +482,7 @@ impl Worker {
             if let Some(beat) = beat {
                 (report.peak_memory_bytes, report.duration) = (beat.memory_bytes, beat.elapsed);
             }
-            work.report(report, Vec::new(), 0, None);
+            work.report(report, Vec::new(), 0, elapsed);
         }
     }
 
@@ -431,23 +494,39 @@ impl Worker {
         } else {
             self.cancel_unwanted();
         }
+        let hung = self.hung(now);
+        for runner in hung.intersection(&self.suspects).filter_map(|name| self.runners.get(name)) {
+            tracing::warn!(pid = runner.pid(), "a runner hangs; it is killed");
+            runner.kill();
+        }
+        self.suspects = hung;
+    }
+
+    /// Runners of which something should have been heard by now.
+    fn hung(&self, now: Instant) -> BTreeSet<u64> {
+        // Each may be silent for as long as any of its guests can make it.
+        let mut silences: HashMap<u64, Duration> = HashMap::new();
+        for running in self.running.values() {
+            let silence = silences.entry(running.runner).or_default();
+            *silence = running.silence().max(*silence);
+        }
         let mut hung = BTreeSet::new();
         for running in self.running.values() {
-            let late = running.must_have_ended().is_some_and(|end| end <= now);
-            let mute = self.runners.get(&running.runner).is_some_and(|runner| {
-                let patience = MUTE.saturating_add(silence(&running.work.job.limits));
-                let begun = runner.heard_at().max(running.sent);
-                running.seen.is_none() && now.saturating_duration_since(begun) > patience
-            });
-            if late || mute {
+            let Some(runner) = self.runners.get(&running.runner) else { continue };
+            let silence = silences.get(&running.runner).copied().unwrap_or_default();
+            let patient_until = match running.deadline() {
+                Some(deadline) => deadline.checked_add(silence),
+                None => {
+                    let mute = runner.heard_at().max(running.sent).checked_add(MUTE.saturating_add(silence));
+                    mute.min(running.sent.checked_add(UNSEEN.saturating_add(silence)))
+                }
+            };
+            if patient_until.is_some_and(|until| until <= now) {
                 hung.insert(running.runner);
             }
         }
         hung.extend(self.runners.iter().filter(|(_, runner)| runner.is_late(now)).map(|(name, _)| *name));
-        for runner in hung.iter().filter_map(|name| self.runners.get(name)) {
-            tracing::warn!(pid = runner.pid(), "a runner hangs; it is killed");
-            runner.kill();
-        }
+        hung
     }
 
     /// Ends what nobody wants any more.
@@ -496,8 +575,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "a runner could not be started");
-                let said = || ExecutionError::NoRunner("it could not be started".to_owned());
-                end_all(self.queue.remove(|_| true), error, said);
+                self.not_started(error);
             }
         }
     }
@@ -521,6 +599,78 @@ impl Worker {
             changed
         });
     }
+}
+
+/// What has been found out in one round of giving out.
+#[derive(Default)]
+struct Round {
+    /// When there will be memory for the first job that waits for it, at the latest.
+    reserved: Option<Instant>,
+    /// Those who have guests that compute for long, or that went in beside others.
+    with_long: Option<HashSet<String>>,
+}
+
+impl Round {
+    /// Whether there is memory for a job; and if one before it waits for memory, whether it is over in time.
+    fn has_memory(
+        &mut self,
+        work: &Work,
+        free: u64,
+        running: &HashMap<u64, Dispatched>,
+        now: Instant,
+    ) -> bool {
+        let fits = work.memory() <= free;
+        match self.reserved {
+            Some(reserved) => {
+                fits && now.checked_add(work.job.limits.time).is_some_and(|end| end <= reserved)
+            }
+            None if fits => true,
+            None => {
+                self.reserved = Some(memory_at(work.memory().saturating_sub(free), running, now));
+                false
+            }
+        }
+    }
+
+    fn may_go_beside(&mut self, work: &Work, running: &HashMap<u64, Dispatched>) -> bool {
+        let with_long = self.with_long.get_or_insert_with(|| {
+            let long = running.values().filter(|running| running.is_long() || running.beside);
+            long.map(|running| running.work.job.requester.clone()).collect()
+        });
+        work.job.priority == Priority::Interactive || !with_long.contains(&work.job.requester)
+    }
+
+    fn went_beside(&mut self, work: &Work) {
+        self.with_long.get_or_insert_default().insert(work.job.requester.clone());
+    }
+}
+
+/// When so much memory will be free again, if every guest takes all of its time.
+fn memory_at(wanted: u64, running: &HashMap<u64, Dispatched>, now: Instant) -> Instant {
+    let end = |running: &Dispatched| {
+        let began = running.seen.map_or(now, |(began, _)| began);
+        began.checked_add(running.work.job.limits.time).unwrap_or(now).max(now)
+    };
+    let mut ends: Vec<(Instant, u64)> =
+        running.values().map(|running| (end(running), running.work.memory())).collect();
+    ends.sort_unstable();
+    let mut freed: u64 = 0;
+    let enough = ends.into_iter().find(|(_, memory)| {
+        freed = freed.saturating_add(*memory);
+        freed >= wanted
+    });
+    enough.map_or(now, |(end, _)| end)
+}
+
+/// The runner with the most room, if any has some.
+fn freest(runners: &HashMap<u64, Runner>, room: impl Fn(&Runner) -> usize) -> Option<u64> {
+    let rooms = runners.iter().map(|(name, runner)| (*name, room(runner)));
+    let free = rooms.filter(|(_, room)| *room > 0);
+    free.max_by_key(|(name, room)| (*room, std::cmp::Reverse(*name))).map(|(name, _)| name)
+}
+
+fn freest_beside(runners: &HashMap<u64, Runner>, priority: Priority) -> Option<u64> {
+    freest(runners, |runner| runner.room_beside(priority))
 }
 
 /// Ends jobs for one reason: the first is told it as it is, the others in other words.

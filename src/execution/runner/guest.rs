@@ -7,20 +7,25 @@ use std::time::{Duration, Instant};
 use wasmtime::{Engine, ExternType, InstancePre, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use super::super::budget::guest_memory;
 use super::super::compiler::missing_entry;
 use super::super::wire::{Beat, Report, Task};
-use super::deadline::{Awake, TimeIsUp, YIELD_FUEL, guarded};
+use super::deadline::{Place, TimeIsUp, YIELD_FUEL, guarded};
 use super::entry;
 use super::host::Host;
 use super::meter::Meter;
 use super::stdio::{OUTPUT_LIMIT, Output};
+use super::timers::Timers;
 use super::traps::{End, judge};
+use super::turn::Turn;
 use crate::document::Status;
 
 /// The entry of a WASI command.
 pub(in super::super) const COMMAND_ENTRY: &str = "_start";
 /// What a WASI library wants called before anything else.
 const REACTOR_INITIALISE: &str = "_initialize";
+/// Bytes that one host call copies or walks through at the most: twice the default output, which takes a few milliseconds.
+const HOST_CALL_BYTES: usize = 16 << 20;
 
 /// Code that is loaded and linked.
 pub(super) enum Program {
@@ -44,17 +49,21 @@ pub(super) async fn run(
     program: &Program,
     task: &Task,
     stdin: Vec<u8>,
-    awake: Awake,
+    place: Place,
     mut tell: impl FnMut(Beat) + Unpin,
 ) -> wasmtime::Result<Result<Finished, NoRoom>> {
     let started = Instant::now();
     let limits = &task.limits;
     let (stdout, stderr) = (Output::new(limits.output_bytes), Output::new(limits.output_bytes));
     let peak = Arc::new(AtomicU64::new(0));
-    let meter = Meter::new(limits.memory_bytes, peak.clone());
-    let mut store = Store::new(engine, Host::new(task, stdin, meter, stdout.clone(), stderr.clone()));
+    let meter = Meter::new(guest_memory(limits), peak.clone());
+    let (turn, timers) = (Turn::default(), Timers::default());
+    let host = Host::new(task, stdin, meter, (stdout.clone(), stderr.clone()), timers.clone());
+    let mut store = Store::new(engine, host);
     store.limiter(|host| &mut host.meter);
     store.fuel_async_yield_interval(Some(YIELD_FUEL))?;
+    store.call_hook_async(turn.clone());
+    store.set_hostcall_fuel(HOST_CALL_BYTES);
 
     let mut stage = Stage::Starting;
     let call = async {
@@ -63,7 +72,7 @@ pub(super) async fn run(
             Program::Component(pre) => call_component(&mut store, pre, task, &mut stage).await,
         }
     };
-    let ended = guarded(limits.time, awake, call, |pulse| {
+    let ended = guarded(limits.time, place, turn, timers, call, |pulse| {
         tell(Beat {
             fuel_used: pulse.fuel.min(limits.fuel),
             memory_bytes: peak.load(Ordering::Relaxed),
@@ -79,7 +88,9 @@ pub(super) async fn run(
         Ok(Ok(code)) => End::exited(code),
         Ok(Err(Fault::Entry(reason))) => End::failed(Status::InvalidModule, reason),
         Ok(Err(Fault::OutputLimit)) => End::failed(Status::Trap, OUTPUT_LIMIT),
-        Ok(Err(Fault::Guest(error))) if error.is::<PoolConcurrencyLimitError>() => return Ok(Err(NoRoom)),
+        Ok(Err(Fault::Guest(error))) if stage == Stage::Starting && has_no_room(&error) => {
+            return Ok(Err(NoRoom));
+        }
         Ok(Err(Fault::Guest(error))) if stage == Stage::Starting && never_instantiates(&error, &store) => {
             End::failed(Status::InvalidModule, format!("it cannot be instantiated: {error:#}"))
         }
@@ -188,6 +199,16 @@ async fn call_component(
     *stage = Stage::Entered;
     let ended = command.wasi_cli_run().call_run(&mut *store).await?;
     Ok(i32::from(ended.is_err()))
+}
+
+/// True when this process had no place for one more instance, or no memory or address space for what it begins with.
+fn has_no_room(error: &wasmtime::Error) -> bool {
+    let lacks_memory = |cause: &(dyn std::error::Error + 'static)| {
+        let of_io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let of_system = cause.downcast_ref::<rustix::io::Errno>().map(|error| error.raw_os_error());
+        of_io.or(of_system) == Some(rustix::io::Errno::NOMEM.raw_os_error())
+    };
+    error.is::<PoolConcurrencyLimitError>() || error.chain().any(lacks_memory)
 }
 
 /// True when the module itself is at fault before any of its code ran: too many tables, say. A refusal by the

@@ -6,18 +6,21 @@
 //!            └── loaded code, an engine with a slot for each ┘
 //! ```
 //!
-//! Guests take turns each time they have burnt a million units of fuel. Only [`COMPUTING`] of them compute at the same
-//! time; one that sleeps leaves its place to another. When a guest turns out to take long, those that wait behind it
-//! go back to the node, which may have a freer runner for them.
+//! Guests take turns, each a few microseconds to milliseconds long. Only [`COMPUTING`] of them compute at the same time,
+//! and a few more whom the node lets in beside them; one that sleeps leaves its place to another. When a guest turns out to
+//! take long, those that wait behind it go back to the node, which may have a freer runner for them.
 
 mod deadline;
 mod entry;
 pub(super) mod guest;
 pub(super) mod host;
 mod meter;
+mod poll;
 mod program;
 mod stdio;
+mod timers;
 mod traps;
+mod turn;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -47,7 +50,9 @@ use guest::{Finished, NoRoom};
 use program::{Loaded, Programs};
 
 /// Guests that compute at the same time; there is one core for all of them.
-const COMPUTING: usize = 2;
+pub(super) const COMPUTING: usize = 2;
+/// The same with those who are let in beside others that take long.
+pub(super) const COMPUTING_MOST: usize = 4;
 /// Descriptors: socket, stderr, what the event loop has, and the files of loaded code.
 const MAX_DESCRIPTORS: u64 = 512;
 /// Bytes read from the node at once.
@@ -108,6 +113,7 @@ struct Waiting {
     code: u32,
     task: Box<Task>,
     stdin: Vec<u8>,
+    beside: bool,
 }
 
 struct Runner {
@@ -223,8 +229,9 @@ impl Runner {
                 }
             }
             Order::Unload { code } => self.programs.unload(code),
-            Order::Start { job, code, task } => {
-                self.waiting.push_back(Waiting { job, code, task, stdin: body });
+            Order::Start { job, code, task, beside } => {
+                let waiting = Waiting { job, code, task, stdin: body, beside };
+                if beside { self.waiting.push_front(waiting) } else { self.waiting.push_back(waiting) }
             }
             Order::Cancel { job } => {
                 self.waiting.retain(|waiting| waiting.job != job);
@@ -241,9 +248,9 @@ impl Runner {
     async fn run_guests(&mut self) -> io::Result<bool> {
         let mut ended_any = false;
         loop {
-            while self.awake.count() < COMPUTING
-                && let Some(next) = self.waiting.pop_front()
-            {
+            while let Some(next) = self.waiting.pop_front_if(|next| {
+                self.awake.count() < if next.beside { COMPUTING_MOST } else { COMPUTING }
+            }) {
                 self.begin(next)?;
             }
             // One look, whoever is ready: the socket comes next.
@@ -265,15 +272,16 @@ impl Runner {
     }
 
     fn begin(&mut self, waiting: Waiting) -> io::Result<()> {
-        let Waiting { job, code, task, stdin } = waiting;
+        let Waiting { job, code, task, stdin, .. } = waiting;
         let Some(program) = self.programs.get(code) else {
             return self.say(&Word::Returned { job }, &[]);
         };
-        let (awake, told) = (self.awake.clone(), Rc::clone(&self.told));
+        // It counts from now on and not from its first turn: otherwise all of them would begin.
+        let (place, told) = (self.awake.take(), Rc::clone(&self.told));
         let run = async move {
             let Loaded { engine, program } = program.as_ref();
             let tell = |beat| told.borrow_mut().push(Word::Beat { job, beat });
-            guest::run(engine, program, &task, stdin, awake, tell).await
+            guest::run(engine, program, &task, stdin, place, tell).await
         };
         let (abort, registration) = AbortHandle::new_pair();
         self.running.insert(job, abort);
@@ -289,7 +297,10 @@ impl Runner {
             let computes = matches!(&word, Word::Beat { beat, .. } if !beat.asleep);
             self.say(&word, &[])?;
             if computes && self.awake.count() >= COMPUTING {
-                for Waiting { job, .. } in std::mem::take(&mut self.waiting) {
+                let (beside, behind): (VecDeque<_>, VecDeque<_>) =
+                    std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.beside);
+                self.waiting = beside;
+                for Waiting { job, .. } in behind {
                     self.say(&Word::Returned { job }, &[])?;
                 }
             }
