@@ -1,13 +1,10 @@
 //! Things that are wrong on the way in: each is refused by name, with the right exit code, and harms nothing.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::{Desk, HELLO, Node, eventually, finish, isolate, steers_a_terminal, zerostate};
+use crate::support::{Desk, HELLO, Node, SmallDisk, eventually, steers_a_terminal, zerostate};
 
 #[test]
 fn what_is_no_module_is_refused_with_the_reason() {
@@ -273,39 +270,6 @@ fn a_peers_name_full_of_escape_sequences_is_shown_without_them() {
         }
     }
     assert!(!steers_a_terminal(&fs::read_to_string(a.dir.join("zerostate.log")).unwrap()));
-}
-
-/// A file system of a few megabytes, taken down at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this user or machine may not mount.
-    fn mount(at: &Path) -> Option<Self> {
-        fs::create_dir(at).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs"]).arg(at);
-        isolate(&mut mount);
-        mount.status().is_ok_and(|status| status.success()).then(|| Self(at.to_path_buf()))
-    }
-
-    /// Writes until nothing more fits.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("filler");
-        let mut file = File::create(&path).unwrap();
-        for size in [65_536, 4096, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let mut umount = Command::new("umount");
-        umount.arg("--lazy").arg(&self.0);
-        isolate(&mut umount);
-        finish(umount);
-    }
 }
 
 #[test]

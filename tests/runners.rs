@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zerostate::document::Status;
 use zerostate::execution::{
-    ExecutionError, Job, Limits, Load, Outcome, Phase, Program, Progress, Runners, RunnersConfig,
+    ExecutionError, Job, Limits, Load, Outcome, Phase, Priority, Program, Progress, Runners, RunnersConfig,
 };
 
 use crate::execution::{RUNNER, command, error, job, probe};
-use crate::support::WITHIN;
+use crate::support::{SmallDisk, WITHIN};
 
 /// Runners of which there is one process at a time.
 fn one() -> Runners {
@@ -105,7 +105,7 @@ async fn a_child_whose_parent_is_another_does_not_begin() {
     // A frame with the parent's process id first: 1, who is not the parent.
     for (verb, frame) in [
         ("runner", &b"\x03\0\0\0\0\0\0\0\x01\x01\x01"[..]),
-        ("compiler", b"\x04\0\0\0\0\0\0\0\x01\x01\x01\0"),
+        ("compiler", b"\x05\0\0\0\0\0\0\0\x01\x01\x01\0\x01"),
     ] {
         let mut child = std::process::Command::new(RUNNER);
         child.arg(verb).stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -238,21 +238,17 @@ async fn guests_that_sleep_leave_their_place_to_others() {
 async fn who_wants_much_does_not_keep_others_waiting_and_who_sits_and_waits_goes_first() {
     const MANY: usize = 300;
     let runners = one();
-    let burning = |requester: &str| {
-        let mut job = job(&command(
-            "(local $n i32) (loop (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1000000))))",
-        ));
-        job.requester = requester.to_owned();
-        job
-    };
+    let burning = |requester: &str| burning(requester, 1_000_000);
     assert_eq!(run(&runners, burning("warm-up")).await.status, Status::Ok);
-    // Two that compute for long are all that a runner takes: behind them the queue fills, and nothing moves.
+    // Two that compute for long, and one of somebody else's beside them, are all that a runner takes: behind them the queue
+    // fills, and nothing moves.
     let release = CancellationToken::new();
     let mut blockers = Vec::new();
-    for _ in 0..2 {
+    for requester in ["one", "one", "other"] {
         let (told, mut progress) = watch::channel(Progress::default());
-        let (runners, token) = (runners.clone(), release.clone());
-        blockers.push(tokio::spawn(async move { runners.run(long(), Some(told), token).await }));
+        let (runners, token, mut job) = (runners.clone(), release.clone(), long());
+        job.requester = requester.to_owned();
+        blockers.push(tokio::spawn(async move { runners.run(job, Some(told), token).await }));
         progress.wait_for(|progress| progress.phase == Phase::Running).await.unwrap();
     }
     let mut runs = JoinSet::new();
@@ -329,6 +325,204 @@ async fn what_a_node_does_not_give_is_refused_by_name() {
     assert!(matches!(refused, Err(ExecutionError::JobTooLarge { what: "arguments", .. })));
 }
 
+/// A guest that computes for some milliseconds.
+fn burning(requester: &str, rounds: u64) -> Job {
+    let mut job = job(&command(&format!(
+        "(local $n i64) (loop (br_if 0 (i64.lt_u (local.tee $n (i64.add (local.get $n) (i64.const 1))) (i64.const {rounds}))))",
+    )));
+    (job.requester, job.limits.fuel) = (requester.to_owned(), u64::MAX);
+    job
+}
+
+#[tokio::test]
+async fn guests_that_compute_for_long_begin_when_there_is_a_place_and_not_all_at_once() {
+    const MANY: usize = 40;
+    let runners = one();
+    let alone = run(&runners, burning("warm-up", 50_000_000)).await;
+    assert_eq!(alone.status, Status::Ok);
+    let mut runs = JoinSet::new();
+    for _ in 0..MANY {
+        let (runners, mut job) = (runners.clone(), burning("many", 50_000_000));
+        // Two at a time need twice as long as one alone; all together would need forty times as long.
+        job.limits.time = alone.duration * 15;
+        runs.spawn(async move { run(&runners, job).await });
+    }
+    while let Some(outcome) = runs.join_next().await {
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.status, Status::Ok, "{outcome:?}; alone {:?}", alone.duration);
+    }
+}
+
+#[tokio::test]
+async fn somebody_who_has_none_goes_in_beside_guests_that_compute_for_long() {
+    let runners = one();
+    let cancel = CancellationToken::new();
+    let mut greedy = JoinSet::new();
+    for _ in 0..10 {
+        let (runners, token, mut job) = (runners.clone(), cancel.clone(), long());
+        job.requester = "greedy".to_owned();
+        greedy.spawn(async move { runners.run(job, None, token).await });
+    }
+    settled(&runners, |load| load.running == 2 && load.waiting == 8).await;
+    let mut job = short();
+    job.requester = "modest".to_owned();
+    assert_eq!(run(&runners, job).await.status, Status::Ok);
+    // One who has a place already waits like the others, and somebody who sits and waits has one kept for him.
+    for requester in ["one", "two"] {
+        let (runners, token, mut job) = (runners.clone(), cancel.clone(), long());
+        job.requester = requester.to_owned();
+        greedy.spawn(async move { runners.run(job, None, token).await });
+    }
+    settled(&runners, |load| load.running == 3 && load.waiting == 9).await;
+    let mut job = short();
+    job.priority = Priority::Interactive;
+    assert_eq!(run(&runners, job).await.status, Status::Ok);
+    cancel.cancel();
+    while let Some(ended) = greedy.join_next().await {
+        assert!(matches!(ended.unwrap(), Err(ExecutionError::Cancelled)));
+    }
+}
+
+/// A job that waits for a minute, with so much memory, for so long.
+fn sleeping(memory_bytes: u64, time: Duration) -> Job {
+    let mut job = job(&command(
+        "(i32.store8 (i32.const 112) (i32.const 0)) (i32.store (i32.const 116) (i32.const 1))
+         (i64.store (i32.const 120) (i64.const 60000000000))
+         (drop (call $poll (i32.const 96) (i32.const 200) (i32.const 1) (i32.const 300)))",
+    ));
+    (job.limits.memory_bytes, job.limits.time, job.limits.output_bytes) = (memory_bytes, time, 1 << 10);
+    job
+}
+
+#[tokio::test]
+async fn what_waits_for_memory_is_passed_by_those_that_are_over_in_time_and_by_no_others() {
+    let config = RunnersConfig { memory_bytes: 256 << 20, ..RunnersConfig::of_program(RUNNER) };
+    let runners = Runners::new(config).unwrap();
+    let cancel = CancellationToken::new();
+    let mut runs = JoinSet::new();
+    let mut spawn = |job: Job| {
+        let (runners, token) = (runners.clone(), cancel.clone());
+        runs.spawn(async move { runners.run(job, None, token).await });
+    };
+    spawn(sleeping(100 << 20, Duration::from_secs(300)));
+    settled(&runners, |load| load.running == 1).await;
+    spawn(sleeping(200 << 20, Duration::from_secs(300)));
+    settled(&runners, |load| load.running == 1 && load.waiting == 1).await;
+    // There is room for it, but the one before it would have to wait longer.
+    let mut other = sleeping(1 << 20, Duration::from_secs(600));
+    other.requester = "other".to_owned();
+    spawn(other);
+    settled(&runners, |load| load.running == 1 && load.waiting == 2).await;
+    let mut quick = short();
+    (quick.requester, quick.limits.memory_bytes) = ("quick".to_owned(), 1 << 20);
+    quick.limits.output_bytes = 1 << 10;
+    assert_eq!(run(&runners, quick).await.status, Status::Ok);
+    cancel.cancel();
+    while let Some(ended) = runs.join_next().await {
+        assert!(matches!(ended.unwrap(), Err(ExecutionError::Cancelled)));
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_all_the_places_in_the_queue() {
+    let config = RunnersConfig { waiting: 20, processes: NonZeroUsize::MIN, ..RunnersConfig::of_program(RUNNER) };
+    let runners = Runners::new(config).unwrap();
+    let cancel = CancellationToken::new();
+    let mut runs = JoinSet::new();
+    let mut spawn = |requester: &str| {
+        let (runners, token, mut job) = (runners.clone(), cancel.clone(), long());
+        job.requester = requester.to_owned();
+        runs.spawn(async move { runners.run(job, None, token).await })
+    };
+    for _ in 0..2 {
+        spawn("greedy");
+    }
+    settled(&runners, |load| load.running == 2).await;
+    for _ in 0..10 {
+        spawn("greedy");
+    }
+    settled(&runners, |load| load.running == 2 && load.waiting == 10).await;
+    let mut another = long();
+    another.requester = "greedy".to_owned();
+    let refused = runners.run(another, None, CancellationToken::new()).await;
+    assert!(matches!(refused, Err(ExecutionError::Busy { .. })), "{refused:?}");
+    let mut job = short();
+    job.requester = "modest".to_owned();
+    assert_eq!(run(&runners, job).await.status, Status::Ok);
+    cancel.cancel();
+    while runs.join_next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn modules_are_compiled_by_turns_too() {
+    const MANY: usize = 100;
+    let runners = one();
+    let module = |number: usize, requester: &str| {
+        let mut job = job(&command(&format!("(drop (i32.const {number}))")));
+        job.requester = requester.to_owned();
+        job
+    };
+    let mut runs = JoinSet::new();
+    for number in 0..MANY {
+        let (runners, job) = (runners.clone(), module(number, "greedy"));
+        runs.spawn(async move { (run(&runners, job).await.status, false) });
+    }
+    settled(&runners, |load| load.waiting > MANY / 2).await;
+    let (other, job) = (runners.clone(), module(MANY, "modest"));
+    runs.spawn(async move { (run(&other, job).await.status, true) });
+    let mut after = 0;
+    let mut served = false;
+    while let Some(ended) = runs.join_next().await {
+        let (status, modest) = ended.unwrap();
+        assert_eq!(status, Status::Ok);
+        after += usize::from(served);
+        served |= modest;
+    }
+    assert!(after > MANY / 5, "{after} of {MANY} were left when the modest one was served");
+}
+
+#[tokio::test]
+async fn limits_on_modules_and_outputs_are_the_nodes_to_set() {
+    let mut config = RunnersConfig::of_program(RUNNER);
+    (config.compile.functions, config.compile.module_bytes) = (10, 2_000);
+    config.most.output_bytes = 1 << 20;
+    let runners = Runners::new(config).unwrap();
+    let mut job = short();
+    let refused = runners.run(job.clone(), None, CancellationToken::new()).await.unwrap_err().to_string();
+    assert!(refused.contains("limits.output: 8388608 bytes") && refused.contains("execution.max_output"), "{refused}");
+    job.limits.output_bytes = 1 << 20;
+    assert_eq!(run(&runners, job.clone()).await.status, Status::Ok);
+    let many = format!("(module {} (func (export \"_start\")))", "(func)".repeat(10));
+    for (module, why) in [
+        (wat::parse_str(many).unwrap(), "it has 11 functions, at most 10 are accepted"),
+        (vec![0; 2_001], "at most 2000 are accepted (execution.max_module)"),
+    ] {
+        job.module = module.into();
+        let outcome = run(&runners, job.clone()).await;
+        assert_eq!(outcome.status, Status::InvalidModule, "{outcome:?}");
+        assert!(error(&outcome).contains(why), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_modules_run_uncached() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else {
+        println!("skipped: this user may not mount a tmpfs");
+        return;
+    };
+    let cache = disk.0.join("code");
+    let config = || RunnersConfig { cache: Some(cache.clone()), ..RunnersConfig::of_program(RUNNER) };
+    let runners = Runners::new(config()).unwrap();
+    let filler = disk.fill();
+    let first = run(&runners, probe()).await;
+    assert_eq!(first.status, Status::Ok, "{first:?}");
+    assert_eq!(codes(&cache), Vec::<PathBuf>::new(), "nothing was kept, nor was half of it");
+    std::fs::remove_file(filler).unwrap();
+    assert_eq!(run(&Runners::new(config()).unwrap(), probe()).await.stdout, first.stdout);
+    assert_eq!(codes(&cache).len(), 1, "and it is kept again where there is room");
+}
+
 /// Files of compiled code.
 fn codes(cache: &Path) -> Vec<PathBuf> {
     let engines = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path());
@@ -399,12 +593,32 @@ async fn a_runner_that_reports_the_impossible_is_cut_down_to_the_limits() {
     let huge = r"\200\200\200\200\200\200\200\200\200\001";
     let head = format!(r"\004\000\000\001\000\000{huge}{huge}{huge}\000\200\200\200\200\010");
     let script = format!(r"{READY}printf '\052\000\000\000\002\000\000\000{head}hi' >&0; exec sleep 60");
-    let job = probe();
+    let (job, began) = (probe(), Instant::now());
     let limits = job.limits;
     let outcome = run(&scripted(&script), job).await;
     assert_eq!(outcome.status, Status::Ok, "{outcome:?}");
     assert_eq!((outcome.fuel_used, outcome.peak_memory_bytes), (limits.fuel, limits.memory_bytes));
-    assert_eq!((outcome.duration, &outcome.stdout[..]), (limits.time, &b"hi"[..]));
+    assert!(outcome.duration <= began.elapsed(), "{:?} have not passed", outcome.duration);
+    assert_eq!(outcome.stdout, b"hi");
+}
+
+#[tokio::test]
+async fn what_a_runner_says_before_it_ends_counts() {
+    // Done { job: 0, report: { ok, exit code 0, no error, no fuel, no memory, no time }, stdout: 2 }.
+    let head = r"\004\000\000\001\000\000\000\000\000\000\002";
+    let script = format!(r"{READY}printf '\013\000\000\000\002\000\000\000{head}hi' >&0; exit 1");
+    let outcome = run(&scripted(&script), probe()).await;
+    assert_eq!((outcome.status, &outcome.stdout[..]), (Status::Ok, &b"hi"[..]), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_runner_that_takes_nothing_on_does_not_keep_a_job_for_ever() {
+    // Returned { job: n }, for the first few, at each byte that comes.
+    let returned: String =
+        (0..4).map(|job| format!(r"printf '\002\000\000\000\000\000\000\000\003\00{job}' >&0; ")).collect();
+    let script = format!("{READY}{returned}while [ -n \"$(head -c 1 <&0 | od -An)\" ]; do {returned}done");
+    let outcome = run(&scripted(&script), probe()).await;
+    assert_eq!((outcome.status, error(&outcome)), (Status::RunnerCrashed, "no runner of this machine has room for it"));
 }
 
 #[tokio::test]

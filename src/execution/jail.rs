@@ -176,3 +176,49 @@ fn filter(own: u32) -> Result<BpfProgram, seccompiler::BackendError> {
     let arch = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?.try_into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, kill_process, prlimit};
+
+    const LOCKED: &str = "ZEROSTATE_TEST_LOCKED";
+
+    /// What a child that a guest has taken over would try first.
+    #[test]
+    #[allow(unsafe_code, reason = "what is tried here has no safe interface")]
+    fn a_locked_child_does_nothing_to_its_parent() {
+        if std::env::var_os(LOCKED).is_none() {
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            again.args(["--exact", "execution::jail::tests::a_locked_child_does_nothing_to_its_parent"]);
+            let output = again.args(["--test-threads=1", "--nocapture"]).env(LOCKED, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && said.contains("all of it was refused"), "{said}");
+            return;
+        }
+        let parent = getppid().unwrap();
+        let number = parent.as_raw_nonzero().get();
+        let before = getrlimit(Resource::Nofile);
+        assert_eq!(lock(), Protections { landlock: Ok(()), seccomp: Ok(()) });
+        let refused = Err(rustix::io::Errno::PERM);
+        let less = Rlimit { current: Some(7), maximum: before.maximum };
+        assert_eq!(prlimit(Some(parent), Resource::Nofile, less).map(drop), refused);
+        assert_eq!(prlimit(Pid::from_raw(1), Resource::Nofile, less).map(drop), refused);
+        assert_eq!(kill_process(parent, Signal::TERM), refused);
+        // SAFETY: these calls touch no memory.
+        let direct = unsafe {
+            [
+                libc::syscall(libc::SYS_tgkill, number, number, libc::SIGTERM),
+                libc::syscall(libc::SYS_fcntl, 0, libc::F_SETOWN, number),
+                libc::syscall(libc::SYS_fcntl, 0, libc::F_SETFL, libc::O_ASYNC),
+                libc::syscall(libc::SYS_socket, libc::AF_UNIX, libc::SOCK_STREAM, 0),
+                libc::syscall(libc::SYS_fork),
+            ]
+        };
+        assert_eq!(direct, [-1; 5]);
+        assert_eq!(std::fs::read("/proc/self/status").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        // And what it needs, it has.
+        setrlimit(Resource::Nofile, less).unwrap();
+        println!("all of it was refused");
+    }
+}

@@ -60,8 +60,73 @@ fn bulk_tables() -> Vec<u8> {
     )
 }
 
+/// A page of memory and more, and one host call that has much to look through, again and again.
+fn calls(pages: u32, import: &str, call: &str) -> Vec<u8> {
+    wat(format!(
+        r#"(module (import "wasi_snapshot_preview1" {import}) (memory (export "memory") {pages})
+            (func (export "_start") (loop (drop (call $call {call})) (br 0))))"#
+    ))
+}
+
 pub fn entries() -> Vec<Entry> {
     vec![
+        // Host calls cost next to no fuel, whatever they have to look through: the clock must be looked at all the same.
+        Entry::new(
+            "fd_write of two million empty buffers for ever",
+            || {
+                calls(
+                    300,
+                    "\"fd_write\" (func $call (param i32 i32 i32 i32) (result i32))",
+                    "(i32.const 1) (i32.const 1024) (i32.const 2000000) (i32.const 0)",
+                )
+            },
+            &[Timeout],
+            TIME,
+        )
+        .timed(),
+        Entry::new(
+            "fd_write of twelve million empty buffers for ever",
+            || {
+                calls(
+                    1600,
+                    "\"fd_write\" (func $call (param i32 i32 i32 i32) (result i32))",
+                    "(i32.const 1) (i32.const 1024) (i32.const 12000000) (i32.const 0)",
+                )
+            },
+            &[Timeout],
+            TIME,
+        )
+        .timed(),
+        Entry::new(
+            "args_get of twenty thousand arguments for ever",
+            || {
+                calls(
+                    16,
+                    "\"args_get\" (func $call (param i32 i32) (result i32))",
+                    "(i32.const 0) (i32.const 262144)",
+                )
+            },
+            &[Timeout],
+            TIME,
+        )
+        .with(|job| {
+            job.args = vec!["a".into(); 20_000];
+            (job.limits.fuel, job.limits.time) = (u64::MAX, std::time::Duration::from_millis(300));
+        }),
+        Entry::new(
+            "path_open with a name of 100 MB for ever",
+            || {
+                calls(
+                    1600,
+                    "\"path_open\" (func $call (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32))",
+                    "(i32.const 3) (i32.const 0) (i32.const 0) (i32.const 100000000) (i32.const 0)
+                     (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 0)",
+                )
+            },
+            &[Timeout],
+            TIME,
+        )
+        .timed(),
         Entry::new("endless loop, little fuel", endless_loop, &[OutOfFuel], FUEL).fuelled(),
         Entry::new("endless loop, all fuel", endless_loop, &[Timeout], TIME).timed(),
         Entry::new("loop in the start function, little fuel", loop_in_start, &[OutOfFuel], FUEL).fuelled(),

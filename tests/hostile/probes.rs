@@ -68,6 +68,21 @@ fn times_its_sleep() -> Vec<u8> {
     ))
 }
 
+/// Waits for two timers that end within a millisecond of each other, thirty times, and counts the times that it saw both.
+fn races_timers() -> Vec<u8> {
+    let subscription = |at: u32, nanoseconds: u32| {
+        format!("(i32.store (i32.const {}) (i32.const 1)) (i64.store (i32.const {}) (i64.const {nanoseconds}))", at + 16, at + 24)
+    };
+    let body = format!(
+        "{} {}
+         (drop (call $poll_oneoff (i32.const 16384) (i32.const 20480) (i32.const 2) (i32.const 64)))
+         (call $asked (i32.sub (i32.load (i32.const 64)) (i32.const 2)))",
+        subscription(16384, 1_900_000),
+        subscription(16384 + 48, 1_000_000)
+    );
+    command(&(times(30, &body) + "(call $report)"))
+}
+
 fn shows_environment() -> Vec<u8> {
     command(
         "(i64.store (i32.const 64) (i64.const -1))
@@ -123,6 +138,7 @@ pub fn entries() -> Vec<Entry> {
         Entry::exits("environment probe", shows_environment, 0).writes(vec![0; 8200]),
         Entry::exits("clock probe", shows_clocks, 0).writes(fixed_clocks()),
         Entry::exits("a sleep timed by the guest", times_its_sleep, 0).writes(vec![0; 8]),
+        Entry::exits("two timers against each other", races_timers, 0).writes(report(30, 0)),
         Entry::exits("arguments probe", shows_arguments, 0)
             .with(|job| job.args = vec!["--help".into(), "\u{1b}[2J\n".into(), String::new()])
             .writes(b"\x04\0\0\0\x18\0\0\0main.wasm\0--help\0\x1b[2J\n\0\0".to_vec()),

@@ -1,7 +1,7 @@
 //! Real `zerostate` processes for the tests: started, asked, waited for within bounds, and never left behind.
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -394,4 +394,37 @@ pub fn forged(envelope: &str) -> String {
 /// Whether text could do something to a terminal besides being read.
 pub fn steers_a_terminal(text: &str) -> bool {
     text.chars().any(|c| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c))
+}
+
+/// A file system of a few megabytes, taken down at the end.
+pub struct SmallDisk(pub PathBuf);
+
+impl SmallDisk {
+    /// `None` where this user or machine may not mount.
+    pub fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs"]).arg(at);
+        isolate(&mut mount);
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(at.to_path_buf()))
+    }
+
+    /// Writes until nothing more fits.
+    pub fn fill(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path).unwrap();
+        for size in [65_536, 4096, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let mut umount = Command::new("umount");
+        umount.arg("--lazy").arg(&self.0);
+        isolate(&mut umount);
+        finish(umount);
+    }
 }
