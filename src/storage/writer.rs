@@ -1,6 +1,8 @@
 //! The one thread that writes: it takes what has queued up and commits it together, because a sync costs the same for one
 //! batch as for a hundred. Everything that can be worked out before is worked out by whoever writes.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -13,6 +15,13 @@ use crate::document::AnyEnvelope;
 
 /// Batches that share a commit.
 const GROUP: usize = 1024;
+/// So many batches at once are a sign that more are coming.
+const MANY: usize = 4;
+/// How long a commit waits for them at the most: a few syncs' time.
+const GATHER: Duration = Duration::from_millis(10);
+/// How often they are looked for, and after how many looks in vain no more are expected.
+const PAUSE: Duration = Duration::from_micros(100);
+const QUIET: u32 = 3;
 
 /// One row to be written.
 #[derive(Debug, Clone)]
@@ -112,6 +121,26 @@ pub(super) struct Batch {
     pub(super) answer: oneshot::Sender<Result<(), StorageError>>,
 }
 
+/// Where many write, waits for more of them while they come: otherwise each commit would have a handful in it, and a sync and
+/// the pages of every index to write for it. Whoever writes alone waits for nobody.
+fn gather(batches: &mut mpsc::Receiver<Batch>, group: &mut Vec<Batch>) {
+    if group.len() < MANY {
+        return;
+    }
+    let until = Instant::now() + GATHER;
+    let mut quiet = 0;
+    while quiet < QUIET && group.len() < GROUP && Instant::now() < until {
+        std::thread::sleep(PAUSE);
+        let before = group.len();
+        while group.len() < GROUP
+            && let Ok(batch) = batches.try_recv()
+        {
+            group.push(batch);
+        }
+        quiet = if group.len() == before { quiet + 1 } else { 0 };
+    }
+}
+
 /// What came of a batch: what happened in it, to be told.
 type Fate = Result<Vec<Event>, StorageError>;
 
@@ -130,6 +159,7 @@ impl Writer {
         let thread = move || {
             let mut group = Vec::with_capacity(GROUP);
             while batches.blocking_recv_many(&mut group, GROUP) > 0 {
+                gather(&mut batches, &mut group);
                 writer.commit(&mut group);
             }
         };

@@ -17,8 +17,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::timers::Timers;
 use super::turn::Turn;
 
-/// Fuel between two looks at the clock: 20 to 60 µs of computing, and 4 ms for a guest whose every load misses the cache.
-pub(super) const YIELD_FUEL: u64 = 200_000;
+/// Fuel between two looks at the clock: 50 to 150 µs of computing, and 10 ms for a guest whose every load misses the cache.
+pub(super) const YIELD_FUEL: u64 = 500_000;
 /// A guest that takes longer is told of, and others behind it need not wait for it.
 const MOMENT: Duration = Duration::from_millis(5);
 /// How often it is told of from then on.
