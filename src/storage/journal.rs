@@ -97,10 +97,10 @@ impl Happening {
         }
     }
 
-    /// The task it is about, if it is about one.
+    /// The task of which it is a step. Receipts are none: those of peers name whatever task they like.
     pub fn task_id(&self) -> Option<&str> {
         match self {
-            Self::Task { task_id, .. } | Self::Receipt { task_id, .. } => Some(task_id),
+            Self::Task { task_id, .. } => Some(task_id),
             _ => None,
         }
     }

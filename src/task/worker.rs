@@ -154,7 +154,7 @@ impl Worker {
                     let id = hex::encode(random.split_at(16).0);
                     let reins = self.rein(id.clone());
                     self.jobs.spawn(async move {
-                        context.submit(*draft, random, answer, reins).await;
+                        Box::pin(context.submit(*draft, random, answer, reins)).await;
                         Ended::Run(id)
                     });
                 }
@@ -166,9 +166,11 @@ impl Worker {
                     let reins = self.rein(id.clone());
                     self.jobs.spawn(async move {
                         let mut answer = answer;
+                        // On the heap at once: it is large, and would be moved a few times on its way there.
+                        let run = Box::pin(context.run_now(*draft, reins));
                         // Who asked and went away wants no more of it; dropping the run kills its runner.
                         tokio::select! {
-                            ran = context.run_now(*draft, reins) => tell(answer, ran),
+                            ran = run => tell(answer, ran),
                             () = answer.closed() => {}
                         }
                         Ended::Run(id)

@@ -1,16 +1,17 @@
 //! The books of one runner: what has been loaded into it, what it has to do, and whether it can take more.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::budget::RUNNER_CPU;
 use super::super::runner::{COMPUTING, COMPUTING_MOST};
-use super::super::wire::{Beat, Order, Task, write_frame};
+use super::super::wire::{Beat, Order, Task, Word, write_frame};
 use super::super::{ExecutionError, Job, Priority};
 use super::cache::Code;
-use super::process::{Outgoing, Process};
+use super::process::Process;
 use crate::document::Sha256Digest;
 
 /// Instances at once in one runner.
@@ -184,18 +185,34 @@ impl Runner {
         }
     }
 
+    /// Sends the orders of this round, and hears what has come; true when there was any of it.
+    pub(super) fn converse(&mut self, chunk: &mut [u8], words: &mut Vec<(Word, Vec<u8>)>) -> bool {
+        self.pass_on();
+        self.process.converse(chunk, words)
+    }
+
     /// Sends the orders of this round.
     pub(super) fn send(&mut self) {
-        if self.out.is_empty() {
-            return;
-        }
-        if !self.process.send(Outgoing::Orders(std::mem::take(&mut self.out))) {
-            // It takes nothing any more: its jobs go elsewhere when it is gone.
-            self.process.kill();
+        self.pass_on();
+        self.process.send_now();
+    }
+
+    /// See [`Process::poll_ready`].
+    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.process.poll_ready(context)
+    }
+
+    pub(super) fn unwatch(&mut self) {
+        self.process.unwatch();
+    }
+
+    fn pass_on(&mut self) {
+        if !self.out.is_empty() {
+            self.process.order(std::mem::take(&mut self.out));
         }
     }
 
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&mut self) {
         self.process.kill();
     }
 
@@ -243,11 +260,11 @@ impl Runner {
         self.loaded.push(Loaded { key, number, bytes: code.bytes });
         self.unload();
         // Code goes with a message of its own; what was ordered before stays before it.
-        self.send();
+        self.pass_on();
         let (mut frame, stack_bytes) = (Vec::new(), key.stack_bytes);
         match write_frame(&mut frame, &Order::Load { code: number, kind: code.kind, stack_bytes }, &[]) {
-            Ok(()) if self.process.send(Outgoing::Code(frame, Arc::clone(code))) => {}
-            _ => self.process.kill(),
+            Ok(()) => self.process.order_with(frame, Arc::clone(code)),
+            Err(error) => tracing::error!(%error, "code could not be loaded"),
         }
         number
     }

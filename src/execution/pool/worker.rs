@@ -1,6 +1,8 @@
 //! The worker: it owns the queue, the runners and every job in between.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,19 +20,23 @@ use super::cache::Cache;
 use super::compile::{Compilers, Verdict};
 use super::launch::{Launcher, Started};
 use super::modules::Modules;
-use super::process::{Heard, Process};
+use super::process::{Process, READ};
 use super::queue::Queue;
 use super::runner::{Runner, SLOTS};
 use super::work::{Dispatched, Work};
 use super::{Load, RunnersConfig};
 use crate::document::{Sha256Digest, Status};
 
-/// Commands and words taken at once.
+/// Commands taken at once.
 const BATCH: usize = 256;
-/// Things heard that wait for the worker; runners wait when there are more.
-const HEARD: usize = 256;
+/// Ends of runners that wait to be heard of.
+const ENDED: usize = 64;
+/// How long is looked for an answer before this worker sleeps.
+const LINGER: Duration = Duration::from_micros(40);
 /// How often deadlines, and runs that nobody waits for any more, are looked for.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often a runner that has nothing to do is looked at: it may have died.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// How often the queue is looked through for jobs that went away without a word. It is long, and they are found anyhow when
 /// it is their turn.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -82,6 +88,8 @@ pub(super) struct Worker {
     modules: Modules,
     queue: Queue<Work>,
     swept: Instant,
+    /// Somebody has cancelled.
+    sweep_soon: bool,
 
     running: HashMap<u64, Dispatched>,
     next_job: u64,
@@ -95,14 +103,17 @@ pub(super) struct Worker {
     start_after: Instant,
     /// Runners that looked hung the last time. What they have said meanwhile may not have been heard then.
     suspects: BTreeSet<u64>,
-    to_hear: mpsc::Sender<(u64, Heard)>,
-    heard: mpsc::Receiver<(u64, Heard)>,
+    /// Room for what is read from one.
+    chunk: Box<[u8]>,
+    to_tell: mpsc::Sender<(u64, String)>,
+    /// Runners that have come to their ends, and how.
+    ended: mpsc::Receiver<(u64, String)>,
 }
 
 impl Worker {
     pub(super) fn new(config: RunnersConfig, load: watch::Sender<Load>) -> Result<Self, ExecutionError> {
         let launcher = Launcher::new()?;
-        let (to_hear, heard) = mpsc::channel(HEARD);
+        let (to_tell, ended) = mpsc::channel(ENDED);
         let cache = config.cache.as_ref().and_then(|root| {
             let opened = Cache::open(root, code_digest(), config.cache_bytes);
             opened.map_err(|error| tracing::warn!(%error, "compiled code is not kept: no cache")).ok()
@@ -119,6 +130,7 @@ impl Worker {
             modules: Modules::new(compilers, at_once),
             queue: Queue::default(),
             swept: now,
+            sweep_soon: false,
             running: HashMap::new(),
             next_job: 0,
             memory_taken: 0,
@@ -128,57 +140,110 @@ impl Worker {
             false_starts: 0,
             start_after: now,
             suspects: BTreeSet::new(),
-            to_hear,
-            heard,
+            chunk: vec![0; READ].into_boxed_slice(),
+            to_tell,
+            ended,
         })
     }
 
     pub(super) async fn work(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut batch = Vec::with_capacity(BATCH);
         if self.config.warm {
             self.start_runners(self.config.processes.get());
         }
+        let mut idle_look = tokio::time::interval(IDLE_LOOK);
+        idle_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let busy = self.has_work();
+            let expecting = !self.running.is_empty() || !self.runners.values().all(Runner::is_ready);
+            let Self { modules, starts, ended, runners, .. } = &mut self;
             tokio::select! {
-                count = commands.recv_many(&mut batch, BATCH) => {
-                    if count == 0 {
-                        return;
-                    }
-                    let mut cancelled = false;
-                    for command in batch.drain(..) {
-                        match command {
-                            Command::Run { job, progress, cancel, answer } => {
-                                self.take(Work::new(job, progress, cancel, answer));
-                            }
-                            Command::Sweep => cancelled = true,
-                        }
-                    }
-                    if cancelled {
-                        self.sweep();
-                    }
-                }
-                Some((name, heard)) = self.heard.recv() => {
-                    self.hear(name, heard);
-                    for _ in 1..HEARD {
-                        let Ok((name, heard)) = self.heard.try_recv() else { break };
-                        self.hear(name, heard);
-                    }
-                }
-                Some(begun) = self.starts.join_next() => match begun {
+                // What is rare comes first, and sockets last: the event loop has to be asked for them.
+                biased;
+                _ = look.tick(), if busy => self.look(),
+                _ = idle_look.tick() => {}
+                Some((name, why)) = ended.recv() => self.on_ended(name, &why),
+                Some(begun) = starts.join_next() => match begun {
                     Ok((name, begun)) => self.on_started(name, begun),
                     Err(error) => tracing::error!(%error, "starting a runner panicked"),
                 },
-                Some((module, verdict)) = self.modules.answered() => self.on_answered(module, verdict),
-                _ = look.tick(), if busy => self.look(),
+                Some((module, verdict)) = modules.answered() => self.on_answered(module, verdict),
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                () = poll_fn(|context| poll_ready(runners, context)), if expecting => {}
             }
-            self.dispatch();
+            self.go_on(&mut commands);
             if !self.has_work() || self.published.elapsed() >= PUBLISH {
                 self.publish();
             }
         }
+    }
+
+    /// Gives out what there is, and looks for an answer for a moment: many a guest is done before a thread that slept would be
+    /// awake again.
+    fn go_on(&mut self, commands: &mut mpsc::Receiver<Command>) {
+        self.runners.values_mut().for_each(Runner::unwatch);
+        self.dispatch();
+        let until = Instant::now() + LINGER;
+        loop {
+            let heard = self.converse();
+            if self.obey_waiting(commands) || heard {
+                self.dispatch();
+            }
+            if heard {
+                self.runners.values_mut().for_each(Runner::send);
+                // Whoever was answered often has more to be done: it has its turn now.
+                return;
+            }
+            if self.running.is_empty() || Instant::now() >= until {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn obey_waiting(&mut self, commands: &mut mpsc::Receiver<Command>) -> bool {
+        let mut obeyed = 0;
+        while obeyed < BATCH
+            && let Ok(command) = commands.try_recv()
+        {
+            self.obey(command);
+            obeyed += 1;
+        }
+        obeyed > 0
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Run { job, progress, cancel, answer } => {
+                self.take(Work::new(job, progress, cancel, answer));
+            }
+            Command::Sweep => self.sweep_soon = true,
+        }
+    }
+
+    /// Sends what has been ordered, and hears what has been said; true when there was any of it.
+    fn converse(&mut self) -> bool {
+        let mut said = Vec::new();
+        for (name, runner) in &mut self.runners {
+            let mut words = Vec::new();
+            if runner.converse(&mut self.chunk, &mut words) {
+                said.push((*name, words));
+            }
+        }
+        let now = Instant::now();
+        let heard = !said.is_empty();
+        for (name, words) in said {
+            for (word, body) in words {
+                let Some(runner) = self.runners.get_mut(&name) else { break };
+                runner.hear(now);
+                self.hear_word(name, word, body, now);
+            }
+        }
+        heard
     }
 
     fn has_work(&self) -> bool {
@@ -262,6 +327,9 @@ impl Worker {
     /// for it at the latest (EASY backfilling, Lifka 1995). Where guests compute for long in all runners, somebody who has
     /// none of them there may go in beside them.
     fn dispatch(&mut self) {
+        if std::mem::take(&mut self.sweep_soon) {
+            self.sweep();
+        }
         let mut round = Round::default();
         while self.queue.len() > 0 {
             let (free, now) = (self.config.memory_bytes.saturating_sub(self.memory_taken), Instant::now());
@@ -293,7 +361,6 @@ impl Worker {
             self.start_another();
         }
         self.runners.retain(|_, runner| !(runner.is_retired() && runner.is_empty()));
-        self.runners.values_mut().for_each(Runner::send);
     }
 
     /// One more runner, where there may be more. One at a time: the next only when this one is full.
@@ -330,20 +397,6 @@ impl Worker {
             runner.discount(dispatched.beat());
         }
         Some(dispatched)
-    }
-
-    fn hear(&mut self, name: u64, heard: Heard) {
-        match heard {
-            Heard::Words(words) => {
-                let now = Instant::now();
-                for (word, body) in words {
-                    let Some(runner) = self.runners.get_mut(&name) else { return };
-                    runner.hear(now);
-                    self.hear_word(name, word, body, now);
-                }
-            }
-            Heard::Ended(why) => self.on_ended(name, &why),
-        }
     }
 
     fn hear_word(&mut self, name: u64, word: Word, body: Vec<u8>, now: Instant) {
@@ -495,9 +548,11 @@ impl Worker {
             self.cancel_unwanted();
         }
         let hung = self.hung(now);
-        for runner in hung.intersection(&self.suspects).filter_map(|name| self.runners.get(name)) {
-            tracing::warn!(pid = runner.pid(), "a runner hangs; it is killed");
-            runner.kill();
+        for name in hung.intersection(&self.suspects) {
+            if let Some(runner) = self.runners.get_mut(name) {
+                tracing::warn!(pid = runner.pid(), "a runner hangs; it is killed");
+                runner.kill();
+            }
         }
         self.suspects = hung;
     }
@@ -566,7 +621,7 @@ impl Worker {
             data_bytes: runner_data(self.config.memory_bytes, SLOTS),
         };
         let process = begun.and_then(|started| {
-            let attended = Process::attend(started, &setup, name, self.to_hear.clone());
+            let attended = Process::attend(started, &setup, name, self.to_tell.clone());
             attended.map_err(ExecutionError::Module)
         });
         match process {
@@ -660,6 +715,13 @@ fn memory_at(wanted: u64, running: &HashMap<u64, Dispatched>, now: Instant) -> I
         freed >= wanted
     });
     enough.map_or(now, |(end, _)| end)
+}
+
+/// Ready when one of them can be heard.
+fn poll_ready(runners: &mut HashMap<u64, Runner>, context: &mut Context<'_>) -> Poll<()> {
+    // All are asked, so that each wakes this worker.
+    let ready = runners.values_mut().filter_map(|runner| runner.poll_ready(context).is_ready().then_some(()));
+    if ready.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// The runner with the most room, if any has some.
