@@ -22,7 +22,9 @@ mod traps;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zerostate::document::Status;
-use zerostate::execution::{CompileLimits, ExecutionError, Job, Outcome, Phase, Progress, Runners, RunnersConfig};
+use zerostate::execution::{
+    CompileLimits, ExecutionError, Job, Outcome, Phase, Progress, Runners, RunnersConfig,
+};
 
 use crate::support::{HELLO, PROGRAM};
 use corpus::{Entry, corpus};

@@ -425,7 +425,8 @@ async fn what_waits_for_memory_is_passed_by_those_that_are_over_in_time_and_by_n
 
 #[tokio::test]
 async fn nobody_gets_all_the_places_in_the_queue() {
-    let config = RunnersConfig { waiting: 20, processes: NonZeroUsize::MIN, ..RunnersConfig::of_program(RUNNER) };
+    let config =
+        RunnersConfig { waiting: 20, processes: NonZeroUsize::MIN, ..RunnersConfig::of_program(RUNNER) };
     let runners = Runners::new(config).unwrap();
     let cancel = CancellationToken::new();
     let mut runs = JoinSet::new();
@@ -489,7 +490,10 @@ async fn limits_on_modules_and_outputs_are_the_nodes_to_set() {
     let runners = Runners::new(config).unwrap();
     let mut job = short();
     let refused = runners.run(job.clone(), None, CancellationToken::new()).await.unwrap_err().to_string();
-    assert!(refused.contains("limits.output: 8388608 bytes") && refused.contains("execution.max_output"), "{refused}");
+    assert!(
+        refused.contains("limits.output: 8388608 bytes") && refused.contains("execution.max_output"),
+        "{refused}"
+    );
     job.limits.output_bytes = 1 << 20;
     assert_eq!(run(&runners, job.clone()).await.status, Status::Ok);
     let many = format!("(module {} (func (export \"_start\")))", "(func)".repeat(10));
@@ -618,7 +622,10 @@ async fn a_runner_that_takes_nothing_on_does_not_keep_a_job_for_ever() {
         (0..4).map(|job| format!(r"printf '\002\000\000\000\000\000\000\000\003\00{job}' >&0; ")).collect();
     let script = format!("{READY}{returned}while [ -n \"$(head -c 1 <&0 | od -An)\" ]; do {returned}done");
     let outcome = run(&scripted(&script), probe()).await;
-    assert_eq!((outcome.status, error(&outcome)), (Status::RunnerCrashed, "no runner of this machine has room for it"));
+    assert_eq!(
+        (outcome.status, error(&outcome)),
+        (Status::RunnerCrashed, "no runner of this machine has room for it")
+    );
 }
 
 #[tokio::test]

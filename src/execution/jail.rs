@@ -148,9 +148,8 @@ fn filter_calls() -> Result<(), String> {
 /// The filter of a process with this id.
 fn filter(own: u32) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
-    let argument = |number, operation, value| {
-        SeccompCondition::new(number, SeccompCmpArgLen::Dword, operation, value)
-    };
+    let argument =
+        |number, operation, value| SeccompCondition::new(number, SeccompCmpArgLen::Dword, operation, value);
     let only = |condition| SeccompRule::new(vec![condition]);
     // Memory is never writable and executable at once.
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());

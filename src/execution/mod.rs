@@ -41,8 +41,8 @@ mod wire;
 pub use compiler::compile_one;
 pub use engine::environment;
 pub use job::{
-    CompileLimits, DEFAULT_OUTPUT_BYTES, Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_OUTPUT_BYTES, MAX_STDIN_BYTES,
-    Module, Outcome, Phase, Priority, Progress,
+    CompileLimits, DEFAULT_OUTPUT_BYTES, Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_OUTPUT_BYTES,
+    MAX_STDIN_BYTES, Module, Outcome, Phase, Priority, Progress,
 };
 pub use pool::{Load, Program, Runners, RunnersConfig};
 pub use runner::serve;

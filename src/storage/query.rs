@@ -69,7 +69,8 @@ impl Storage {
         let key = id.clone();
         let bytes: Option<Vec<u8>> = self
             .read(move |db| {
-                let sql = "SELECT bytes FROM documents WHERE substr(id, 1, 16) = substr(?1, 1, 16) AND id = ?1";
+                let sql =
+                    "SELECT bytes FROM documents WHERE substr(id, 1, 16) = substr(?1, 1, 16) AND id = ?1";
                 let mut query = db.prepare_cached(sql)?;
                 Ok(query.query_row([key], |row| row.get(0)).optional()?)
             })

@@ -112,3 +112,58 @@ pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
     }
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(db: &Connection, sql: &str) -> String {
+        db.query_row(&format!("EXPLAIN QUERY PLAN {sql}"), [], |row| row.get(3)).unwrap()
+    }
+
+    #[test]
+    fn a_database_of_the_first_schema_is_brought_to_the_newest_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.db");
+        let first = Connection::open(&path).unwrap();
+        let [step, ..] = STEPS;
+        first.execute_batch(step).unwrap();
+        first.pragma_update(None, "user_version", 1).unwrap();
+        first
+            .execute_batch(
+                "INSERT INTO documents VALUES ('bafk-b', 'manifest', 'did:b', x'02'), ('bafk-a', 'receipt', 'did:a', x'01');
+                 INSERT INTO receipts (cursor, receipt_id, task_id, record) VALUES (3, 'bafk-a', 't', '{}'), (7, 'bafk-c', 't', '{}');
+                 INSERT INTO events (task_id, body) VALUES ('t', '{}');",
+            )
+            .unwrap();
+        drop(first);
+        for _ in 0..2 {
+            let db = open(&path).unwrap();
+            let count = |sql: &str| -> i64 { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+            assert_eq!(count("SELECT count(*) FROM documents WHERE id = 'bafk-a' AND bytes = x'01'"), 1);
+            assert_eq!(count("SELECT count(*) FROM documents"), 2);
+            assert_eq!(count("SELECT cursor FROM receipts WHERE receipt_id = 'bafk-c'"), 7);
+            assert_eq!(count("SELECT count(*) FROM events WHERE task_id = 't'"), 1);
+            assert_eq!(count("PRAGMA user_version"), i64::try_from(STEPS.len()).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_looked_up_by_its_id_is_found_through_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = open(&folder.path().join("node.db")).unwrap();
+        for (table, id) in [("documents", "id"), ("receipts", "receipt_id")] {
+            let plan = plan(
+                &db,
+                &format!(
+                    "SELECT 1 FROM {table} WHERE substr({id}, 1, 16) = substr('x', 1, 16) AND {id} = 'x'"
+                ),
+            );
+            assert!(plan.starts_with("SEARCH") && plan.contains("USING INDEX"), "{plan}");
+        }
+        let prefix = "SELECT id FROM documents WHERE substr(id, 1, 16) >= substr('x', 1, 16)
+            AND substr(id, 1, 16) < substr('x', 1, 16) || '~' AND id GLOB 'x' || '*' AND kind = 'receipt' LIMIT 2";
+        assert!(plan(&db, prefix).starts_with("SEARCH"), "{}", plan(&db, prefix));
+        assert!(plan(&db, "SELECT 1 FROM events WHERE task_id = 'x' ORDER BY seq").starts_with("SEARCH"));
+    }
+}

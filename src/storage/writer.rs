@@ -160,7 +160,12 @@ impl Writer {
             let mut group = Vec::with_capacity(GROUP);
             while batches.blocking_recv_many(&mut group, GROUP) > 0 {
                 gather(&mut batches, &mut group);
+                let alone = group.len() < MANY && batches.is_empty();
                 writer.commit(&mut group);
+                // A quiet node holds no pages: reading them again costs less than the sync that comes with it.
+                if alone && let Err(error) = writer.connection.release_memory() {
+                    tracing::debug!(%error, "the database gave no memory back");
+                }
             }
         };
         let spawned = std::thread::Builder::new().name("storage".to_owned()).spawn(thread);

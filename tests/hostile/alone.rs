@@ -28,9 +28,9 @@ pub fn alone(test: &str, variables: &[(&str, &str)], body: impl AsyncFnOnce()) {
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Children of this process, those among them that are dead and not reaped.
-pub fn children() -> Vec<i32> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+/// Children of a process, those among them that are dead and not reaped.
+pub fn children(pid: i32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     tasks
         .map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default())
         .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>())
@@ -43,7 +43,7 @@ pub fn descriptors(process: &Path) -> Option<Vec<String>> {
     let mut targets: Vec<String> = entries
         .filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
         // Compiled code of the modules used last is kept open, up to a bound of its own.
-        .filter(|target| !target.starts_with("/memfd:zerostate-code"))
+        .filter(|target| !target.starts_with("/memfd:zerostate-code") && !target.contains("/cache/compiled/"))
         // The directory that is being read.
         .filter(|target| !(target.starts_with("/proc/") && target.ends_with("/fd")))
         .collect();

@@ -126,7 +126,7 @@ fn a_guest_finds_neither_the_file_nor_the_variable_nor_the_port() {
         assert_eq!(outcome.stdout.get(..8), Some(&[0; 8][..]), "no variables, no bytes of them");
 
         while_running(&runners, Job::new(wat(r#"(module (func (export "_start") (loop (br 0))))"#)), || {
-            let processes = children();
+            let processes = children(i32::try_from(std::process::id()).unwrap());
             assert!(!processes.is_empty(), "the guest runs in a child");
             for pid in processes {
                 canary.is_unknown_to(Path::new(&format!("/proc/{pid}")));

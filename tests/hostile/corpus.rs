@@ -101,8 +101,16 @@ impl Entry {
         !self.heavy
     }
 
+    pub fn module(&self) -> Vec<u8> {
+        (self.module)()
+    }
+
+    pub fn statuses(&self) -> &'static [Status] {
+        self.expected.statuses
+    }
+
     pub fn job(&self) -> Job {
-        let mut job = Job::new((self.module)());
+        let mut job = Job::new(self.module());
         job.limits.output_bytes = OUTPUT_BYTES;
         (self.change)(&mut job);
         job

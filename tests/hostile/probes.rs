@@ -71,7 +71,11 @@ fn times_its_sleep() -> Vec<u8> {
 /// Waits for two timers that end within a millisecond of each other, thirty times, and counts the times that it saw both.
 fn races_timers() -> Vec<u8> {
     let subscription = |at: u32, nanoseconds: u32| {
-        format!("(i32.store (i32.const {}) (i32.const 1)) (i64.store (i32.const {}) (i64.const {nanoseconds}))", at + 16, at + 24)
+        format!(
+            "(i32.store (i32.const {}) (i32.const 1)) (i64.store (i32.const {}) (i64.const {nanoseconds}))",
+            at + 16,
+            at + 24
+        )
     };
     let body = format!(
         "{} {}

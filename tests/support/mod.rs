@@ -207,10 +207,27 @@ impl Node {
         Self::try_start(dir, args).unwrap_or_else(|ended| panic!("the node did not start: {ended:?}"))
     }
 
+    /// A node with variables in its environment.
+    #[track_caller]
+    pub fn start_in(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let started = Self::try_start_in(dir, args, variables);
+        started.unwrap_or_else(|ended| panic!("the node did not start: {ended:?}"))
+    }
+
     /// Starts a node; one that ends instead of being ready gives its exit code and what it said.
     #[track_caller]
     pub fn try_start(dir: &Path, args: &[&str]) -> Result<Self, (Option<i32>, String)> {
+        Self::try_start_in(dir, args, &[])
+    }
+
+    #[track_caller]
+    fn try_start_in(
+        dir: &Path,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self, (Option<i32>, String)> {
         let mut command = program();
+        command.envs(variables.iter().copied());
         command.args(["node", "--json", "--no-mdns", "--data-dir"]).arg(dir).args(args);
         if !args.contains(&"--listen") {
             command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);

@@ -186,9 +186,10 @@ impl Compilers {
             Ok(Ok(Compiled::Refused(status @ (Status::InvalidModule | Status::OutOfMemory), why))) => {
                 Err((status, shown_error(&why)))
             }
-            Ok(Ok(Compiled::Refused(status, _))) => {
-                Err((Status::RunnerCrashed, format!("the compiler answered {status}, which is no answer of one")))
-            }
+            Ok(Ok(Compiled::Refused(status, _))) => Err((
+                Status::RunnerCrashed,
+                format!("the compiler answered {status}, which is no answer of one"),
+            )),
             // A busy machine, and not the module.
             Err(_) => {
                 let why = format!("the compiler was not done after {} s", budget.wall.as_secs());

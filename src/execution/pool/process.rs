@@ -151,7 +151,9 @@ impl Process {
         let heard = self.hear(chunk, words);
         match sent.and(heard) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.close(End::Nonsense(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.close(End::Nonsense(error.to_string()))
+            }
             Err(_) => self.close(End::HungUp),
         }
         words.len() > before
@@ -164,7 +166,10 @@ impl Process {
         if self.end.is_none() {
             return Poll::Pending;
         }
-        match self.watch().map(|watched| (watched.poll_read_ready(context), watched.poll_write_ready(context))) {
+        match self
+            .watch()
+            .map(|watched| (watched.poll_read_ready(context), watched.poll_write_ready(context)))
+        {
             Ok((Poll::Ready(_), _)) => Poll::Ready(()),
             Ok((_, Poll::Ready(_))) if !self.unsent.is_empty() => Poll::Ready(()),
             // Without a descriptor to spare for the event loop, it is read each time the clock ticks.

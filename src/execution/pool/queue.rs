@@ -70,7 +70,8 @@ impl<T> Queue<T> {
         for level in &mut self.levels {
             let lines = &level.lines;
             let mut turns = level.turns.iter();
-            let Some(turn) = turns.position(|name| lines.get(name).and_then(VecDeque::front).is_some_and(&mut may))
+            let Some(turn) =
+                turns.position(|name| lines.get(name).and_then(VecDeque::front).is_some_and(&mut may))
             else {
                 continue;
             };

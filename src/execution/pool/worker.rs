@@ -348,7 +348,8 @@ impl Worker {
                 continue;
             }
             let place = freest.map(|name| (name, false));
-            let Some((name, beside)) = place.or_else(|| beside(work.job.priority).map(|name| (name, true))) else {
+            let Some((name, beside)) = place.or_else(|| beside(work.job.priority).map(|name| (name, true)))
+            else {
                 break;
             };
             if beside {
@@ -415,7 +416,10 @@ impl Worker {
                     self.modules.distrust(module, &reason);
                 }
             }
-            Word::Beat { job, .. } | Word::Returned { job } | Word::Done { job, .. } | Word::Cancelled { job }
+            Word::Beat { job, .. }
+            | Word::Returned { job }
+            | Word::Done { job, .. }
+            | Word::Cancelled { job }
                 if self.running.get(&job).is_none_or(|running| running.runner != name) =>
             {
                 tracing::debug!(job, "a runner speaks of a job that is not its own");

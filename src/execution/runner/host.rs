@@ -131,7 +131,8 @@ pub(in super::super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>
     // wasmtime's own traps on codes from 126 on, which programs do use (255 for -1).
     linker.func_wrap(WASI, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
     // wasmtime's own timers are real ones, and which of two is seen first a matter of luck.
-    linker.func_wrap_async(WASI, "poll_oneoff", |caller, arguments| Box::new(poll_oneoff(caller, arguments)))?;
+    linker
+        .func_wrap_async(WASI, "poll_oneoff", |caller, arguments| Box::new(poll_oneoff(caller, arguments)))?;
     linker.allow_shadowing(false);
     Ok(linker)
 }
@@ -154,10 +155,7 @@ pub(in super::super) fn component_linker(engine: &Engine) -> wasmtime::Result<co
 }
 
 /// A component's timer.
-fn subscribe(
-    mut store: StoreContextMut<'_, Host>,
-    after: u64,
-) -> wasmtime::Result<(Resource<DynPollable>,)> {
+fn subscribe(mut store: StoreContextMut<'_, Host>, after: u64) -> wasmtime::Result<(Resource<DynPollable>,)> {
     let host = store.data_mut();
     let timer = host.timers.timer(after);
     let table = host.wasi.ctx().table;
