@@ -18,18 +18,16 @@
 
 #[path = "../tests/pty.rs"]
 mod pty;
+mod receipt;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use zerostate::document::{
-    AnyEnvelope, Artifact, Content, Cost, Envelope, Environment, Receipt, Sha256Digest, Status, Untrusted,
-    content_id,
-};
-use zerostate::identity::{Identity, PassphraseSource};
+use zerostate::document::{Envelope, Untrusted};
+use zerostate::identity::PassphraseSource;
 use zerostate::node::Home;
-use zerostate::storage::{Happening, ReceiptRecord, Write};
+use zerostate::storage::Write;
 
 use pty::Pty;
 
@@ -42,84 +40,18 @@ const IDLE: Duration = Duration::from_secs(20);
 /// USER_HZ: the kernel's unit in /proc/<pid>/stat, 100 on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
 
-fn receipt(identity: &Identity, number: usize) -> Receipt {
-    let module = Sha256Digest::of(b"module");
-    let now = jiff::Timestamp::now();
-    Receipt {
-        task_id: format!("{number:032x}"),
-        manifest: content_id(b"manifest"),
-        artifact: Artifact { cid: module.to_cid(), sha256: module, size: 22_891 },
-        inputs: Content::of(b""),
-        output: Content::of(b"Hello, zerostate!\n"),
-        guild: None,
-        executor: identity.did().clone(),
-        requester: identity.did().clone(),
-        status: Status::Ok,
-        exit_code: Some(0),
-        error: None,
-        started_at: now,
-        finished_at: now + std::time::Duration::from_millis(80),
-        duration_ns: 80_000_000,
-        fuel_used: 1_204_551,
-        peak_memory_bytes: 2 << 20,
-        cost: Cost::default(),
-        environment: Environment {
-            engine: "wasmtime".into(),
-            version: "48.0.8".into(),
-            settings_sha256: module,
-            target: "x86_64-unknown-linux-gnu".into(),
-        },
-        nonce: "fedcba9876543210fedcba9876543210".into(),
-    }
-}
-
-/// The rows of a receipt, as a node stores them.
-fn rows(envelope: &Envelope<Receipt>, number: usize) -> [Write; 3] {
-    let receipt = envelope.document();
-    let name = Untrusted::new(&format!("task-{number}"));
-    let record = ReceiptRecord {
-        cursor: 0,
-        receipt_id: envelope.id().to_string(),
-        task_id: receipt.task_id.clone(),
-        name: name.clone(),
-        executor: receipt.executor.clone(),
-        requester: receipt.requester.clone(),
-        status: receipt.status,
-        total_micro: receipt.cost.total_micro,
-        duration_ns: receipt.duration_ns,
-        fuel_used: receipt.fuel_used,
-        peak_memory_bytes: receipt.peak_memory_bytes,
-        finished_at: receipt.finished_at,
-        agree: 0,
-        disagree: 0,
-        unverifiable: 0,
-        quorum: 0,
-    };
-    let happening = Happening::Receipt {
-        receipt_id: record.receipt_id.clone(),
-        task_id: record.task_id.clone(),
-        name,
-        executor: record.executor.clone(),
-        status: record.status,
-    };
-    [
-        Write::Document(AnyEnvelope::Receipt(envelope.clone())),
-        Write::Receipt(record),
-        Write::Event(jiff::Timestamp::now(), happening),
-    ]
-}
-
 /// A data directory with a key and `count` receipts.
 fn fill(directory: &Path, count: usize) {
     let home = Home::open(directory, &PassphraseSource::None).expect("a data directory");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let all: Vec<usize> = (0..count).collect();
     for batch in all.chunks(BATCH) {
-        let signed = batch.iter().map(|number| {
-            let envelope = Envelope::sign(&home.identity, &receipt(&home.identity, *number));
-            (envelope.expect("a signed receipt"), *number)
+        let rows = batch.iter().flat_map(|number| {
+            let receipt = receipt::receipt(&home.identity, format!("{number:032x}"));
+            let envelope = Envelope::sign(&home.identity, &receipt).expect("a signed receipt");
+            Write::receipt(&envelope, Untrusted::new(&format!("task-{number}")), 0)
         });
-        let writes = signed.flat_map(|(envelope, number)| rows(&envelope, number)).collect();
+        let writes: Vec<Write> = rows.collect();
         runtime.block_on(home.storage.write(&writes)).expect("stored receipts");
     }
 }

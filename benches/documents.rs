@@ -11,50 +11,20 @@
     reason = "a bench that meets the unexpected ends by panicking"
 )]
 
+mod receipt;
+
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use criterion::Criterion;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use zerostate::document::{
-    Artifact, Content, Cost, Document, Envelope, Environment, Receipt, Sha256Digest, Status, content_id,
-};
+use zerostate::document::{Document, Envelope, Receipt};
 use zerostate::identity::Identity;
 
+const TASK: &str = "0123456789abcdef0123456789abcdef";
 const SECRET: [u8; 32] = [7; 32];
 /// Rounds for a ratio: long enough that a stray interrupt does not show.
 const ROUNDS: u32 = 20_000;
-
-fn receipt(identity: &Identity) -> Receipt {
-    let module = Sha256Digest::of(b"module");
-    let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a timestamp");
-    Receipt {
-        task_id: "0123456789abcdef0123456789abcdef".into(),
-        manifest: content_id(b"manifest"),
-        artifact: Artifact { cid: module.to_cid(), sha256: module, size: 22_891 },
-        inputs: Content::of(b""),
-        output: Content::of(b"Hello, zerostate!\n"),
-        guild: None,
-        executor: identity.did().clone(),
-        requester: identity.did().clone(),
-        status: Status::Ok,
-        exit_code: Some(0),
-        error: None,
-        started_at: now,
-        finished_at: now + Duration::from_millis(80),
-        duration_ns: 80_000_000,
-        fuel_used: 1_204_551,
-        peak_memory_bytes: 2 << 20,
-        cost: Cost::default(),
-        environment: Environment {
-            engine: "wasmtime".into(),
-            version: "48.0.8".into(),
-            settings_sha256: module,
-            target: "x86_64-unknown-linux-gnu".into(),
-        },
-        nonce: "fedcba9876543210fedcba9876543210".into(),
-    }
-}
 
 /// What is signed: the payload behind DSSE's pre-authentication head, so that both sides hash the same number of bytes.
 fn signed_bytes(receipt: &Receipt) -> Vec<u8> {
@@ -75,7 +45,7 @@ fn main() {
     let identity = Identity::from_secret(&SECRET);
     let key = SigningKey::from_bytes(&SECRET);
     let public = key.verifying_key().to_bytes();
-    let receipt = receipt(&identity);
+    let receipt = receipt::receipt(&identity, TASK.into());
     let message = signed_bytes(&receipt);
     let signature = key.sign(&message);
     let envelope = Envelope::sign(&identity, &receipt).expect("a signed receipt");

@@ -4,7 +4,7 @@ use cid::Cid;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Credits, Status, Untrusted, Verdict, cid_text};
+use crate::document::{Credits, Envelope, Receipt, Status, Untrusted, Verdict, cid_text};
 use crate::identity::Did;
 
 /// Where a task is in its life, with what that state has.
@@ -155,6 +155,31 @@ pub struct ReceiptRecord {
     pub disagree: u32,
     pub unverifiable: u32,
     pub quorum: u32,
+}
+
+impl ReceiptRecord {
+    /// The row of a receipt whose manifest has this name and asks for so many witnesses.
+    pub fn new(envelope: &Envelope<Receipt>, name: Untrusted, quorum: u32) -> Self {
+        let receipt = envelope.document();
+        Self {
+            cursor: 0,
+            receipt_id: envelope.id().to_string(),
+            task_id: receipt.task_id.clone(),
+            name,
+            executor: receipt.executor.clone(),
+            requester: receipt.requester.clone(),
+            status: receipt.status,
+            total_micro: receipt.cost.total_micro,
+            duration_ns: receipt.duration_ns,
+            fuel_used: receipt.fuel_used,
+            peak_memory_bytes: receipt.peak_memory_bytes,
+            finished_at: receipt.finished_at,
+            agree: 0,
+            disagree: 0,
+            unverifiable: 0,
+            quorum,
+        }
+    }
 }
 
 /// An attestation as lists show it.

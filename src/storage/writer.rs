@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::records::{AttestationRecord, ReceiptRecord, TaskRecord};
 use super::{Event, Happening, StorageError};
-use crate::document::AnyEnvelope;
+use crate::document::{AnyEnvelope, Envelope, Receipt, Untrusted};
 
 /// Batches that share a commit.
 const GROUP: usize = 1024;
@@ -39,6 +39,25 @@ pub enum Write {
         address: String,
         seen_at: Timestamp,
     },
+}
+
+impl Write {
+    /// All that stores a receipt: the document, its row and the event.
+    pub fn receipt(envelope: &Envelope<Receipt>, name: Untrusted, quorum: u32) -> [Self; 3] {
+        let record = ReceiptRecord::new(envelope, name, quorum);
+        let happening = Happening::Receipt {
+            receipt_id: record.receipt_id.clone(),
+            task_id: record.task_id.clone(),
+            name: record.name.clone(),
+            executor: record.executor.clone(),
+            status: record.status,
+        };
+        [
+            Self::Document(AnyEnvelope::Receipt(envelope.clone())),
+            Self::Receipt(record),
+            Self::Event(Timestamp::now(), happening),
+        ]
+    }
 }
 
 /// A write as the database takes it.

@@ -11,7 +11,7 @@ use crate::document::{
     Manifest, Measured, RAW_CODEC, Receipt, Sha256Digest, Status, Untrusted,
 };
 use crate::execution::{ExecutionError, Job, Limits, Module, Outcome, Priority};
-use crate::storage::{Happening, ReceiptRecord, Write};
+use crate::storage::Write;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
@@ -158,41 +158,11 @@ impl Context {
     }
 }
 
-/// The rows that store a receipt.
+/// The rows that store a receipt, by what is known of its manifest.
 pub(super) fn receipt_rows(envelope: &Envelope<Receipt>, manifest: Option<&Manifest>) -> Vec<Write> {
-    let receipt = envelope.document();
-    let name =
-        manifest.map_or_else(|| Untrusted::new(&receipt.task_id), |manifest| Untrusted::new(&manifest.name));
-    let record = ReceiptRecord {
-        cursor: 0,
-        receipt_id: envelope.id().to_string(),
-        task_id: receipt.task_id.clone(),
-        name: name.clone(),
-        executor: receipt.executor.clone(),
-        requester: receipt.requester.clone(),
-        status: receipt.status,
-        total_micro: receipt.cost.total_micro,
-        duration_ns: receipt.duration_ns,
-        fuel_used: receipt.fuel_used,
-        peak_memory_bytes: receipt.peak_memory_bytes,
-        finished_at: receipt.finished_at,
-        agree: 0,
-        disagree: 0,
-        unverifiable: 0,
-        quorum: manifest.map_or(0, |manifest| manifest.attestation.quorum),
-    };
-    let happening = Happening::Receipt {
-        receipt_id: record.receipt_id.clone(),
-        task_id: record.task_id.clone(),
-        name,
-        executor: record.executor.clone(),
-        status: record.status,
-    };
-    vec![
-        Write::Document(AnyEnvelope::Receipt(envelope.clone())),
-        Write::Receipt(record),
-        Write::Event(Timestamp::now(), happening),
-    ]
+    let name = manifest.map_or(&envelope.document().task_id, |manifest| &manifest.name);
+    let quorum = manifest.map_or(0, |manifest| manifest.attestation.quorum);
+    Write::receipt(envelope, Untrusted::new(name), quorum).into()
 }
 
 pub(super) fn measured(outcome: &Outcome) -> Measured {
