@@ -169,9 +169,14 @@ async fn a_node_is_as_it_was_after_all_of_it_and_a_task_in_the_middle_comes_to_i
     }
     // The last process is reaped when its end is heard of.
     eventually("as many children as before", || (children(pid).len() == processes).then_some(()));
-    eventually("the descriptors of before", || {
+    let mut last = Vec::new();
+    eventually("the descriptors of before, or fewer", || {
         let now = descriptors(&process).unwrap();
-        (now.len() == open.len()).then_some(())
+        if now.len() > open.len() && now != last {
+            println!("open before: {open:#?}\nopen now: {now:#?}");
+        }
+        last.clone_from(&now);
+        (now.len() <= open.len()).then_some(())
     });
     assert_eq!(node.pid().as_raw_nonzero().get(), pid);
     assert_eq!(node.stop(), Some(0), "it is the same process, and it stops in good order");
