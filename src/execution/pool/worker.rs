@@ -193,12 +193,8 @@ impl Worker {
             if self.obey_waiting(commands) || heard {
                 self.dispatch();
             }
-            if heard {
-                self.runners.values_mut().for_each(Runner::send);
-                // Whoever was answered often has more to be done: it has its turn now.
-                return;
-            }
-            if self.running.is_empty() || Instant::now() >= until {
+            // Whoever was answered often has more to be done: it has its turn now.
+            if heard || self.running.is_empty() || Instant::now() >= until {
                 return;
             }
             std::hint::spin_loop();
@@ -362,6 +358,7 @@ impl Worker {
             self.start_another();
         }
         self.runners.retain(|_, runner| !(runner.is_retired() && runner.is_empty()));
+        self.runners.values_mut().for_each(Runner::send);
     }
 
     /// One more runner, where there may be more. One at a time: the next only when this one is full.
