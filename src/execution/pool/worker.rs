@@ -32,7 +32,7 @@ const BATCH: usize = 256;
 /// Ends of runners that wait to be heard of.
 const ENDED: usize = 64;
 /// How long is looked for an answer before this worker sleeps.
-const LINGER: Duration = Duration::from_micros(40);
+const LINGER: Duration = Duration::from_micros(60);
 /// How often deadlines, and runs that nobody waits for any more, are looked for.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often a runner that has nothing to do is looked at: it may have died.
@@ -175,7 +175,7 @@ impl Worker {
                 },
                 () = poll_fn(|context| poll_ready(runners, context)), if expecting => {}
             }
-            self.go_on(&mut commands);
+            self.go_on(&mut commands).await;
             if !self.has_work() || self.published.elapsed() >= PUBLISH {
                 self.publish();
             }
@@ -183,8 +183,8 @@ impl Worker {
     }
 
     /// Gives out what there is, and looks for an answer for a moment: many a guest is done before a thread that slept would be
-    /// awake again.
-    fn go_on(&mut self, commands: &mut mpsc::Receiver<Command>) {
+    /// awake again. Whoever else has work for this thread goes first.
+    async fn go_on(&mut self, commands: &mut mpsc::Receiver<Command>) {
         self.runners.values_mut().for_each(Runner::unwatch);
         self.dispatch();
         let until = Instant::now() + LINGER;
@@ -197,7 +197,7 @@ impl Worker {
             if heard || self.running.is_empty() || Instant::now() >= until {
                 return;
             }
-            std::hint::spin_loop();
+            tokio::task::yield_now().await;
         }
     }
 
