@@ -252,6 +252,10 @@ impl Worker {
 
     /// Takes a job on, or says why not.
     fn take(&mut self, work: Work) {
+        if self.sweep_soon && self.is_full_for(&work.job.requester) {
+            // What was cancelled before this came makes room for it.
+            self.sweep();
+        }
         if self.is_full_for(&work.job.requester) {
             let busy = ExecutionError::Busy {
                 waiting: self.waiting(),
@@ -323,7 +327,7 @@ impl Worker {
     /// for it at the latest (EASY backfilling, Lifka 1995). Where guests compute for long in all runners, somebody who has
     /// none of them there may go in beside them.
     fn dispatch(&mut self) {
-        if std::mem::take(&mut self.sweep_soon) {
+        if self.sweep_soon {
             self.sweep();
         }
         let mut round = Round::default();
@@ -404,6 +408,8 @@ impl Worker {
                     runner.get_ready();
                     self.false_starts = 0;
                     self.note_protections(protections);
+                    // Before anybody is answered by it.
+                    self.publish();
                 }
             }
             Word::NotLoaded { code, reason } => {
@@ -587,7 +593,7 @@ impl Worker {
 
     /// Ends what nobody wants any more.
     fn sweep(&mut self) {
-        self.swept = Instant::now();
+        (self.swept, self.sweep_soon) = (Instant::now(), false);
         for work in self.queue.remove(Work::is_unwanted) {
             work.end(Err(ExecutionError::Cancelled));
         }
