@@ -617,9 +617,10 @@ async fn what_a_runner_says_before_it_ends_counts() {
 
 #[tokio::test]
 async fn a_runner_that_takes_nothing_on_does_not_keep_a_job_for_ever() {
-    // Returned { job: n }, for the first few, at each byte that comes.
-    let returned: String =
-        (0..4).map(|job| format!(r"printf '\002\000\000\000\000\000\000\000\003\00{job}' >&0; ")).collect();
+    // Returned { job: n, why: no room }, for the first few, at each byte that comes.
+    let returned: String = (0..4)
+        .map(|job| format!(r"printf '\003\000\000\000\000\000\000\000\003\00{job}\001' >&0; "))
+        .collect();
     let script = format!("{READY}{returned}while [ -n \"$(head -c 1 <&0 | od -An)\" ]; do {returned}done");
     let outcome = run(&scripted(&script), probe()).await;
     assert_eq!(

@@ -162,6 +162,9 @@ fn filter(own: u32) -> Result<BpfProgram, seccompiler::BackendError> {
     // Limits and signals are its own affair: both can name another process of the same user, the node for one.
     rules.insert(libc::SYS_prlimit64, vec![only(argument(0, SeccompCmpOp::Eq, 0)?)?]);
     rules.insert(libc::SYS_tgkill, vec![only(argument(0, SeccompCmpOp::Eq, own.into())?)?]);
+    // What some processors need before they run new code; nobody else is touched by it.
+    let barriers = [1, 32, 64].map(|command| argument(0, SeccompCmpOp::Eq, command).and_then(only));
+    rules.insert(libc::SYS_membarrier, barriers.into_iter().collect::<Result<_, _>>()?);
     // Duplicating and flags, but not who gets a signal when something arrives.
     let mut fcntl = Vec::new();
     for command in [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC] {

@@ -116,12 +116,23 @@ pub(super) enum Word {
     NotLoaded { code: u32, reason: String },
     /// How a job is that takes longer than a moment.
     Beat { job: u64, beat: Beat },
-    /// Not begun: other guests keep this runner busy, or it has no room.
-    Returned { job: u64 },
+    /// Not begun, and why.
+    Returned { job: u64, why: Why },
     /// Done; the body is so many bytes of stdout, and then stderr.
     Done { job: u64, report: Report, stdout: u32 },
     /// Dropped, as ordered.
     Cancelled { job: u64 },
+}
+
+/// Why a job was not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Why {
+    /// Other guests keep the runner busy.
+    Busy,
+    /// There is no place or no memory for one more instance.
+    NoRoom,
+    /// Its code is not loaded, or could not be.
+    NoCode,
 }
 
 /// A look at a running guest.

@@ -233,8 +233,15 @@ impl Writer {
         for batch in group {
             let savepoint = transaction.savepoint()?;
             let fate = write_batch(&savepoint, batch);
-            if fate.is_ok() {
-                savepoint.commit()?;
+            match &fate {
+                Ok(_) => savepoint.commit()?,
+                Err(error) => {
+                    drop(savepoint);
+                    // On a full disk, for one, SQLite takes everything back by itself, the others' too.
+                    if transaction.is_autocommit() {
+                        return Err(error.clone());
+                    }
+                }
             }
             fates.push(fate);
         }

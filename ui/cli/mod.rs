@@ -28,6 +28,7 @@ mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -110,6 +111,9 @@ enum Verb {
     Completions(completions::CompletionsVerb),
 }
 
+/// How long threads may take to end when everything is done.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
+
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -118,8 +122,9 @@ pub fn main() -> ExitCode {
         Err(error) => return Failure::failed(format!("cannot start the runtime: {error}")).report(),
     };
     let outcome = runtime.block_on(dispatch(cli));
-    // A read from a terminal that nobody answers must not hold up the exit.
-    runtime.shutdown_background();
+    // A read from a terminal that nobody answers must not hold up the exit. Threads that are about to end are waited for: one that
+    // is let go of in that very moment can take the process with it (glibc bug 19951), and the exit code.
+    runtime.shutdown_timeout(LAST_MOMENT);
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),

@@ -6,12 +6,11 @@
 //! ```
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::compiler::shown_error;
 use super::super::{ExecutionError, Phase};
 use super::cache::Code;
 use super::compile::{Compilers, Verdict};
@@ -135,13 +134,14 @@ impl Modules {
         self.waiting.remove(&module).unwrap_or_default()
     }
 
-    /// A runner cannot use a module's code: another processor, another build, a damaged file. It is compiled again once.
-    pub(super) fn distrust(&mut self, module: Sha256Digest, reason: &str) {
-        self.known.retain(|(known, _)| *known != module);
-        if self.distrusted.get(&module) == Some(&true) {
-            let why = format!("its compiled code cannot be used here: {}", shown_error(reason));
-            return self.remember(module, Verdict::Refused(Status::RunnerCrashed, why));
+    /// A runner cannot use a module's code: another processor, another build, a damaged file. It is compiled again; what is
+    /// said of code that has been replaced already does not count.
+    pub(super) fn distrust(&mut self, module: Sha256Digest, code: &Weak<Code>) {
+        let is_it = |verdict: &Verdict| matches!(verdict, Verdict::Code(known) if Arc::as_ptr(known) == code.as_ptr());
+        if !self.known.iter().any(|(known, verdict)| *known == module && is_it(verdict)) {
+            return;
         }
+        self.known.retain(|(known, _)| *known != module);
         if self.distrusted.len() >= DISTRUSTED {
             self.distrusted.clear();
         }

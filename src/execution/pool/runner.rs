@@ -1,6 +1,6 @@
 //! The books of one runner: what has been loaded into it, what it has to do, and whether it can take more.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ const LOADED_BYTES: u64 = 512 << 20;
 const JOBS: u64 = 10_000_000;
 /// And after so long: well before its processor time can be used up, with room for the longest of its jobs.
 const LIFE: Duration = Duration::from_secs(RUNNER_CPU.as_secs() / 2);
+/// One that ends so soon is not replaced at once.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// A runner starts in milliseconds, on a machine with much else to do.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -42,6 +44,8 @@ struct Loaded {
     key: CodeKey,
     number: u32,
     bytes: u64,
+    /// Which of the codes of its module it is.
+    code: Weak<Code>,
 }
 
 pub(super) struct Runner {
@@ -87,6 +91,16 @@ impl Runner {
 
     pub(super) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Whether it has come to an end as soon as it had begun, with nothing to do.
+    pub(super) fn was_short(&self, now: Instant) -> bool {
+        self.jobs == 0 && now.saturating_duration_since(self.started) < SHORT_LIFE
+    }
+
+    /// Jobs of which something has been heard.
+    pub(super) fn seen(&self) -> usize {
+        self.long.saturating_add(self.asleep)
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -140,9 +154,8 @@ impl Runner {
 
     /// Notes that it has no room for one more, if there is anybody in it. False when there is nobody.
     pub(super) fn fill_up(&mut self) -> bool {
-        // Where guests compute for long, they are the reason.
-        self.full = !self.is_empty() && self.long < COMPUTING;
-        !self.is_empty()
+        self.full = !self.is_empty();
+        self.full
     }
 
     pub(super) fn get_ready(&mut self) {
@@ -218,7 +231,8 @@ impl Runner {
 
     /// A job is otherwise than it was.
     pub(super) fn recount(&mut self, before: Option<&Beat>, after: &Beat) {
-        self.discount(before);
+        let count = self.counter(before);
+        *count = count.saturating_sub(1);
         let count = self.counter(Some(after));
         *count = count.saturating_add(1);
     }
@@ -239,9 +253,10 @@ impl Runner {
     }
 
     /// Strikes out code that it could not load, and gives the module it was of.
-    pub(super) fn not_loaded(&mut self, code: u32) -> Option<Sha256Digest> {
+    pub(super) fn not_loaded(&mut self, code: u32) -> Option<(Sha256Digest, Weak<Code>)> {
         let at = self.loaded.iter().position(|loaded| loaded.number == code)?;
-        Some(self.loaded.remove(at).key.module)
+        let Loaded { key, code, .. } = self.loaded.remove(at);
+        Some((key.module, code))
     }
 
     /// The number of some code in this runner, which is told to load it if it has not.
@@ -257,7 +272,7 @@ impl Runner {
         }
         let number = self.next_code;
         self.next_code = self.next_code.wrapping_add(1);
-        self.loaded.push(Loaded { key, number, bytes: code.bytes });
+        self.loaded.push(Loaded { key, number, bytes: code.bytes, code: Arc::downgrade(code) });
         self.unload();
         // Code goes with a message of its own; what was ordered before stays before it.
         self.pass_on();

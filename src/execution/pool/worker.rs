@@ -14,7 +14,7 @@ use super::super::budget::runner_data;
 use super::super::compiler::shown_error;
 use super::super::engine::code_digest;
 use super::super::runner::guest::time_is_up;
-use super::super::wire::{Report, Setup, Word};
+use super::super::wire::{Report, Setup, Why, Word};
 use super::super::{ExecutionError, Job, Outcome, Phase, Priority, Progress, Protections};
 use super::cache::Cache;
 use super::compile::{Compilers, Verdict};
@@ -49,6 +49,9 @@ const UNSEEN: Duration = Duration::from_secs(10);
 /// A job that runners die of before they say a word about it, or have no room for though nobody else is in them, is given to
 /// so many of them.
 const ATTEMPTS: u8 = 2;
+/// What each guest of a runner may keep another from its turn, and all of them together.
+const TURN: Duration = Duration::from_millis(20);
+const TURNS: Duration = Duration::from_secs(1);
 /// How long after a child that could not be started the next one is tried.
 const START_PAUSE: Duration = Duration::from_secs(1);
 /// Runners that end before they are ready, one after the other: then nothing can run here.
@@ -149,9 +152,7 @@ impl Worker {
     pub(super) async fn work(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        if self.config.warm {
-            self.start_runners(self.config.processes.get());
-        }
+        self.keep_warm();
         let mut idle_look = tokio::time::interval(IDLE_LOOK);
         idle_look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -162,7 +163,7 @@ impl Worker {
                 // What is rare comes first, and sockets last: the event loop has to be asked for them.
                 biased;
                 _ = look.tick(), if busy => self.look(),
-                _ = idle_look.tick() => {}
+                _ = idle_look.tick() => self.keep_warm(),
                 Some((name, why)) = ended.recv() => self.on_ended(name, &why),
                 Some(begun) = starts.join_next() => match begun {
                     Ok((name, begun)) => self.on_started(name, begun),
@@ -413,14 +414,15 @@ impl Worker {
                 }
             }
             Word::NotLoaded { code, reason } => {
-                if let Some(module) = self.runners.get_mut(&name).and_then(|runner| runner.not_loaded(code)) {
+                let struck_out = self.runners.get_mut(&name).and_then(|runner| runner.not_loaded(code));
+                if let Some((module, code)) = struck_out {
                     let reason = shown_error(&reason);
                     tracing::warn!(%module, reason, "a runner cannot use compiled code; it is compiled again");
-                    self.modules.distrust(module, &reason);
+                    self.modules.distrust(module, &code);
                 }
             }
             Word::Beat { job, .. }
-            | Word::Returned { job }
+            | Word::Returned { job, .. }
             | Word::Done { job, .. }
             | Word::Cancelled { job }
                 if self.running.get(&job).is_none_or(|running| running.runner != name) =>
@@ -435,9 +437,9 @@ impl Worker {
                     running.hear(beat, now);
                 }
             }
-            Word::Returned { job } => {
+            Word::Returned { job, why } => {
                 if let Some(dispatched) = self.release(job) {
-                    self.returned(name, dispatched);
+                    self.returned(name, dispatched, why);
                 }
             }
             Word::Done { job, report, stdout } => {
@@ -446,29 +448,46 @@ impl Worker {
                     done.work.report(report, body, stdout, elapsed);
                 }
             }
-            Word::Cancelled { job } => {
-                if let Some(dispatched) = self.release(job) {
-                    dispatched.work.end(Err(ExecutionError::Cancelled));
+            Word::Cancelled { job } => match self.release(job) {
+                Some(Dispatched { work, cancelled: true, .. }) => work.end(Err(ExecutionError::Cancelled)),
+                Some(Dispatched { work, .. }) => {
+                    work.not_run(Status::RunnerCrashed, "the runner ended it unasked".to_owned());
                 }
-            }
+                None => {}
+            },
         }
     }
 
-    /// A runner has not begun a job: others keep it busy, or it has no room.
-    fn returned(&mut self, name: u64, dispatched: Dispatched) {
-        let Dispatched { mut work, cancelled, .. } = dispatched;
+    /// A runner has not begun a job.
+    fn returned(&mut self, name: u64, dispatched: Dispatched, why: Why) {
+        let Dispatched { mut work, cancelled, seen, .. } = dispatched;
         if cancelled {
             return work.end(Err(ExecutionError::Cancelled));
         }
-        if self.runners.get_mut(&name).is_some_and(|runner| !runner.fill_up()) {
-            // It had all of the runner for itself.
-            work.attempts = work.attempts.saturating_add(1);
-        }
+        let counts = match (why, self.runners.get_mut(&name)) {
+            (_, Some(runner)) if seen.is_some() => {
+                tracing::warn!(
+                    pid = runner.pid(),
+                    "a runner takes back what it has said of a job; it is killed"
+                );
+                runner.kill();
+                true
+            }
+            (Why::Busy, _) => false,
+            // Whoever has all of a runner and finds no room in it will find none anywhere.
+            (Why::NoRoom, runner) => runner.is_some_and(|runner| !runner.fill_up()),
+            (Why::NoCode, _) => true,
+        };
+        work.attempts = work.attempts.saturating_add(u8::from(counts));
         if work.attempts < ATTEMPTS {
-            self.put_back(work);
-        } else {
-            work.not_run(Status::RunnerCrashed, "no runner of this machine has room for it".to_owned());
+            return self.put_back(work);
         }
+        let why = match why {
+            Why::NoCode => "its compiled code cannot be used here",
+            Why::NoRoom => "no runner of this machine has room for it",
+            Why::Busy => "no runner of this machine begins it",
+        };
+        work.not_run(Status::RunnerCrashed, why.to_owned());
     }
 
     fn note_protections(&mut self, protections: Protections) {
@@ -503,8 +522,19 @@ impl Worker {
         if self.false_starts >= FALSE_STARTS {
             self.false_starts = 0;
             self.not_started(ExecutionError::NoRunner(why.to_owned()));
-        } else if self.config.warm {
-            self.start_runners(1);
+        }
+        if runner.is_ready() && runner.was_short(Instant::now()) {
+            self.start_after = Instant::now() + START_PAUSE;
+        }
+        self.keep_warm();
+    }
+
+    /// Where runners are to be there before they are needed, starts those that are missing.
+    fn keep_warm(&mut self) {
+        if self.config.warm && self.start_after <= Instant::now() {
+            let alive = self.runners.values().filter(|runner| !runner.is_retired()).count();
+            let there = alive.saturating_add(self.starts.len());
+            self.start_runners(self.config.processes.get().saturating_sub(there));
         }
     }
 
@@ -575,7 +605,9 @@ impl Worker {
         let mut hung = BTreeSet::new();
         for running in self.running.values() {
             let Some(runner) = self.runners.get(&running.runner) else { continue };
-            let silence = silences.get(&running.runner).copied().unwrap_or_default();
+            // Those that wake up at the same moment take turns.
+            let turns = TURN.saturating_mul(u32::try_from(runner.seen()).unwrap_or(u32::MAX)).min(TURNS);
+            let silence = silences.get(&running.runner).copied().unwrap_or_default().saturating_add(turns);
             let patient_until = match running.deadline() {
                 Some(deadline) => deadline.checked_add(silence),
                 None => {
@@ -710,7 +742,7 @@ impl Round {
 /// When so much memory will be free again, if every guest takes all of its time.
 fn memory_at(wanted: u64, running: &HashMap<u64, Dispatched>, now: Instant) -> Instant {
     let end = |running: &Dispatched| {
-        let began = running.seen.map_or(now, |(began, _)| began);
+        let began = running.seen.map_or(running.sent, |(began, _)| began);
         began.checked_add(running.work.job.limits.time).unwrap_or(now).max(now)
     };
     let mut ends: Vec<(Instant, u64)> =

@@ -42,8 +42,9 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::budget::{RUNNER_CPU, runner_address_space};
+use super::compiler::shown_error;
 use super::jail;
-use super::wire::{Frames, Order, Protections, Report, Setup, Task, Word, write_frame};
+use super::wire::{Frames, Order, Protections, Report, Setup, Task, Why, Word, write_frame};
 use crate::document::Status;
 use deadline::Awake;
 use guest::{Finished, NoRoom};
@@ -248,9 +249,9 @@ impl Runner {
     async fn run_guests(&mut self) -> io::Result<bool> {
         let mut ended_any = false;
         loop {
-            while let Some(next) = self.waiting.pop_front_if(|next| {
-                self.awake.count() < if next.beside { COMPUTING_MOST } else { COMPUTING }
-            }) {
+            while self.may_begin()
+                && let Some(next) = self.waiting.pop_front()
+            {
                 self.begin(next)?;
             }
             // One look, whoever is ready: the socket comes next.
@@ -265,16 +266,23 @@ impl Runner {
                         self.flush().await?;
                     }
                 }
-                Poll::Ready(None) if !self.waiting.is_empty() => {}
+                // Those that have just begun may have fallen asleep at once, and left their places to others.
+                _ if self.may_begin() => {}
                 _ => return Ok(ended_any),
             }
         }
     }
 
+    /// Whether there is a place for the first of those that wait.
+    fn may_begin(&self) -> bool {
+        let places = |next: &Waiting| if next.beside { COMPUTING_MOST } else { COMPUTING };
+        self.waiting.front().is_some_and(|next| self.awake.count() < places(next))
+    }
+
     fn begin(&mut self, waiting: Waiting) -> io::Result<()> {
         let Waiting { job, code, task, stdin, .. } = waiting;
         let Some(program) = self.programs.get(code) else {
-            return self.say(&Word::Returned { job }, &[]);
+            return self.say(&Word::Returned { job, why: Why::NoCode }, &[]);
         };
         // It counts from now on and not from its first turn: otherwise all of them would begin.
         let (place, told) = (self.awake.take(), Rc::clone(&self.told));
@@ -297,11 +305,13 @@ impl Runner {
             let computes = matches!(&word, Word::Beat { beat, .. } if !beat.asleep);
             self.say(&word, &[])?;
             if computes && self.awake.count() >= COMPUTING {
-                let (beside, behind): (VecDeque<_>, VecDeque<_>) =
-                    std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.beside);
+                let full = self.awake.count() >= COMPUTING_MOST;
+                let (beside, behind): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
+                    .into_iter()
+                    .partition(|waiting| waiting.beside && !full);
                 self.waiting = beside;
                 for Waiting { job, .. } in behind {
-                    self.say(&Word::Returned { job }, &[])?;
+                    self.say(&Word::Returned { job, why: Why::Busy }, &[])?;
                 }
             }
         }
@@ -313,8 +323,10 @@ impl Runner {
         self.running.remove(&job);
         match ran {
             Err(Aborted) => self.say(&Word::Cancelled { job }, &[]),
-            Ok(Ok(Err(NoRoom))) => self.say(&Word::Returned { job }, &[]),
-            Ok(Ok(Ok(Finished { report, stdout, stderr }))) => {
+            Ok(Ok(Err(NoRoom))) => self.say(&Word::Returned { job, why: Why::NoRoom }, &[]),
+            Ok(Ok(Ok(Finished { mut report, stdout, stderr }))) => {
+                // An argument that is repeated in it may be long.
+                report.error = report.error.map(|error| shown_error(&error));
                 let length = u32::try_from(stdout.len()).map_err(io::Error::other)?;
                 self.say(&Word::Done { job, report, stdout: length }, &[&stdout, &stderr])
             }
