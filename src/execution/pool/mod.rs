@@ -16,6 +16,7 @@ mod launch;
 mod modules;
 mod process;
 mod queue;
+mod round;
 mod runner;
 mod work;
 mod worker;

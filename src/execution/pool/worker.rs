@@ -1,6 +1,6 @@
 //! The worker: it owns the queue, the runners and every job in between.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,13 +15,14 @@ use super::super::compiler::shown_error;
 use super::super::engine::code_digest;
 use super::super::runner::guest::time_is_up;
 use super::super::wire::{Report, Setup, Why, Word};
-use super::super::{ExecutionError, Job, Outcome, Phase, Priority, Progress, Protections};
+use super::super::{ExecutionError, Job, Outcome, Phase, Progress, Protections};
 use super::cache::Cache;
 use super::compile::{Compilers, Verdict};
 use super::launch::{Launcher, Started};
 use super::modules::Modules;
 use super::process::{Process, READ};
 use super::queue::Queue;
+use super::round::{Round, freest, freest_beside};
 use super::runner::{Runner, SLOTS};
 use super::work::{Dispatched, Work};
 use super::{Load, RunnersConfig};
@@ -695,83 +696,11 @@ impl Worker {
     }
 }
 
-/// What has been found out in one round of giving out.
-#[derive(Default)]
-struct Round {
-    /// When there will be memory for the first job that waits for it, at the latest.
-    reserved: Option<Instant>,
-    /// Those who have guests that compute for long, or that went in beside others.
-    with_long: Option<HashSet<String>>,
-}
-
-impl Round {
-    /// Whether there is memory for a job; and if one before it waits for memory, whether it is over in time.
-    fn has_memory(
-        &mut self,
-        work: &Work,
-        free: u64,
-        running: &HashMap<u64, Dispatched>,
-        now: Instant,
-    ) -> bool {
-        let fits = work.memory() <= free;
-        match self.reserved {
-            Some(reserved) => {
-                fits && now.checked_add(work.job.limits.time).is_some_and(|end| end <= reserved)
-            }
-            None if fits => true,
-            None => {
-                self.reserved = Some(memory_at(work.memory().saturating_sub(free), running, now));
-                false
-            }
-        }
-    }
-
-    fn may_go_beside(&mut self, work: &Work, running: &HashMap<u64, Dispatched>) -> bool {
-        let with_long = self.with_long.get_or_insert_with(|| {
-            let long = running.values().filter(|running| running.is_long() || running.beside);
-            long.map(|running| running.work.job.requester.clone()).collect()
-        });
-        work.job.priority == Priority::Interactive || !with_long.contains(&work.job.requester)
-    }
-
-    fn went_beside(&mut self, work: &Work) {
-        self.with_long.get_or_insert_default().insert(work.job.requester.clone());
-    }
-}
-
-/// When so much memory will be free again, if every guest takes all of its time.
-fn memory_at(wanted: u64, running: &HashMap<u64, Dispatched>, now: Instant) -> Instant {
-    let end = |running: &Dispatched| {
-        let began = running.seen.map_or(running.sent, |(began, _)| began);
-        began.checked_add(running.work.job.limits.time).unwrap_or(now).max(now)
-    };
-    let mut ends: Vec<(Instant, u64)> =
-        running.values().map(|running| (end(running), running.work.memory())).collect();
-    ends.sort_unstable();
-    let mut freed: u64 = 0;
-    let enough = ends.into_iter().find(|(_, memory)| {
-        freed = freed.saturating_add(*memory);
-        freed >= wanted
-    });
-    enough.map_or(now, |(end, _)| end)
-}
-
 /// Ready when one of them can be heard.
 fn poll_ready(runners: &mut HashMap<u64, Runner>, context: &mut Context<'_>) -> Poll<()> {
     // All are asked, so that each wakes this worker.
     let ready = runners.values_mut().filter_map(|runner| runner.poll_ready(context).is_ready().then_some(()));
     if ready.count() > 0 { Poll::Ready(()) } else { Poll::Pending }
-}
-
-/// The runner with the most room, if any has some.
-fn freest(runners: &HashMap<u64, Runner>, room: impl Fn(&Runner) -> usize) -> Option<u64> {
-    let rooms = runners.iter().map(|(name, runner)| (*name, room(runner)));
-    let free = rooms.filter(|(_, room)| *room > 0);
-    free.max_by_key(|(name, room)| (*room, std::cmp::Reverse(*name))).map(|(name, _)| name)
-}
-
-fn freest_beside(runners: &HashMap<u64, Runner>, priority: Priority) -> Option<u64> {
-    freest(runners, |runner| runner.room_beside(priority))
 }
 
 /// Ends jobs for one reason: the first is told it as it is, the others in other words.
