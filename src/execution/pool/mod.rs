@@ -18,6 +18,7 @@ mod process;
 mod queue;
 mod round;
 mod runner;
+mod watchdog;
 mod work;
 mod worker;
 

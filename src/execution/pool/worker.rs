@@ -24,6 +24,7 @@ use super::process::{Process, READ};
 use super::queue::Queue;
 use super::round::{Round, freest, freest_beside};
 use super::runner::{Runner, SLOTS};
+use super::watchdog::hung;
 use super::work::{Dispatched, Work};
 use super::{Load, RunnersConfig};
 use crate::document::{Sha256Digest, Status};
@@ -43,16 +44,9 @@ const IDLE_LOOK: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often the load is told while there is work.
 const PUBLISH: Duration = Duration::from_millis(100);
-/// A runner to which something was sent, and that says nothing at all for so long, hangs.
-const MUTE: Duration = Duration::from_secs(2);
-/// The same for one that says something, but nothing of a job it was given. A turn behind others takes a tenth of that.
-const UNSEEN: Duration = Duration::from_secs(10);
 /// A job that runners die of before they say a word about it, or have no room for though nobody else is in them, is given to
 /// so many of them.
 const ATTEMPTS: u8 = 2;
-/// What each guest of a runner may keep another from its turn, and all of them together.
-const TURN: Duration = Duration::from_millis(20);
-const TURNS: Duration = Duration::from_secs(1);
 /// How long after a child that could not be started the next one is tried.
 const START_PAUSE: Duration = Duration::from_secs(1);
 /// Runners that end before they are ready, one after the other: then nothing can run here.
@@ -569,7 +563,7 @@ impl Worker {
             // Not heard of: it is short or had not begun, and can run once more.
             self.put_back(work);
         } else {
-            let mut report = Report::not_run(Status::RunnerCrashed, shown_error(why));
+            let mut report = Report::not_run(Status::RunnerCrashed, why);
             if let Some(beat) = beat {
                 (report.peak_memory_bytes, report.duration) = (beat.memory_bytes, beat.elapsed);
             }
@@ -585,7 +579,7 @@ impl Worker {
         } else {
             self.cancel_unwanted();
         }
-        let hung = self.hung(now);
+        let hung = hung(&self.runners, &self.running, now);
         for name in hung.intersection(&self.suspects) {
             if let Some(runner) = self.runners.get_mut(name) {
                 tracing::warn!(pid = runner.pid(), "a runner hangs; it is killed");
@@ -593,35 +587,6 @@ impl Worker {
             }
         }
         self.suspects = hung;
-    }
-
-    /// Runners of which something should have been heard by now.
-    fn hung(&self, now: Instant) -> BTreeSet<u64> {
-        // Each may be silent for as long as any of its guests can make it.
-        let mut silences: HashMap<u64, Duration> = HashMap::new();
-        for running in self.running.values() {
-            let silence = silences.entry(running.runner).or_default();
-            *silence = running.silence().max(*silence);
-        }
-        let mut hung = BTreeSet::new();
-        for running in self.running.values() {
-            let Some(runner) = self.runners.get(&running.runner) else { continue };
-            // Those that wake up at the same moment take turns.
-            let turns = TURN.saturating_mul(u32::try_from(runner.seen()).unwrap_or(u32::MAX)).min(TURNS);
-            let silence = silences.get(&running.runner).copied().unwrap_or_default().saturating_add(turns);
-            let patient_until = match running.deadline() {
-                Some(deadline) => deadline.checked_add(silence),
-                None => {
-                    let mute = runner.heard_at().max(running.sent).checked_add(MUTE.saturating_add(silence));
-                    mute.min(running.sent.checked_add(UNSEEN.saturating_add(silence)))
-                }
-            };
-            if patient_until.is_some_and(|until| until <= now) {
-                hung.insert(running.runner);
-            }
-        }
-        hung.extend(self.runners.iter().filter(|(_, runner)| runner.is_late(now)).map(|(name, _)| *name));
-        hung
     }
 
     /// Ends what nobody wants any more.
