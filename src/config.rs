@@ -20,6 +20,7 @@ pub struct Config {
     pub network: Network,
     pub policy: Policy,
     pub execution: Execution,
+    pub storage: Storage,
     pub prices: Prices,
     pub log: Log,
 }
@@ -126,6 +127,16 @@ pub struct Execution {
     pub compile_memory: Option<Size>,
     /// Compiled code that is kept on disk.
     pub cache: Option<Size>,
+}
+
+/// How much is kept, and where artifacts come from besides peers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// What artifacts and outputs may take on the disk; 2 GiB when absent.
+    pub quota: Option<Size>,
+    /// Trustless IPFS gateways, as `https://host`, that are asked when no peer answers.
+    pub gateways: Vec<String>,
 }
 
 /// A number of bytes.

@@ -5,9 +5,11 @@
 //!   node          composition root: start, supervise, ordered stop
 //!   api           Snapshot, Command, Event; the socket's server and client
 //!   task          a task's life from manifest to attested receipt
+//!   artifact      files by CID: added, got, kept, read
 //!   execution     runs WebAssembly in runner processes      the only user of wasmtime
-//!   network       swarm, protocols, gossip, fetching        the only user of libp2p
+//!   network       swarm, protocols, gossip, Bitswap, DHT        the only user of libp2p
 //!   storage       database, journal, block files            the only user of rusqlite
+//!   dag           files as Merkle DAGs: UnixFS; pure
 //!   document      everything that is signed; pure
 //!   identity      one Ed25519 key = PeerId = did:key
 //!   config, telemetry                                       leaves that any may use
@@ -18,7 +20,9 @@
 //! error enum.
 
 pub mod api;
+pub mod artifact;
 pub mod config;
+pub mod dag;
 pub mod document;
 pub mod execution;
 pub mod identity;

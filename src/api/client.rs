@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use futures::{StreamExt as _, TryStreamExt as _};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -16,6 +18,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::command::{Answer, ApiError, ArtifactInfo, Command, ErrorKind};
+use super::file::{Download, Upload};
 use super::link::{Answering, Link};
 use super::snapshot::Snapshot;
 use crate::storage::Event;
@@ -121,6 +124,12 @@ impl Client {
     }
 
     async fn open(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, ApiError> {
+        let request = Request::builder().method(method).uri(path).header("host", "zerostate");
+        let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
+        self.send(request.body(body).map_err(gone)?).await
+    }
+
+    async fn send(&self, request: Request<Sent>) -> Result<Response<Incoming>, ApiError> {
         let stream = UnixStream::connect(self.socket.as_path()).await.map_err(gone)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
         tokio::spawn(async move {
@@ -128,24 +137,16 @@ impl Client {
                 tracing::debug!(%error, "the connection to the node ended");
             }
         });
-        let request = Request::builder().method(method).uri(path).header("host", "zerostate");
-        let request = request.body(Full::new(Bytes::from(body))).map_err(gone)?;
         sender.send_request(request).await.map_err(gone)
     }
 
     async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, ApiError> {
-        let response = self.open(method, path, body).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(gone)?.to_bytes();
-        match status {
-            StatusCode::OK => Ok(body),
-            _ => Err(parse::<ApiError>(&body).unwrap_or_else(|_| {
-                let text = crate::document::Untrusted::new(&String::from_utf8_lossy(&body));
-                ApiError::new(ErrorKind::Failed, format!("the node answered {status}: {text}"))
-            })),
-        }
+        whole(self.open(method, path, body).await?).await
     }
 }
+
+/// What is sent to a node: a whole body, or a file as it is read.
+type Sent = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// What a node answers from what it knows comes at once, or the node is stuck.
 async fn in_time<T>(answer: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
@@ -177,23 +178,70 @@ impl Answering for Client {
         .boxed()
     }
 
-    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
-        async move { parse(&self.request(Method::POST, "/v1/artifacts", bytes).await?) }.boxed()
-    }
-
-    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>> {
+    fn add_artifact(&self, file: Upload) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
         async move {
-            let plain = !cid.is_empty() && cid.bytes().all(|b| b.is_ascii_alphanumeric());
-            if !plain {
-                return Err(ApiError::new(
-                    ErrorKind::Input,
-                    "an artifact is named by its CID, like bafkrei…",
-                ));
-            }
-            Ok(self.request(Method::GET, &format!("/v1/artifacts/{cid}"), Vec::new()).await?.to_vec())
+            let Upload { bytes, size, pin } = file;
+            let request = Request::builder().method(Method::POST).uri(format!("/v1/artifacts?pin={pin}"));
+            let request = request.header("host", "zerostate");
+            let request = match size {
+                Some(size) => request.header("content-length", size),
+                None => request,
+            };
+            let body = StreamBody::new(bytes.map_ok(Frame::data)).boxed_unsync();
+            parse(&whole(self.send(request.body(body).map_err(gone)?).await?).await?)
         }
         .boxed()
     }
+
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Download, ApiError>> {
+        async move {
+            let path = format!("/v1/artifacts/{}", plain(&cid)?);
+            let response = self.open(Method::GET, &path, Vec::new()).await?;
+            if response.status() != StatusCode::OK {
+                return Err(refusal(response.status(), &whole_body(response).await?));
+            }
+            let length = response.headers().get("content-length");
+            let size = length.and_then(|length| length.to_str().ok()?.parse().ok());
+            let size = size.ok_or_else(|| gone("it does not say how large the artifact is"))?;
+            let bytes = response.into_body().into_data_stream().map_err(gone).boxed();
+            Ok(Download { bytes, size })
+        }
+        .boxed()
+    }
+
+    fn read_block(&self, cid: String) -> BoxFuture<'_, Result<Bytes, ApiError>> {
+        async move {
+            let path = format!("/ipfs/{}?format=raw", plain(&cid)?);
+            self.request(Method::GET, &path, Vec::new()).await
+        }
+        .boxed()
+    }
+}
+
+/// A CID that can stand in a path.
+fn plain(cid: &str) -> Result<&str, ApiError> {
+    let plain = !cid.is_empty() && cid.bytes().all(|b| b.is_ascii_alphanumeric());
+    plain.then_some(cid).ok_or_else(|| {
+        ApiError::new(ErrorKind::Input, "an artifact is named by its CID, like bafkrei…")
+    })
+}
+
+async fn whole_body(response: Response<Incoming>) -> Result<Bytes, ApiError> {
+    Ok(response.into_body().collect().await.map_err(gone)?.to_bytes())
+}
+
+/// The body of an answer that says yes.
+async fn whole(response: Response<Incoming>) -> Result<Bytes, ApiError> {
+    let status = response.status();
+    let body = whole_body(response).await?;
+    if status == StatusCode::OK { Ok(body) } else { Err(refusal(status, &body)) }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> ApiError {
+    parse::<ApiError>(body).unwrap_or_else(|_| {
+        let text = crate::document::Untrusted::new(&String::from_utf8_lossy(body));
+        ApiError::new(ErrorKind::Failed, format!("the node answered {status}: {text}"))
+    })
 }
 
 /// The lines of a response that may never end.

@@ -43,10 +43,18 @@ pub enum Command {
         #[serde(with = "base64_bytes")]
         envelope: Vec<u8>,
     },
-    /// [`Answer::Artifacts`].
+    /// [`Answer::Artifacts`], newest first.
     Artifacts,
-    /// Fetch an artifact into the store, from the peers that have it; [`Answer::Artifact`].
-    ArtifactGet { cid: String },
+    /// Get an artifact into the store, from whoever has it; [`Answer::Got`]. How far it is, is in the snapshot.
+    ArtifactGet {
+        cid: String,
+        /// Multiaddresses of nodes to ask first.
+        from: Vec<String>,
+    },
+    /// Keep an artifact until it is unpinned, or no longer; [`Answer::Artifact`].
+    ArtifactPin { cid: String, pinned: bool },
+    /// Remove what is not needed from the store; [`Answer::Freed`].
+    ArtifactGc,
     /// [`Answer::Events`], oldest first, after `after`.
     Events { after: u64, limit: u32 },
     /// Say yes or no to something in the inbox; [`Answer::Done`] or what the yes led to.
@@ -97,7 +105,23 @@ pub enum Answer {
         compared: Vec<Comparison>,
     },
     Artifact(ArtifactInfo),
-    Artifacts(Vec<ArtifactInfo>),
+    Artifacts {
+        items: Vec<ArtifactInfo>,
+        /// What all blocks take on the disk, and what they may take, in bytes.
+        used: u64,
+        quota: u64,
+    },
+    Got {
+        artifact: ArtifactInfo,
+        /// Whence how many bytes came; nothing when it was all here.
+        sources: Vec<SourceView>,
+    },
+    Freed {
+        artifacts: u64,
+        blocks: u64,
+        /// On the disk.
+        bytes: u64,
+    },
     Events(Vec<Event>),
 }
 
@@ -167,8 +191,19 @@ pub struct AttestationView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ArtifactInfo {
     pub cid: String,
+    /// Of the whole file.
     pub sha256: String,
     pub size: u64,
+    pub pinned: bool,
+    pub added_at: Timestamp,
+}
+
+/// Where bytes of an artifact came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// A peer's id, a gateway's address, or `store`.
+    pub from: Untrusted,
+    pub bytes: u64,
 }
 
 /// Whose fault an error is: it decides the exit code.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::command::{Answer, ApiError, Command};
+use super::command::{Answer, ApiError, ArtifactInfo, Command};
+use super::file::{Download, Upload};
 use super::snapshot::Snapshot;
 
 /// Anything that answers commands.
@@ -13,11 +15,14 @@ pub trait Answering: Send + Sync + 'static {
     /// Answers one command. Never panics, never blocks the caller's thread.
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>>;
 
-    /// Puts bytes into the node's artifact store.
-    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<super::ArtifactInfo, ApiError>>;
+    /// Puts a file into the node's artifact store.
+    fn add_artifact(&self, file: Upload) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>>;
 
     /// Reads a stored artifact.
-    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>>;
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Download, ApiError>>;
+
+    /// Reads a stored block.
+    fn read_block(&self, cid: String) -> BoxFuture<'_, Result<Bytes, ApiError>>;
 }
 
 /// A node as a console sees it: its latest snapshot, and a place for commands.
@@ -42,19 +47,27 @@ impl Link {
         self.node.execute(command).await
     }
 
-    /// Puts bytes into the node's artifact store.
+    /// Puts a file into the node's artifact store.
     ///
     /// # Errors
     /// As [`Link::execute`].
-    pub async fn add_artifact(&self, bytes: Vec<u8>) -> Result<super::ArtifactInfo, ApiError> {
-        self.node.add_artifact(bytes).await
+    pub async fn add_artifact(&self, file: Upload) -> Result<ArtifactInfo, ApiError> {
+        self.node.add_artifact(file).await
     }
 
     /// Reads a stored artifact.
     ///
     /// # Errors
     /// As [`Link::execute`].
-    pub async fn read_artifact(&self, cid: String) -> Result<Vec<u8>, ApiError> {
+    pub async fn read_artifact(&self, cid: String) -> Result<Download, ApiError> {
         self.node.read_artifact(cid).await
+    }
+
+    /// Reads a stored block.
+    ///
+    /// # Errors
+    /// As [`Link::execute`].
+    pub async fn read_block(&self, cid: String) -> Result<Bytes, ApiError> {
+        self.node.read_block(cid).await
     }
 }

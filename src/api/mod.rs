@@ -10,6 +10,7 @@
 
 mod client;
 mod command;
+mod file;
 mod link;
 mod server;
 mod snapshot;
@@ -17,12 +18,14 @@ mod snapshot;
 pub use client::{Client, is_own, socket_path};
 pub use command::{
     Answer, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Page, PageRequest, ReceiptDetail,
-    RunReport, TaskDetail, TimelineStep,
+    RunReport, SourceView, TaskDetail, TimelineStep,
 };
+pub use file::{Download, Upload};
 pub use link::{Answering, Link};
 pub use server::serve;
 pub use snapshot::{
-    GuildMember, GuildView, InboxItem, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail, TaskView,
+    GuildMember, GuildView, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail,
+    TaskView, TransferView,
 };
 
 pub use crate::storage::{

@@ -6,28 +6,34 @@
 //! | `GET /v1/snapshots` | one per line, whenever it changes, at most ten a second |
 //! | `GET /v1/events?after=N` | the journal after entry N, one per line, and then what is added |
 //! | `POST /v1/command` | a [`Command`]; answers an [`Answer`](super::Answer), or an [`ApiError`] with status 4xx or 5xx |
-//! | `POST /v1/artifacts` | bytes into the store; answers [`ArtifactInfo`](super::ArtifactInfo) |
-//! | `GET /v1/artifacts/{cid}` | bytes out of the store |
+//! | `POST /v1/artifacts?pin=true` | a file into the store; answers [`ArtifactInfo`](super::ArtifactInfo) |
+//! | `GET /v1/artifacts/{cid}` | a file out of the store |
+//! | `GET /ipfs/{cid}?format=raw` | a block out of the store, as a trustless gateway has it; without `format` the file |
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::stream;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Answer, ApiError, Command, ErrorKind};
+use super::file::{Download, Upload};
 use super::link::Link;
 use super::snapshot::Snapshot;
-use crate::document::ARTIFACT_MAX;
+use crate::document::Untrusted;
 
 /// A command with a module's stdin in base64 is the largest body.
 const BODY_MAX: usize = 96 << 20;
@@ -47,6 +53,7 @@ pub async fn serve(listener: UnixListener, link: Link, shutdown: CancellationTok
         .route("/v1/command", post(command))
         .route("/v1/artifacts", post(add_artifact))
         .route("/v1/artifacts/{cid}", get(read_artifact))
+        .route("/ipfs/{cid}", get(gateway))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(served);
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
@@ -137,18 +144,72 @@ async fn command(State(served): State<Served>, body: Bytes) -> Result<Json<Answe
     served.link.execute(command).await.map(Json)
 }
 
-async fn add_artifact(
-    State(served): State<Served>,
-    body: Bytes,
-) -> Result<Json<super::ArtifactInfo>, ApiError> {
-    if u64::try_from(body.len()).unwrap_or(u64::MAX) > ARTIFACT_MAX {
-        return Err(ApiError::new(ErrorKind::Input, format!("an artifact has at most {ARTIFACT_MAX} bytes")));
-    }
-    served.link.add_artifact(body.to_vec()).await.map(Json)
+#[derive(Deserialize)]
+struct Add {
+    #[serde(default)]
+    pin: bool,
 }
 
-async fn read_artifact(State(served): State<Served>, Path(cid): Path<String>) -> Result<Vec<u8>, ApiError> {
-    served.link.read_artifact(cid).await
+async fn add_artifact(
+    State(served): State<Served>,
+    Query(query): Query<Add>,
+    request: Request,
+) -> Result<Json<super::ArtifactInfo>, ApiError> {
+    let size = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = request.into_body().into_data_stream().map_err(io::Error::other).boxed();
+    served.link.add_artifact(Upload { bytes, size, pin: query.pin }).await.map(Json)
+}
+
+async fn read_artifact(
+    State(served): State<Served>,
+    Path(cid): Path<String>,
+) -> Result<Response, ApiError> {
+    let Download { bytes, size } = served.link.read_artifact(cid).await?;
+    let headers = [(CONTENT_LENGTH, size.to_string()), (CONTENT_TYPE, "application/octet-stream".to_owned())];
+    Ok((headers, Body::from_stream(bytes)).into_response())
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: Option<String>,
+}
+
+/// The media type of a raw block.
+const RAW_BLOCK: &str = "application/vnd.ipld.raw";
+
+/// What a trustless gateway answers, from the store alone: whoever may ask here has other means to have something fetched.
+async fn gateway(
+    State(served): State<Served>,
+    Path(cid): Path<String>,
+    Query(Format { format }): Query<Format>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let raw = match format.as_deref() {
+        Some("raw") => true,
+        Some(other) => {
+            let other = Untrusted::new(other);
+            let what = format!("the format \"{other}\" is not known here; raw is, or none for the file");
+            return Err(ApiError::new(ErrorKind::Input, what));
+        }
+        None => accepted.contains(RAW_BLOCK),
+    };
+    let common = |kind: &str, name: &str| {
+        // What a CID names never changes; and nothing of it is to be run by a browser.
+        [
+            (CONTENT_TYPE, kind.to_owned()),
+            (ETAG, format!("\"{name}\"")),
+            (CACHE_CONTROL, "public, max-age=29030400, immutable".to_owned()),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        ]
+    };
+    if raw {
+        let block = served.link.read_block(cid.clone()).await?;
+        return Ok((common(RAW_BLOCK, &format!("{cid}.raw")), block).into_response());
+    }
+    let Download { bytes, size } = served.link.read_artifact(cid.clone()).await?;
+    let headers = common("application/octet-stream", &cid);
+    Ok((headers, [(CONTENT_LENGTH, size.to_string())], Body::from_stream(bytes)).into_response())
 }
 
 fn line<T: serde::Serialize>(value: &T) -> Option<Bytes> {

@@ -1,8 +1,11 @@
 //! The state of a node at a moment: small enough to send ten times a second.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::command::SourceView;
 use crate::document::{Payment, Untrusted};
 use crate::identity::Did;
 use crate::storage::{AttestationRecord, Event, ReceiptRecord, TaskRecord};
@@ -18,6 +21,8 @@ pub struct Snapshot {
     pub receipts: Tail<ReceiptRecord>,
     pub attestations: Tail<AttestationRecord>,
     pub events: Tail<Event>,
+    /// Artifacts that are being added or got now.
+    pub transfers: Vec<TransferView>,
     /// What waits for the operator.
     pub inbox: Vec<InboxItem>,
     /// The last lines of the log, oldest first.
@@ -51,6 +56,11 @@ pub struct NodeView {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub dht_peers: u64,
+    /// Blocks exchanged since the start.
+    pub bitswap: LedgerView,
+    /// What stored blocks take on the disk, and what they may take.
+    pub store_used: u64,
+    pub store_quota: u64,
     /// Tasks that run here now, own ones and re-runs for attestation.
     pub running: u64,
     /// `ask` or `always`.
@@ -75,8 +85,54 @@ pub struct PeerView {
     pub protocols: Vec<Untrusted>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// An IPFS node, with which blocks are exchanged and nothing else.
+    pub guest: bool,
+    /// Blocks exchanged with it since it came.
+    pub bitswap: LedgerView,
     /// How often it broke a protocol.
     pub faults: u32,
+}
+
+/// What was exchanged over Bitswap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerView {
+    pub blocks_sent: u64,
+    pub bytes_sent: u64,
+    pub blocks_received: u64,
+    pub bytes_received: u64,
+    /// Of the blocks received, those that had come already.
+    pub duplicates: u64,
+    /// Blocks that others wait for now.
+    pub wants: u64,
+}
+
+/// An artifact on its way into the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TransferView {
+    pub transfer_id: u64,
+    /// `add` or `get`.
+    pub direction: String,
+    /// Known from the start of a get.
+    pub cid: Option<String>,
+    pub done: u64,
+    /// Once it is known.
+    pub size: Option<u64>,
+    pub elapsed_ms: u64,
+    /// Whence how many bytes came.
+    pub sources: Vec<SourceView>,
+}
+
+impl TransferView {
+    /// Bytes a second since it began.
+    pub fn rate(&self) -> u64 {
+        self.done.saturating_mul(1000).checked_div(self.elapsed_ms).unwrap_or(0)
+    }
+
+    /// How long it will still take at that rate, where that can be said.
+    pub fn left(&self) -> Option<Duration> {
+        let left = self.size?.saturating_sub(self.done);
+        Some(Duration::from_secs(left.checked_div(self.rate())?))
+    }
 }
 
 /// A guild this node is in.

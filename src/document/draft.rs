@@ -45,6 +45,9 @@ pub struct Draft {
     pub description: String,
     pub version: String,
     pub artifact: ArtifactSource,
+    /// Multiaddresses of nodes that are said to have the artifact and the inputs.
+    #[serde(default)]
+    pub providers: Vec<String>,
     pub limits: Limits,
     pub function: String,
     pub args: Vec<String>,
@@ -78,6 +81,7 @@ impl Draft {
             description: String::new(),
             version: "1.0.0".to_owned(),
             artifact,
+            providers: Vec::new(),
             limits: Limits::default(),
             function: DEFAULT_FUNCTION.to_owned(),
             args: Vec::new(),
@@ -178,6 +182,7 @@ impl Draft {
             function: self.function,
             args: self.args,
             inputs: self.inputs,
+            providers: self.providers,
             outputs: self.outputs,
             capabilities: self.capabilities,
             payment: self.payment,
@@ -216,6 +221,7 @@ fn read(r: &mut Reader) -> Draft {
     }
     draft.args = r.texts("args");
     draft.capabilities = r.texts("capabilities");
+    draft.providers = r.texts("providers");
     draft.inputs = r.tables("inputs", |row| {
         // All are taken before one that is missing ends it: what stays in the row counts as unknown.
         let (name, value_type) = (row.required_text("name"), row.value_type());

@@ -29,6 +29,9 @@ const LIFETIME_MAX_MS: i64 = 7 * 24 * 3_600_000;
 const NAME_MAX: usize = 128;
 const TEXT_MAX: usize = 4096;
 const LIST_MAX: usize = 64;
+/// Each is dialled by whoever runs the task.
+const PROVIDERS_MAX: usize = 8;
+const ADDRESS_MAX: usize = 256;
 const WITNESSES_MAX: u32 = 32;
 const PPM: u32 = 1_000_000;
 
@@ -45,6 +48,9 @@ pub struct Manifest {
     pub expires_at: Timestamp,
     pub creator: Did,
     pub artifact: Artifact,
+    /// Multiaddresses of nodes that are said to have the artifact and the inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<String>,
     pub limits: Limits,
     pub function: String,
     pub args: Vec<String>,
@@ -142,7 +148,7 @@ impl Stdin {
     pub fn sha256(&self) -> Option<Sha256Digest> {
         match self {
             Self::Inline(bytes) => Some(Sha256Digest::of(bytes)),
-            Self::Blob(cid) => Sha256Digest::from_cid(cid),
+            Self::Blob(cid) => Sha256Digest::from_cid(cid).filter(|_| cid.codec() == super::RAW_CODEC),
         }
     }
 }
@@ -234,6 +240,7 @@ impl Document for Manifest {
         f.check(life > 0, "expires_at", self.expires_at, "a time after created_at");
         f.check(life <= LIFETIME_MAX_MS, "expires_at", self.expires_at, "at most 7 days after created_at");
         self.artifact_faults(&mut f);
+        self.provider_faults(&mut f);
         self.limit_faults(&mut f);
         f.check(!self.function.is_empty(), "function", "\"\"", "the name of an exported function");
         text(&mut f, "function", &self.function, NAME_MAX);
@@ -254,15 +261,26 @@ impl Manifest {
     fn artifact_faults(&self, f: &mut Faults) {
         let a = &self.artifact;
         f.check((1..=ARTIFACT_MAX).contains(&a.size), "artifact.size", a.size, "1 byte to 64 MiB");
-        let sha2 = a.cid.hash().code() == super::SHA2_256;
-        f.check(sha2, "artifact.cid", a.cid, "a CID with a sha2-256 hash");
-        if a.cid.codec() == super::RAW_CODEC && sha2 {
+        let file = super::names_a_file(&a.cid);
+        f.check(file, "artifact.cid", a.cid, "a CID of raw bytes or a UnixFS file, with a sha2-256 hash");
+        if a.cid.codec() == super::RAW_CODEC && file {
             f.check(
                 Sha256Digest::from_cid(&a.cid) == Some(a.sha256),
                 "artifact.sha256",
                 a.sha256,
                 "the hash that is in the CID",
             );
+        }
+    }
+
+    fn provider_faults(&self, f: &mut Faults) {
+        let count = self.providers.len();
+        f.check(count <= PROVIDERS_MAX, "providers", format!("{count} items"), format!("at most {PROVIDERS_MAX} items"));
+        for (i, address) in self.providers.iter().enumerate() {
+            let field = format!("providers[{i}]");
+            text(f, &field, address, ADDRESS_MAX);
+            let named = address.starts_with('/') && address.contains("/p2p/");
+            f.check(named, field, address, "a multiaddress like /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…");
         }
     }
 
@@ -407,7 +425,7 @@ fn blob(value: &Value) -> Option<Cid> {
         .as_str()?
         .parse()
         .ok()
-        .filter(|cid: &Cid| cid.codec() == super::RAW_CODEC && Sha256Digest::from_cid(cid).is_some())
+        .filter(|cid: &Cid| super::names_a_file(cid))
 }
 
 /// A task's id and a nonce look alike.

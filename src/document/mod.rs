@@ -61,6 +61,13 @@ use crate::identity::{Did, DidError};
 pub const RAW_CODEC: u64 = 0x55;
 /// The multihash code of sha2-256.
 pub const SHA2_256: u64 = 0x12;
+/// The multicodec of a node of a Merkle DAG.
+pub const DAG_PB_CODEC: u64 = 0x70;
+
+/// Whether a CID can name a file: raw bytes or the root of a DAG, under a hash that is checked here.
+pub fn names_a_file(cid: &Cid) -> bool {
+    matches!(cid.codec(), RAW_CODEC | DAG_PB_CODEC) && Sha256Digest::from_cid(cid).is_some()
+}
 
 /// Something that can be signed: it has bytes, rules, and an author who alone may sign it.
 pub trait Document: Sized + Clone {

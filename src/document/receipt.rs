@@ -159,12 +159,14 @@ impl Receipt {
             manifest.artifact.cid.to_string(),
         );
         let stdin = match manifest.stdin() {
-            Stdin::Inline(bytes) => Some(Content::of(&bytes)),
-            // A CID says nothing of the size.
-            Stdin::Blob(cid) => Sha256Digest::from_cid(&cid).map(|sha256| Content { sha256, ..self.inputs }),
+            Stdin::Inline(bytes) => Content::of(&bytes),
+            // A CID says nothing of the size, and that of a DAG nothing of the bytes either.
+            Stdin::Blob(_) => {
+                let sha256 = manifest.stdin().sha256().unwrap_or(self.inputs.sha256);
+                Content { sha256, ..self.inputs }
+            }
         };
-        let named = stdin.map_or_else(|| "a sha256".to_owned(), |content| content.to_string());
-        f.check(stdin == Some(self.inputs), "inputs", self.inputs, named);
+        f.check(stdin == self.inputs, "inputs", self.inputs, stdin.to_string());
         f.check(
             self.requester == manifest.creator,
             "requester",

@@ -1,8 +1,8 @@
 //! What is asked of a runner and what comes back: plain values.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,16 @@ pub struct Module {
 #[derive(Debug, Clone)]
 enum Source {
     Bytes(Arc<[u8]>),
-    File(PathBuf),
+    Elsewhere(Arc<dyn ModuleSource>),
+}
+
+/// Where the bytes of a module are that is not in memory.
+pub trait ModuleSource: fmt::Debug + Send + Sync {
+    /// Reads them. May block.
+    ///
+    /// # Errors
+    /// Of the kind [`io::ErrorKind::InvalidData`] or [`io::ErrorKind::NotFound`] when they are damaged or gone.
+    fn read(&self) -> io::Result<Vec<u8>>;
 }
 
 impl Module {
@@ -45,9 +54,9 @@ impl Module {
         Self { digest: Sha256Digest::of(&bytes), source: Source::Bytes(bytes) }
     }
 
-    /// A module in a file, which is read (and checked against the digest) only when it has to be compiled.
-    pub fn in_file(digest: Sha256Digest, path: PathBuf) -> Self {
-        Self { digest, source: Source::File(path) }
+    /// A module that is read (and checked against the digest) only when it has to be compiled.
+    pub fn stored(digest: Sha256Digest, source: Arc<dyn ModuleSource>) -> Self {
+        Self { digest, source: Source::Elsewhere(source) }
     }
 
     /// The digest of its bytes.
@@ -56,14 +65,14 @@ impl Module {
     }
 
     /// The bytes. Blocks while it reads.
-    pub(super) fn bytes(&self) -> std::io::Result<Arc<[u8]>> {
+    pub(super) fn bytes(&self) -> io::Result<Arc<[u8]>> {
         match &self.source {
             Source::Bytes(bytes) => Ok(Arc::clone(bytes)),
-            Source::File(path) => {
-                let bytes = std::fs::read(path)?;
+            Source::Elsewhere(source) => {
+                let bytes = source.read()?;
                 if Sha256Digest::of(&bytes) != self.digest {
-                    let complaint = format!("{} does not have the digest {}", path.display(), self.digest);
-                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, complaint));
+                    let complaint = format!("the module does not have the digest {}", self.digest);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, complaint));
                 }
                 Ok(bytes.into())
             }

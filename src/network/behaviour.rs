@@ -1,5 +1,6 @@
 //! The protocols a node speaks, composed, and the numbers that bound them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
@@ -8,7 +9,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{StreamProtocol, allow_block_list, connection_limits, gossipsub, identify, kad, mdns, ping};
 
 use super::wire::{self, Exchange};
-use super::{NetworkConfig, NetworkError};
+use super::{NetworkConfig, NetworkError, Source, bitswap};
 use crate::document::Kind;
 
 /// What identify says this node belongs to.
@@ -28,6 +29,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_KAD_PACKET: usize = 128 * 1024;
 /// How often the routing table looks for nodes it does not know; it also does so whenever it learns of a new one.
 const KAD_BOOTSTRAP: Duration = Duration::from_secs(60);
+/// Keys of which somebody is known to have the content, this node among them; of each, 20 providers.
+const MAX_PROVIDED: usize = 16 * 1024;
 /// Well above what is valid (88 KiB): a message beyond this limit closes the stream, and js-libp2p never opens another.
 /// What is too large but below it is refused in validation. go-libp2p packs up to 1 MiB into one RPC.
 const MAX_GOSSIP_RPC: usize = 1024 * 1024;
@@ -87,13 +90,18 @@ pub(super) struct Behaviour {
     pub(super) gossip: Gossip,
     pub(super) card: Exchange,
     pub(super) deliver: Exchange,
-    pub(super) fetch: Exchange,
+    pub(super) document: Exchange,
+    pub(super) bitswap: bitswap::Behaviour,
 }
 
 impl Behaviour {
     /// # Errors
     /// [`NetworkError::Setup`]; that mDNS does not work is only a warning, there are networks without multicast.
-    pub(super) fn new(keypair: &Keypair, config: &NetworkConfig) -> Result<Self, NetworkError> {
+    pub(super) fn new(
+        keypair: &Keypair,
+        config: &NetworkConfig,
+        source: Arc<dyn Source>,
+    ) -> Result<Self, NetworkError> {
         let local = keypair.public().to_peer_id();
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits(config.max_connections)),
@@ -111,7 +119,8 @@ impl Behaviour {
             gossip: gossip(keypair)?,
             card: wire::card(),
             deliver: wire::deliver(),
-            fetch: wire::fetch(),
+            document: wire::document(),
+            bitswap: bitswap::Behaviour::new(source),
         })
     }
 }
@@ -138,15 +147,17 @@ fn find_neighbours(local: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
 
 /// Server mode from the start: otherwise a node waits for a confirmed public address, and there is none on a LAN.
 ///
-/// `FilterBoth` hands records to the worker instead of storing them; the worker drops them all, so nobody can fill this
-/// node's memory with them.
+/// `FilterBoth` hands records to the worker instead of storing them. It drops all but those of providers, of which so many are
+/// taken, so nobody can fill this node's memory with them.
 fn kademlia(local: libp2p::PeerId) -> kad::Behaviour<kad::store::MemoryStore> {
     let mut config = kad::Config::new(KAD_PROTOCOL);
     config
         .set_max_packet_size(MAX_KAD_PACKET)
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_periodic_bootstrap_interval(Some(KAD_BOOTSTRAP));
-    let mut kad = kad::Behaviour::with_config(local, kad::store::MemoryStore::new(local), config);
+    let store = kad::store::MemoryStoreConfig { max_provided_keys: MAX_PROVIDED, ..Default::default() };
+    let store = kad::store::MemoryStore::with_config(local, store);
+    let mut kad = kad::Behaviour::with_config(local, store, config);
     kad.set_mode(Some(kad::Mode::Server));
     kad
 }

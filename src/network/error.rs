@@ -27,12 +27,14 @@ pub enum NetworkError {
     Busy(String),
     #[error("too many requests are under way already; try again later")]
     Overloaded,
-    #[error("{peer} does not have {cid}")]
-    NotFound { peer: String, cid: String },
-    #[error("{peer} sent bytes that are not those of {cid}; they were thrown away (ask another peer)")]
-    WrongBytes { peer: String, cid: String },
-    #[error("{cid} has {bytes} bytes at {peer}; at most {limit} were wanted")]
-    TooLarge { peer: String, cid: String, bytes: u64, limit: u64 },
+    #[error("{peer} does not have the document {id}")]
+    NotFound { peer: String, id: String },
+    #[error("{peer} sent something that is not the document {id}; it was thrown away (ask another peer)")]
+    WrongDocument { peer: String, id: String },
+    #[error("no connected peer has {0}")]
+    NoProvider(String),
+    #[error("the peers that may have {0} do not send it")]
+    Silent(String),
     #[error("{0} is not a sha2-256 CID, so its bytes could not be checked")]
     UnsupportedCid(String),
     #[error("the document to send is not valid: {0}")]

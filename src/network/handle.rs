@@ -1,6 +1,7 @@
 //! The handle: what the rest of the node can ask of the network.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cid::Cid;
@@ -11,15 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::behaviour::{Behaviour, Topic};
+use super::bitswap::{Given, Missing};
 use super::meter::Meter;
 use super::peer::ConnectWaiter;
 use super::worker::{Parts, Worker};
-use super::{
-    BlockSource, EVENTS_WAITING, MAX_BLOCK_BYTES, NetworkConfig, NetworkError, NetworkEvent, NetworkState,
-};
+use super::{EVENTS_WAITING, NetworkConfig, NetworkError, NetworkEvent, NetworkState, Session, Source};
 use super::{listening, transport};
-use crate::document::strict::MAX_ENVELOPE_BYTES;
-use crate::document::{AgentCard, AnyEnvelope, Envelope, Sha256Digest, Untrusted};
+use crate::document::{AgentCard, AnyEnvelope, Envelope, Untrusted};
 use crate::identity::Identity;
 
 /// Commands that may wait for the worker.
@@ -27,12 +26,9 @@ const COMMANDS: usize = 256;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A little above what the protocol itself allows, so that its own reason is heard first.
 const DELIVER_LIMIT: Duration = Duration::from_secs(12);
-const FETCH_LIMIT: Duration = Duration::from_secs(65);
 /// A busy peer is asked again after these waits.
 const BUSY_WAITS: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
-/// Hashing so much takes about a millisecond; more of it leaves the runtime's threads.
-const HASH_INLINE: usize = 1024 * 1024;
 /// A connection's end must outlive the node by nothing: no idle limit while it runs. A week is "never" without overflow.
 const IDLE_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -55,11 +51,37 @@ pub(super) enum Command {
         envelope: Arc<[u8]>,
         reply: Reply<()>,
     },
-    Fetch {
+    Document {
         peer: PeerId,
-        cid: Cid,
-        max_bytes: u64,
+        id: Cid,
         reply: Reply<Vec<u8>>,
+    },
+    /// A session, with the end of a channel that closes with it.
+    Open {
+        session: u64,
+        likely: Vec<PeerId>,
+        guard: oneshot::Sender<()>,
+        reply: Reply<()>,
+    },
+    Suggest {
+        session: u64,
+        peer: PeerId,
+    },
+    Want {
+        session: u64,
+        cid: Cid,
+        reply: oneshot::Sender<Result<Given, Missing>>,
+    },
+    /// Blocks that have come into the store.
+    Stored(Vec<Cid>),
+    Provide {
+        cid: Cid,
+        reply: Reply<()>,
+    },
+    StopProviding(Cid),
+    Providers {
+        cid: Cid,
+        reply: Reply<Vec<PeerId>>,
     },
     /// Something only the handle could find out.
     Blame {
@@ -73,6 +95,8 @@ pub(super) enum Command {
 pub struct Network {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<NetworkState>,
+    /// How many sessions there have been.
+    sessions: Arc<AtomicU64>,
 }
 
 impl Network {
@@ -88,18 +112,18 @@ impl Network {
     pub async fn start(
         identity: &Identity,
         config: NetworkConfig,
-        blocks: Arc<dyn BlockSource>,
+        source: Arc<dyn Source>,
         card: Arc<[u8]>,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<NetworkEvent>), NetworkError> {
-        Self::start_with(identity, config, blocks, card, tracker, shutdown, EVENTS_WAITING).await
+        Self::start_with(identity, config, source, card, tracker, shutdown, EVENTS_WAITING).await
     }
 
     pub(super) async fn start_with(
         identity: &Identity,
         config: NetworkConfig,
-        blocks: Arc<dyn BlockSource>,
+        source: Arc<dyn Source>,
         card: Arc<[u8]>,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
@@ -114,7 +138,7 @@ impl Network {
         let meter = Meter::default();
         let mut swarm = Swarm::new(
             transport::build(&keypair, &meter)?,
-            Behaviour::new(&keypair, &config)?,
+            Behaviour::new(&keypair, &config, Arc::clone(&source))?,
             keypair.public().to_peer_id(),
             libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_LIMIT),
         );
@@ -123,10 +147,10 @@ impl Network {
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (events, event_queue) = mpsc::channel(events_waiting);
         let (state, watched) = watch::channel(NetworkState::default());
-        let parts = Parts { swarm, meter, commands: command_queue, events, state, blocks, card, shutdown };
+        let parts = Parts { swarm, meter, commands: command_queue, events, state, source, card, shutdown };
         let worker = Worker::new(parts, listening, bootstrap);
         tracker.spawn(worker.run());
-        Ok((Self { commands, state: watched }, event_queue))
+        Ok((Self { commands, state: watched, sessions: Arc::default() }, event_queue))
     }
 
     /// Connects to a multiaddress, with or without `/p2p/…`, and gives back the peer's id once cards are exchanged. An
@@ -173,44 +197,71 @@ impl Network {
         }
     }
 
-    /// Gets the bytes of a CID from one peer, at most `max_bytes` (and never more than [`MAX_BLOCK_BYTES`]). They are
-    /// hashed before they are given back; a peer that sends other bytes is blamed for it.
+    /// Begins a session, to get blocks that belong together. `likely` are the ids of peers to ask first, if they are connected.
     ///
     /// # Errors
-    /// [`NetworkError::NotConnected`], [`NetworkError::NotFound`], [`NetworkError::TooLarge`], [`NetworkError::WrongBytes`],
-    /// [`NetworkError::UnsupportedCid`], [`NetworkError::Busy`], [`NetworkError::Timeout`], [`NetworkError::Request`].
-    pub async fn fetch(&self, peer_id: &str, cid: &Cid, max_bytes: u64) -> Result<Vec<u8>, NetworkError> {
-        let expected =
-            Sha256Digest::from_cid(cid).ok_or_else(|| NetworkError::UnsupportedCid(cid.to_string()))?;
-        let peer = parse_peer(peer_id)?;
-        let max_bytes = max_bytes.min(MAX_BLOCK_BYTES);
-        let command = |reply| Command::Fetch { peer, cid: *cid, max_bytes, reply };
-        let bytes = self.ask(command, FETCH_LIMIT, peer_id).await?;
-        let (found, bytes) = digest(bytes).await?;
-        if found == expected {
-            return Ok(bytes);
-        }
-        let blame = Command::Blame { peer, what: format!("bytes that are not those of {cid}") };
-        self.commands.send(blame).await.map_err(|_| NetworkError::Stopped)?;
-        Err(NetworkError::WrongBytes { peer: peer_id.to_owned(), cid: cid.to_string() })
+    /// [`NetworkError::Overloaded`] when there are too many.
+    pub async fn session(&self, likely: &[String]) -> Result<Session, NetworkError> {
+        let id = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let (guard, kept) = oneshot::channel();
+        let likely = likely.iter().filter_map(|peer| peer.parse().ok()).collect();
+        let command = |reply| Command::Open { session: id, likely, guard, reply };
+        self.ask(command, CONNECT_LIMIT, "the network").await?;
+        Ok(Session { id, commands: self.commands.clone(), _guard: kept })
+    }
+
+    /// Tells the network that blocks are here now: whoever waits for one of them gets it.
+    ///
+    /// # Errors
+    /// [`NetworkError::Stopped`].
+    pub async fn stored(&self, blocks: Vec<Cid>) -> Result<(), NetworkError> {
+        self.commands.send(Command::Stored(blocks)).await.map_err(|_| NetworkError::Stopped)
+    }
+
+    /// Puts a record into the DHT that this node has a block, and keeps it there until the node stops. Answers when the record
+    /// is on its way.
+    ///
+    /// # Errors
+    /// [`NetworkError::Overloaded`] when this node provides too much already.
+    pub async fn provide(&self, cid: &Cid) -> Result<(), NetworkError> {
+        let command = |reply| Command::Provide { cid: *cid, reply };
+        self.ask(command, CONNECT_LIMIT, "the network").await
+    }
+
+    /// This node has a block no longer. The records of others about it end by themselves.
+    ///
+    /// # Errors
+    /// [`NetworkError::Stopped`].
+    pub async fn stop_providing(&self, cid: &Cid) -> Result<(), NetworkError> {
+        self.commands.send(Command::StopProviding(*cid)).await.map_err(|_| NetworkError::Stopped)
+    }
+
+    /// Asks the DHT who has a block, connects to some of them and gives back the ids of those that answered.
+    ///
+    /// # Errors
+    /// [`NetworkError::Timeout`] after 10 s, [`NetworkError::Overloaded`].
+    pub async fn providers(&self, cid: &Cid) -> Result<Vec<String>, NetworkError> {
+        let command = |reply| Command::Providers { cid: *cid, reply };
+        let found = self.ask(command, CONNECT_LIMIT, "the DHT").await?;
+        Ok(found.iter().map(|peer| peer.to_base58()).collect())
     }
 
     /// A signed document by its id, from one peer: the envelope whose payload has that CID. It is verified before it is returned.
     ///
     /// # Errors
-    /// As [`fetch`](Self::fetch); an envelope that does not verify or is another document counts as wrong bytes.
-    pub async fn fetch_document(&self, peer_id: &str, id: &Cid) -> Result<AnyEnvelope, NetworkError> {
+    /// [`NetworkError::NotConnected`], [`NetworkError::NotFound`], [`NetworkError::WrongDocument`] for an envelope that does not
+    /// verify or is another document, [`NetworkError::Busy`], [`NetworkError::Timeout`], [`NetworkError::Request`].
+    pub async fn document(&self, peer_id: &str, id: &Cid) -> Result<AnyEnvelope, NetworkError> {
         let peer = parse_peer(peer_id)?;
-        let max_bytes = u64::try_from(MAX_ENVELOPE_BYTES).unwrap_or(u64::MAX);
-        let command = |reply| Command::Fetch { peer, cid: *id, max_bytes, reply };
-        let bytes = self.ask(command, FETCH_LIMIT, peer_id).await?;
+        let command = |reply| Command::Document { peer, id: *id, reply };
+        let bytes = self.ask(command, DELIVER_LIMIT, peer_id).await?;
         match AnyEnvelope::open(&bytes) {
             Ok(document) if document.id() == id => Ok(document),
             _ => {
                 let blame =
                     Command::Blame { peer, what: format!("an envelope that is not the document {id}") };
                 self.commands.send(blame).await.map_err(|_| NetworkError::Stopped)?;
-                Err(NetworkError::WrongBytes { peer: peer_id.to_owned(), cid: id.to_string() })
+                Err(NetworkError::WrongDocument { peer: peer_id.to_owned(), id: id.to_string() })
             }
         }
     }
@@ -237,14 +288,6 @@ impl Network {
     }
 }
 
-async fn digest(bytes: Vec<u8>) -> Result<(Sha256Digest, Vec<u8>), NetworkError> {
-    if bytes.len() <= HASH_INLINE {
-        return Ok((Sha256Digest::of(&bytes), bytes));
-    }
-    let hashed = tokio::task::spawn_blocking(move || (Sha256Digest::of(&bytes), bytes)).await;
-    hashed.map_err(|_| NetworkError::Stopped)
-}
-
 /// Whether a node could listen on or dial this, as far as its text tells.
 ///
 /// # Errors
@@ -263,7 +306,7 @@ fn parse(text: &str) -> Result<Multiaddr, NetworkError> {
     Err(refused("it names no TCP or QUIC port".to_owned()))
 }
 
-fn parse_peer(text: &str) -> Result<PeerId, NetworkError> {
+pub(super) fn parse_peer(text: &str) -> Result<PeerId, NetworkError> {
     text.parse().map_err(|_| NetworkError::PeerId(Untrusted::new(text).to_string()))
 }
 

@@ -3,14 +3,15 @@
 //! ```text
 //!   Network ──commands──► Worker ══ Swarm ══ TCP, QUIC ══ peers
 //!      ▲                  │  │
-//!      │ watch            │  └─reads─► BlockSource        (what /zerostate/fetch/1 serves)
+//!      │ watch            │  └─reads─► Source             (blocks for Bitswap, documents by id)
 //!   NetworkState ◄────────┤
 //!   NetworkEvent ◄──mpsc──┘                               (documents that verified, peers that came and went)
 //! ```
 //!
 //! Three request protocols share one wire format ([`wire`]): `/zerostate/card/1` (who are you), `/zerostate/deliver/1`
-//! (take this document) and `/zerostate/fetch/1` (give me the bytes of this CID). Announcements go over GossipSub, peers
-//! are found by mDNS, by the bootstrap list and by Kademlia.
+//! (take this document) and `/zerostate/document/1` (give me the document with this id). Blocks go over [`bitswap`], also to
+//! and from IPFS nodes, which are guests here: they have no card and see nothing else. Announcements go over GossipSub; peers
+//! are found by mDNS, by the bootstrap list and by Kademlia, providers of blocks by their records there.
 //!
 //! **When the node above is slow.** Events leave through a bounded channel and the worker never waits for it. When
 //! fewer than [`EVENTS_RESERVED`] places are free, delivered documents are answered "busy" (the sender tries again) and
@@ -22,14 +23,14 @@
 //! # use std::sync::Arc;
 //! # use zerostate::document::{AgentCard, Envelope};
 //! # use zerostate::identity::Identity;
-//! use zerostate::network::{BlockSource, Network, NetworkConfig, NetworkEvent};
+//! use zerostate::network::{Network, NetworkConfig, NetworkEvent, Source};
 //!
-//! # async fn example(me: Identity, blocks: Arc<dyn BlockSource>) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(me: Identity, source: Arc<dyn Source>) -> Result<(), Box<dyn std::error::Error>> {
 //! let card = Envelope::sign(&me, &AgentCard::new(me.did().clone(), "atlas", jiff::Timestamp::now()))?;
 //! let (tracker, shutdown) = (tokio_util::task::TaskTracker::new(), tokio_util::sync::CancellationToken::new());
 //! let config = NetworkConfig::default();
 //! let (network, mut events) =
-//!     Network::start(&me, config, blocks, card.bytes().clone(), &tracker, shutdown.clone()).await?;
+//!     Network::start(&me, config, source, card.bytes().clone(), &tracker, shutdown.clone()).await?;
 //! let peer = network.connect("/ip4/192.0.2.7/tcp/4001").await?;
 //! while let Some(event) = events.recv().await {
 //!     if let NetworkEvent::Document { from, document } = event {
@@ -41,6 +42,7 @@
 //! ```
 
 mod behaviour;
+mod bitswap;
 mod error;
 mod handle;
 mod limits;
@@ -50,6 +52,7 @@ mod outbox;
 mod peer;
 mod redial;
 mod serving;
+mod session;
 mod state;
 mod transport;
 mod wire;
@@ -58,12 +61,15 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use bitswap::Ledger;
 pub use error::NetworkError;
 pub use handle::{Network, check_address};
+pub use session::{Fetched, Session};
 pub use state::{NetworkEvent, NetworkState, PeerState};
-pub use wire::{CARD_PROTOCOL, DELIVER_PROTOCOL, FETCH_PROTOCOL, MAX_BLOCK_BYTES};
+pub use wire::{CARD_PROTOCOL, DELIVER_PROTOCOL, DOCUMENT_PROTOCOL};
 
 use cid::Cid;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 /// Events that may wait for the node above.
@@ -97,8 +103,14 @@ impl Default for NetworkConfig {
     }
 }
 
-/// Where the bytes come from that this node gives to those who ask by CID.
-pub trait BlockSource: Send + Sync + 'static {
-    /// The bytes of `cid`, or `None` when they are not here (or not for others). At most [`MAX_BLOCK_BYTES`] are served.
-    fn read(&self, cid: &Cid) -> BoxFuture<'_, Option<Vec<u8>>>;
+/// Where the things come from that this node gives to those who ask.
+pub trait Source: Send + Sync + 'static {
+    /// The size of the block `cid`, or `None` when it is not here (or not for others). Answers at once.
+    fn size(&self, cid: &Cid) -> Option<u64>;
+
+    /// The bytes of the block `cid`.
+    fn block(&self, cid: &Cid) -> BoxFuture<'_, Option<Bytes>>;
+
+    /// The envelope of the document `id`.
+    fn document(&self, id: &Cid) -> BoxFuture<'_, Option<Vec<u8>>>;
 }

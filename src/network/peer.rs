@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::limits::Bucket;
 use super::meter::Counts;
-use super::{NetworkError, PeerState};
+use super::{Ledger, NetworkError, PeerState};
 use crate::document::{AgentCard, Envelope, Untrusted};
 use crate::identity::Did;
 
@@ -24,7 +24,7 @@ const MAX_PROTOCOLS: usize = 64;
 const CARDS: (u32, f64) = (4, 0.1);
 /// The burst is for catching up after a reconnect.
 const DELIVERIES: (u32, f64) = (256, 32.0);
-const FETCHES: (u32, f64) = (64, 16.0);
+const DOCUMENTS: (u32, f64) = (256, 32.0);
 
 /// Whoever waits for a connection with its card exchanged.
 pub(super) type ConnectWaiter = oneshot::Sender<Result<PeerId, NetworkError>>;
@@ -46,7 +46,11 @@ pub(super) struct Peer {
     counts: Arc<Counts>,
     pub(super) cards: Bucket,
     pub(super) deliveries: Bucket,
-    pub(super) fetches: Bucket,
+    pub(super) documents: Bucket,
+    /// An IPFS node, which has no card.
+    pub(super) guest: bool,
+    /// Somebody asked for this connection.
+    pub(super) chosen: bool,
     /// Why this side closes the connection, if it does.
     pub(super) closing: Option<String>,
 }
@@ -69,7 +73,9 @@ impl Peer {
             counts,
             cards: bucket(CARDS),
             deliveries: bucket(DELIVERIES),
-            fetches: bucket(FETCHES),
+            documents: bucket(DOCUMENTS),
+            guest: false,
+            chosen: false,
             closing: None,
         }
     }
@@ -92,6 +98,16 @@ impl Peer {
             .collect();
     }
 
+    /// Whether it has said what it is and speaks.
+    pub(super) fn is_identified(&self) -> bool {
+        !self.protocols.is_empty()
+    }
+
+    /// Whether it is clear who it is: it has shown its card, or is one of those that have none.
+    pub(super) fn is_known(&self) -> bool {
+        self.card.is_some() || self.guest
+    }
+
     pub(super) fn address(&self) -> Option<&Multiaddr> {
         self.connections.first().map(|(_, address)| address)
     }
@@ -105,7 +121,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn state(&self, peer_id: &PeerId, faults: u32) -> PeerState {
+    pub(super) fn state(&self, peer_id: &PeerId, faults: u32, bitswap: Ledger) -> PeerState {
         PeerState {
             peer_id: peer_id.to_base58(),
             did: self.did.as_ref().map(ToString::to_string),
@@ -120,6 +136,8 @@ impl Peer {
             card: self.card.clone(),
             bytes_in: self.counts.bytes_in(),
             bytes_out: self.counts.bytes_out(),
+            bitswap,
+            guest: self.guest,
             faults,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::Ledger;
 use crate::document::{AgentCard, AnyEnvelope, Envelope};
 
 /// The network as it is now. Replaced at most ten times a second, and only when something changed.
@@ -18,6 +19,8 @@ pub struct NetworkState {
     /// Bytes read from and written to streams since the start.
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Blocks exchanged with everybody since the start.
+    pub bitswap: Ledger,
     /// Peers in the Kademlia routing table, connected or not.
     pub dht_peers: usize,
     /// Documents that wait for somebody to subscribe to their topic.
@@ -47,6 +50,10 @@ pub struct PeerState {
     pub card: Option<Arc<Envelope<AgentCard>>>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Blocks exchanged with it since it came.
+    pub bitswap: Ledger,
+    /// An IPFS node: it has no card, and blocks are all that is exchanged with it.
+    pub guest: bool,
     /// Violations of a protocol that have not been forgiven yet.
     pub faults: u32,
 }

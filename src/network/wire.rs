@@ -9,7 +9,7 @@
 //!             request body        yes
 //!   card      an agent card       the other side's agent card
 //!   deliver   an envelope         nothing: it was verified and taken
-//!   fetch     a CID, binary       the bytes
+//!   document  its id, binary      its envelope
 //! ```
 //!
 //! A length is checked before anything is read for it, and memory grows with what really arrives. Bad frames become
@@ -24,17 +24,15 @@ use libp2p::StreamProtocol;
 use libp2p::request_response::{self, ProtocolSupport};
 
 use crate::document::strict::MAX_ENVELOPE_BYTES;
-use crate::document::{ARTIFACT_MAX, Untrusted};
+use crate::document::Untrusted;
 
 /// Exchange of agent cards.
 pub const CARD_PROTOCOL: &str = "/zerostate/card/1";
 /// Direct delivery of one document.
 pub const DELIVER_PROTOCOL: &str = "/zerostate/deliver/1";
-/// The bytes of one CID.
-pub const FETCH_PROTOCOL: &str = "/zerostate/fetch/1";
+/// One document by its id.
+pub const DOCUMENT_PROTOCOL: &str = "/zerostate/document/1";
 
-/// The largest block that is served or taken: the largest artifact in one piece.
-pub const MAX_BLOCK_BYTES: u64 = ARTIFACT_MAX;
 /// A binary CIDv1 with sha2-256 has 36 bytes; other hashes may be longer.
 const MAX_CID_BYTES: usize = 128;
 /// A sentence.
@@ -43,10 +41,7 @@ const MAX_REASON_BYTES: usize = 256;
 const FIRST_ALLOCATION: usize = 64 * 1024;
 /// Requests are small; who needs longer to send one holds up a stream on purpose.
 const READ_REQUEST: Duration = Duration::from_secs(5);
-/// Cards and documents.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// [`MAX_BLOCK_BYTES`] over 10 Mbit/s take 54 s.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// Streams of one protocol on one connection, both directions together.
 const MAX_STREAMS: usize = 32;
 
@@ -87,27 +82,27 @@ pub(super) struct FrameCodec {
     max_answer: u64,
 }
 
-fn exchange(protocol: &'static str, max_request: usize, max_answer: u64, timeout: Duration) -> Exchange {
+fn exchange(protocol: &'static str, max_request: usize, max_answer: u64) -> Exchange {
     let config = request_response::Config::default()
-        .with_request_timeout(timeout)
+        .with_request_timeout(EXCHANGE_TIMEOUT)
         .with_max_concurrent_streams(MAX_STREAMS);
     let protocols = [(StreamProtocol::new(protocol), ProtocolSupport::Full)];
     Exchange::with_codec(FrameCodec { max_request, max_answer }, protocols, config)
 }
 
 pub(super) fn card() -> Exchange {
-    exchange(CARD_PROTOCOL, MAX_ENVELOPE_BYTES, MAX_CARD_ANSWER, EXCHANGE_TIMEOUT)
+    exchange(CARD_PROTOCOL, MAX_ENVELOPE_BYTES, MAX_DOCUMENT_ANSWER)
 }
 
-/// A card is an envelope.
-pub(super) const MAX_CARD_ANSWER: u64 = MAX_ENVELOPE_BYTES as u64;
+/// A card is a document, and a document is an envelope.
+pub(super) const MAX_DOCUMENT_ANSWER: u64 = MAX_ENVELOPE_BYTES as u64;
 
 pub(super) fn deliver() -> Exchange {
-    exchange(DELIVER_PROTOCOL, MAX_ENVELOPE_BYTES, 0, EXCHANGE_TIMEOUT)
+    exchange(DELIVER_PROTOCOL, MAX_ENVELOPE_BYTES, 0)
 }
 
-pub(super) fn fetch() -> Exchange {
-    exchange(FETCH_PROTOCOL, MAX_CID_BYTES, MAX_BLOCK_BYTES, FETCH_TIMEOUT)
+pub(super) fn document() -> Exchange {
+    exchange(DOCUMENT_PROTOCOL, MAX_CID_BYTES, MAX_DOCUMENT_ANSWER)
 }
 
 /// Why a frame could not be read.
@@ -229,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    const PROTOCOL: StreamProtocol = StreamProtocol::new(FETCH_PROTOCOL);
+    const PROTOCOL: StreamProtocol = StreamProtocol::new(DOCUMENT_PROTOCOL);
 
     fn codec() -> FrameCodec {
         FrameCodec { max_request: 16, max_answer: 1000 }

@@ -1,20 +1,24 @@
 //! What each command does: the one place where the vocabulary of the API meets the engines.
 
+use bytes::Bytes;
 use cid::Cid;
 use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::{self, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::reducer::view;
+use super::reducer::{sources, view};
 use crate::api::{
-    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Event, Happening, Page,
-    PageRequest, ReceiptDetail, RunReport, TaskDetail, TimelineStep,
+    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, Download, ErrorKind, Event, Happening,
+    Page, PageRequest, ReceiptDetail, RunReport, TaskDetail, TimelineStep, Upload,
 };
+use crate::artifact::{ArtifactError, ArtifactRecord, Artifacts, Freed, Order, Terms};
+use crate::dag::canonical;
 use crate::document::{
-    ARTIFACT_MAX, AnyEnvelope, Comparison, Content, Draft, Envelope, Input, Kind, Receipt, Sha256Digest,
+    AnyEnvelope, Comparison, Draft, Envelope, Input, Kind, Receipt,
     Untrusted, ValueType,
 };
 use crate::network::{Network, NetworkError};
-use crate::storage::{PAGE_MAX, Paging, Storage, StorageError, TaskRecord, Write};
+use crate::storage::{PAGE_MAX, Paging, Storage, StorageError, TaskRecord};
 use crate::task::{Attested, TaskError, Tasks};
 
 /// Ids may be cut, but not so far that any would do.
@@ -24,6 +28,7 @@ const OUTPUT_SHOWN: usize = 16 * 1024;
 
 pub(super) struct Commands {
     pub(super) storage: Storage,
+    pub(super) artifacts: Artifacts,
     pub(super) network: Network,
     pub(super) tasks: Tasks,
     pub(super) stop: CancellationToken,
@@ -34,28 +39,33 @@ impl Answering for Commands {
         self.answer(command).boxed()
     }
 
-    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
+    fn add_artifact(&self, file: Upload) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
         async move {
-            let content = Content::of(&bytes);
-            if !(1..=ARTIFACT_MAX).contains(&content.size) {
-                return Err(ApiError::new(ErrorKind::Input, "an artifact has 1 byte to 64 MiB"));
-            }
-            let cid = self.storage.blocks().put(bytes).await?;
-            let stored = Happening::Artifact { cid: cid.to_string(), size: content.size };
-            self.storage.write(&[Write::Event(jiff::Timestamp::now(), stored)]).await?;
-            Ok(artifact_info(&cid, content.size))
+            let Upload { bytes, size, pin } = file;
+            let (_, limit) = self.artifacts.usage();
+            let added = self.artifacts.add(bytes, Terms { size, limit, pin }).await?;
+            Ok(artifact_info(&added))
         }
         .boxed()
     }
 
-    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>> {
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Download, ApiError>> {
         async move {
             let parsed = parse_cid(&cid)?;
-            let found = self.storage.blocks().get(&parsed).await?;
-            found.ok_or_else(|| {
-                ApiError::new(ErrorKind::NotFound, format!("the artifact {cid} is not stored here"))
-                    .hint("`zerostate artifact get CID` fetches it from connected peers")
-            })
+            let (_, limit) = self.artifacts.usage();
+            let reader = self.artifacts.open(&parsed, limit).await?;
+            let size = reader.size();
+            let bytes = stream::try_unfold(reader, |reader| async move { Ok(reader.next().await?) });
+            Ok(Download { bytes: bytes.boxed(), size })
+        }
+        .boxed()
+    }
+
+    fn read_block(&self, cid: String) -> BoxFuture<'_, Result<Bytes, ApiError>> {
+        async move {
+            let parsed = parse_cid(&cid)?;
+            let block = self.storage.blocks().get(&canonical(&parsed)).await?;
+            Ok(block.ok_or(ArtifactError::NotHere(parsed))?)
         }
         .boxed()
     }
@@ -100,10 +110,23 @@ impl Commands {
                 Ok(attested(self.tasks.attest(receipt).await?))
             }
             Command::Artifacts => {
-                let blocks = self.storage.blocks().list().await?;
-                Ok(Answer::Artifacts(blocks.iter().map(|(cid, size)| artifact_info(cid, *size)).collect()))
+                let items = self.artifacts.list().await?.iter().map(artifact_info).collect();
+                let (used, quota) = self.artifacts.usage();
+                Ok(Answer::Artifacts { items, used, quota })
             }
-            Command::ArtifactGet { cid } => self.fetch_artifact(&cid).await,
+            Command::ArtifactGet { cid, from } => {
+                let (_, limit) = self.artifacts.usage();
+                let order = Order { hints: from, ..Order::new(parse_cid(&cid)?, limit) };
+                let (record, whence) = self.artifacts.get(&order).await?;
+                Ok(Answer::Got { artifact: artifact_info(&record), sources: sources(&whence) })
+            }
+            Command::ArtifactPin { cid, pinned } => {
+                Ok(Answer::Artifact(artifact_info(&self.artifacts.pin(&parse_cid(&cid)?, pinned).await?)))
+            }
+            Command::ArtifactGc => {
+                let Freed { artifacts, blocks, bytes } = self.artifacts.collect_garbage().await?;
+                Ok(Answer::Freed { artifacts, blocks, bytes })
+            }
             Command::Events { after, limit } => {
                 Ok(Answer::Events(self.storage.events_after(after, limit).await?))
             }
@@ -119,7 +142,7 @@ impl Commands {
     }
 
     async fn run(&self, mut draft: Draft, stdin: Vec<u8>) -> Result<Answer, ApiError> {
-        attach_stdin(&self.storage, &mut draft, stdin).await?;
+        attach_stdin(&self.artifacts, &mut draft, stdin).await?;
         let ran = self.tasks.run(draft).await?;
         Ok(Answer::Ran(Box::new(report(ran))))
     }
@@ -225,12 +248,6 @@ impl Commands {
         })))
     }
 
-    async fn fetch_artifact(&self, cid: &str) -> Result<Answer, ApiError> {
-        let parsed = parse_cid(cid)?;
-        let bytes = self.tasks.fetch(parsed).await?;
-        Ok(Answer::Artifact(artifact_info(&parsed, bytes)))
-    }
-
     async fn output(&self, receipt: &Receipt) -> Result<Option<Untrusted>, ApiError> {
         let bytes = self.storage.blocks().get(&receipt.output.sha256.to_cid()).await?;
         Ok(bytes.map(|bytes| Untrusted::lines(&String::from_utf8_lossy(&bytes), OUTPUT_SHOWN)))
@@ -269,7 +286,7 @@ impl Commands {
 ///
 /// # Errors
 /// When the draft has inputs of its own, or the store is full.
-pub async fn attach_stdin(storage: &Storage, draft: &mut Draft, stdin: Vec<u8>) -> Result<(), ApiError> {
+pub async fn attach_stdin(artifacts: &Artifacts, draft: &mut Draft, stdin: Vec<u8>) -> Result<(), ApiError> {
     if stdin.is_empty() {
         return Ok(());
     }
@@ -279,7 +296,7 @@ pub async fn attach_stdin(storage: &Storage, draft: &mut Draft, stdin: Vec<u8>) 
             "this manifest has inputs, which the task reads on stdin; --stdin would take their place",
         ));
     }
-    let cid = storage.blocks().put(stdin).await?;
+    let cid = artifacts.add_bytes(stdin, false).await?.cid;
     draft.inputs =
         vec![Input { name: "stdin".to_owned(), value_type: ValueType::Blob, value: cid.to_string().into() }];
     Ok(())
@@ -336,9 +353,14 @@ fn timeline_step(event: &Event) -> Option<TimelineStep> {
     }
 }
 
-fn artifact_info(cid: &Cid, size: u64) -> ArtifactInfo {
-    let sha256 = Sha256Digest::from_cid(cid).map(|digest| digest.to_string()).unwrap_or_default();
-    ArtifactInfo { cid: cid.to_string(), sha256, size }
+fn artifact_info(record: &ArtifactRecord) -> ArtifactInfo {
+    ArtifactInfo {
+        cid: record.cid.to_string(),
+        sha256: record.sha256.to_string(),
+        size: record.size,
+        pinned: record.pinned,
+        added_at: record.added_at,
+    }
 }
 
 fn parse_cid(text: &str) -> Result<Cid, ApiError> {
@@ -389,11 +411,38 @@ impl From<NetworkError> for ApiError {
     }
 }
 
+impl From<ArtifactError> for ApiError {
+    fn from(error: ArtifactError) -> Self {
+        let kind = match error {
+            ArtifactError::Dag(_) | ArtifactError::TooLarge(_) | ArtifactError::Empty => ErrorKind::Input,
+            ArtifactError::NotHere(_) | ArtifactError::Missing { .. } => ErrorKind::NotFound,
+            ArtifactError::Network(error) => return error.into(),
+            _ => ErrorKind::Failed,
+        };
+        let hint = match error {
+            ArtifactError::NotHere(_) => Some("`zerostate artifact get CID` gets it from whoever has it"),
+            ArtifactError::Missing { .. } => {
+                Some("connect to a node that has it, or name a gateway in the configuration ([storage] gateways)")
+            }
+            ArtifactError::NoRoom { .. } => {
+                Some("`zerostate artifact unpin CID` lets something go; [storage] quota in the configuration gives more")
+            }
+            _ => None,
+        };
+        let error = Self::new(kind, error);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
 impl From<TaskError> for ApiError {
     fn from(error: TaskError) -> Self {
         let kind = match error {
             TaskError::Document(_) | TaskError::Faults(_) | TaskError::UnsupportedCid(_) => ErrorKind::Input,
             TaskError::Missing { .. } => ErrorKind::NotFound,
+            TaskError::Artifact(error) => return error.into(),
             TaskError::Stopping | TaskError::Busy(_) => ErrorKind::Unavailable,
             _ => ErrorKind::Failed,
         };

@@ -1,7 +1,7 @@
 //! The composition root: starts every part in order, watches over them, stops them in the opposite order.
 //!
 //! ```text
-//!   start:  data directory ─► key ─► storage ─► runners ─► network ─► tasks ─► reducer ─► socket
+//!   start:  data directory ─► key ─► storage ─► runners ─► network ─► artifacts ─► tasks ─► reducer ─► socket
 //!   stop:   socket ◄─ reducer ◄─ tasks ◄─ network ◄─ storage, within two seconds
 //! ```
 
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 use tokio::net::UnixListener;
@@ -24,11 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Link};
+use crate::artifact::{ArtifactError, Artifacts, ArtifactsConfig};
 use crate::config::{Attest, Config, Size, Span};
 use crate::document::{AgentCard, DocumentError, Envelope, Untrusted};
 use crate::execution::{ExecutionError, Runners, RunnersConfig};
 use crate::identity::{Identity, KeyFileError, PassphraseSource, load_or_create};
-use crate::network::{BlockSource, Network, NetworkConfig, NetworkError, NetworkEvent};
+use crate::network::{Network, NetworkConfig, NetworkError, NetworkEvent, Source};
 use crate::storage::{DataDir, Happening, Storage, StorageError, Write};
 use crate::task::{Context, Policy, TaskError, Tasks};
 use crate::telemetry::RecentLog;
@@ -51,6 +53,8 @@ pub enum NodeError {
     Network(#[from] NetworkError),
     #[error("{0}")]
     Execution(#[from] ExecutionError),
+    #[error("{0}")]
+    Artifact(#[from] ArtifactError),
     #[error("{0}")]
     Task(#[from] TaskError),
     #[error("the agent card: {0}")]
@@ -78,6 +82,14 @@ impl Home {
         Ok(Self { identity: Arc::new(identity), storage: Storage::open(directory)? })
     }
 
+    /// The artifacts in it, without a network.
+    ///
+    /// # Errors
+    /// When the configuration names a gateway that is none.
+    pub fn artifacts(&self, config: &Config) -> Result<Artifacts, NodeError> {
+        Ok(Artifacts::new(self.storage.clone(), None, &artifacts_config(config))?)
+    }
+
     /// Task execution without a network, for a single run.
     ///
     /// # Errors
@@ -90,7 +102,8 @@ impl Home {
     ) -> Result<Tasks, NodeError> {
         let runners = Runners::new(runners_config(config, self.storage.directory()))?;
         let policy = Policy { attest_always: false, self_execute: true };
-        let context = Context::new(Arc::clone(&self.identity), self.storage.clone(), runners, None, policy);
+        let (identity, storage) = (Arc::clone(&self.identity), self.storage.clone());
+        let context = Context::new(identity, storage, self.artifacts(config)?, runners, None, policy);
         Ok(Tasks::alone(context, tracker, shutdown))
     }
 }
@@ -144,11 +157,11 @@ impl Node {
             mdns: config.network.mdns,
             ..NetworkConfig::default()
         };
-        let blocks = Arc::new(StoredBlocks(storage.clone()));
+        let source = Arc::new(Stored(storage.clone()));
         let (network, events) = Network::start(
             &identity,
             network_config,
-            blocks,
+            source,
             card.bytes().clone(),
             &tracker,
             shutdown.clone(),
@@ -158,8 +171,16 @@ impl Node {
             attest_always: config.policy.attest == Attest::Always,
             self_execute: config.policy.self_execute,
         };
-        let context =
-            Context::new(Arc::clone(&identity), storage.clone(), runners, Some(network.clone()), policy);
+        let artifacts =
+            Artifacts::new(storage.clone(), Some(network.clone()), &artifacts_config(&config))?;
+        let context = Context::new(
+            Arc::clone(&identity),
+            storage.clone(),
+            artifacts.clone(),
+            runners,
+            Some(network.clone()),
+            policy,
+        );
         let tasks = Tasks::start(context, &tracker, shutdown.clone()).await?;
         storage
             .write(&[Write::Event(
@@ -179,11 +200,23 @@ impl Node {
         let (publisher, snapshots) = watch::channel(None);
         let about =
             reducer::About { identity: Arc::clone(&identity), name, attest: config.policy.attest, log };
-        let reducer = reducer::Reducer::new(about, storage.clone(), network.clone(), tasks.clone());
+        let parts = reducer::Parts {
+            storage: storage.clone(),
+            artifacts: artifacts.clone(),
+            network: network.clone(),
+            tasks: tasks.clone(),
+        };
+        let reducer = reducer::Reducer::new(about, parts);
         tracker.spawn(reducer.work(publisher, shutdown.clone()));
+
+        let (announced, stop) = (artifacts.clone(), shutdown.clone());
+        tracker.spawn(async move {
+            stop.run_until_cancelled(announced.announce_all()).await;
+        });
 
         let commands = commands::Commands {
             storage: storage.clone(),
+            artifacts,
             network: network.clone(),
             tasks,
             stop: shutdown.clone(),
@@ -291,6 +324,13 @@ fn runners_config(config: &Config, data_dir: &Path) -> RunnersConfig {
     runners
 }
 
+fn artifacts_config(config: &Config) -> ArtifactsConfig {
+    let mut artifacts = ArtifactsConfig::default();
+    artifacts.quota = config.storage.quota.map_or(artifacts.quota, |size| size.0);
+    artifacts.gateways.clone_from(&config.storage.gateways);
+    artifacts
+}
+
 fn default_name(identity: &Identity) -> String {
     let id = identity.did().short();
     format!("node-{}", id.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect::<String>())
@@ -323,27 +363,30 @@ fn open_socket(path: &Path, data_dir: &Path) -> Result<UnixListener, NodeError> 
     Ok(listener)
 }
 
-/// What this node serves to peers that ask by CID.
-struct StoredBlocks(Storage);
+/// What this node gives to peers that ask.
+struct Stored(Storage);
 
-impl BlockSource for StoredBlocks {
-    /// A block by its CID, or the envelope of the document with that id.
-    fn read(&self, cid: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
-        let cid = *cid;
-        async move {
-            let block = match self.0.blocks().get(&cid).await {
-                Ok(None) => {
-                    self.0.document(&cid).await.map(|found| found.map(|document| document.bytes().to_vec()))
-                }
-                found => found,
-            };
-            block.unwrap_or_else(|error| {
-                tracing::warn!(%cid, %error, "what is stored cannot be served");
-                None
-            })
-        }
-        .boxed()
+impl Source for Stored {
+    fn size(&self, cid: &cid::Cid) -> Option<u64> {
+        self.0.blocks().size(cid)
     }
+
+    fn block(&self, cid: &cid::Cid) -> BoxFuture<'_, Option<Bytes>> {
+        let cid = *cid;
+        async move { found(&cid, self.0.blocks().get(&cid).await) }.boxed()
+    }
+
+    fn document(&self, id: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let id = *id;
+        async move { found(&id, self.0.document(&id).await).map(|document| document.bytes().to_vec()) }.boxed()
+    }
+}
+
+fn found<T>(cid: &cid::Cid, read: Result<Option<T>, StorageError>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        tracing::warn!(%cid, %error, "what is stored cannot be given to others");
+        None
+    })
 }
 
 /// Turns what the network says into journal entries, and hands documents to the tasks.

@@ -1,6 +1,6 @@
 //! The reducer: folds everything the parts say into the one snapshot that consoles look at.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +9,15 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{
-    AttestationRecord, Event, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot, Tail,
-    TaskRecord, TaskView,
+    AttestationRecord, Event, LedgerView, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot,
+    SourceView, Tail, TaskRecord, TaskView, TransferView,
 };
+use crate::artifact::{Artifacts, Direction, Transfer};
 use crate::config::Attest;
 use crate::document::Untrusted;
 use crate::execution::DEFAULT_OUTPUT_BYTES as OUTPUT_LIMIT;
 use crate::identity::Identity;
-use crate::network::{Network, NetworkState, PeerState};
+use crate::network::{Ledger, Network, NetworkState, PeerState};
 use crate::storage::{Happening, Paging, Storage, StorageError};
 use crate::task::{LiveRun, Tasks};
 use crate::telemetry::RecentLog;
@@ -37,12 +38,28 @@ pub(super) struct About {
     pub(super) log: RecentLog,
 }
 
+/// Whom it listens to.
+pub(super) struct Parts {
+    pub(super) storage: Storage,
+    pub(super) artifacts: Artifacts,
+    pub(super) network: Network,
+    pub(super) tasks: Tasks,
+}
+
 pub(super) struct Reducer {
     about: About,
     storage: Storage,
+    artifacts: Artifacts,
     network: Network,
     tasks: Tasks,
     started_at: Timestamp,
+}
+
+/// The state of the parts at a moment.
+struct Now {
+    network: NetworkState,
+    live: Arc<Vec<LiveRun>>,
+    transfers: Arc<Vec<Transfer>>,
 }
 
 /// Which lists have to be read again.
@@ -78,8 +95,9 @@ struct Lists {
 }
 
 impl Reducer {
-    pub(super) fn new(about: About, storage: Storage, network: Network, tasks: Tasks) -> Self {
-        Self { about, storage, network, tasks, started_at: Timestamp::now() }
+    pub(super) fn new(about: About, parts: Parts) -> Self {
+        let Parts { storage, artifacts, network, tasks } = parts;
+        Self { about, storage, artifacts, network, tasks, started_at: Timestamp::now() }
     }
 
     pub(super) async fn work(
@@ -90,6 +108,7 @@ impl Reducer {
         let mut events = self.storage.subscribe();
         let mut network = self.network.state();
         let mut live = self.tasks.live();
+        let mut transfers = self.artifacts.transfers();
         let mut logged = self.about.log.changes();
         let mut stale = Stale::ALL;
         let mut lists = Lists::default();
@@ -106,8 +125,12 @@ impl Reducer {
                     RETRY
                 }
             };
-            let (state, runs) = (network.borrow_and_update().clone(), live.borrow_and_update().clone());
-            publisher.send_replace(Some(Arc::new(self.snapshot(&lists, &state, &runs))));
+            let now = Now {
+                network: network.borrow_and_update().clone(),
+                live: live.borrow_and_update().clone(),
+                transfers: transfers.borrow_and_update().clone(),
+            };
+            publisher.send_replace(Some(Arc::new(self.snapshot(&lists, &now))));
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -121,6 +144,7 @@ impl Reducer {
                 },
                 changed = network.changed() => if changed.is_err() { return },
                 changed = live.changed() => if changed.is_err() { return },
+                changed = transfers.changed() => if changed.is_err() { return },
                 changed = logged.changed() => if changed.is_err() { return },
             }
             loop {
@@ -157,7 +181,9 @@ impl Reducer {
         Ok(())
     }
 
-    fn snapshot(&self, lists: &Lists, network: &NetworkState, live: &[LiveRun]) -> Snapshot {
+    fn snapshot(&self, lists: &Lists, now: &Now) -> Snapshot {
+        let Now { network, live, transfers } = now;
+        let (store_used, store_quota) = self.artifacts.usage();
         let running: HashMap<&str, &LiveRun> = live.iter().map(|run| (run.id.as_str(), run)).collect();
         let tasks = lists
             .tasks
@@ -184,6 +210,9 @@ impl Reducer {
                 bytes_in: network.bytes_in,
                 bytes_out: network.bytes_out,
                 dht_peers: u64::try_from(network.dht_peers).unwrap_or(0),
+                bitswap: ledger(network.bitswap),
+                store_used,
+                store_quota,
                 running: u64::try_from(live.len()).unwrap_or(0),
                 attest_policy: self.about.attest.as_str().to_owned(),
             },
@@ -193,6 +222,7 @@ impl Reducer {
             receipts: lists.receipts.clone(),
             attestations: lists.attestations.clone(),
             events: lists.events.clone(),
+            transfers: transfers.iter().map(transfer).collect(),
             inbox: Vec::new(),
             log: log.collect(),
         }
@@ -233,6 +263,42 @@ fn peer(state: &PeerState) -> PeerView {
         protocols: state.protocols.iter().map(|protocol| Untrusted::new(protocol)).collect(),
         bytes_in: state.bytes_in,
         bytes_out: state.bytes_out,
+        guest: state.guest,
+        bitswap: ledger(state.bitswap),
         faults: state.faults,
     }
+}
+
+fn ledger(ledger: Ledger) -> LedgerView {
+    LedgerView {
+        blocks_sent: ledger.blocks_sent,
+        bytes_sent: ledger.bytes_sent,
+        blocks_received: ledger.blocks_received,
+        bytes_received: ledger.bytes_received,
+        duplicates: ledger.duplicates,
+        wants: ledger.wants,
+    }
+}
+
+fn transfer(transfer: &Transfer) -> TransferView {
+    TransferView {
+        transfer_id: transfer.id,
+        direction: match transfer.direction {
+            Direction::Add => "add".to_owned(),
+            Direction::Get => "get".to_owned(),
+        },
+        cid: transfer.cid.map(|cid| cid.to_string()),
+        done: transfer.done,
+        size: transfer.size,
+        elapsed_ms: u64::try_from(transfer.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        sources: sources(&transfer.sources),
+    }
+}
+
+/// Whence how many bytes came, most first.
+pub(super) fn sources(sources: &BTreeMap<String, u64>) -> Vec<SourceView> {
+    let view = |(from, bytes): (&String, &u64)| SourceView { from: Untrusted::new(from), bytes: *bytes };
+    let mut all: Vec<SourceView> = sources.iter().map(view).collect();
+    all.sort_by_key(|source| std::cmp::Reverse(source.bytes));
+    all
 }

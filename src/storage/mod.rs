@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub use blocks::Blocks;
+pub use blocks::{Blocks, Stored, on_disk};
 pub use data_dir::DataDir;
 pub use journal::{Event, Happening, short_id};
 pub use query::{Counts, PAGE_MAX, Paging};
-pub use records::{AttestationRecord, ReceiptRecord, TaskRecord, TaskState};
+pub use records::{ArtifactRecord, AttestationRecord, ReceiptRecord, TaskRecord, TaskState};
 pub use writer::Write;
 
 use query::Reader;

@@ -7,7 +7,7 @@ use cid::Cid;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 
-use super::records::{AttestationRecord, ReceiptRecord, TaskRecord};
+use super::records::{ArtifactRecord, AttestationRecord, ReceiptRecord, TaskRecord};
 use super::{Event, Storage, StorageError};
 use crate::document::{AnyEnvelope, Kind};
 use crate::identity::Did;
@@ -215,6 +215,46 @@ impl Storage {
         .await
     }
 
+    /// The newest receipts with fewer agreeing votes than their manifests ask for.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn unattested(&self, limit: u32) -> Result<Vec<String>, StorageError> {
+        self.read(move |db| {
+            let sql = "SELECT receipt_id FROM receipts r WHERE json_extract(r.record, '$.quorum') >
+                (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'agree')
+                ORDER BY cursor DESC LIMIT ?1";
+            let mut query = db.prepare_cached(sql)?;
+            Ok(query.query_map([limit], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Every file that is stored as a whole.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn artifacts(&self) -> Result<Vec<ArtifactRecord>, StorageError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached("SELECT pinned, record FROM artifacts")?;
+            collect(query.query_map([], artifact)?)
+        })
+        .await
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn artifact(&self, cid: &Cid) -> Result<Option<ArtifactRecord>, StorageError> {
+        let cid = cid.to_string();
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT pinned, record FROM artifacts WHERE cid = ?1")?;
+            query.query_row([cid], artifact).optional()?.transpose()
+        })
+        .await
+    }
+
     /// Attestations, newest first.
     ///
     /// # Errors
@@ -335,6 +375,12 @@ fn attestation(row: &Row<'_>) -> Fetched<AttestationRecord> {
     let cursor = cursor(row)?;
     let record = from_json::<AttestationRecord>(row, 1, "attestation")?;
     Ok(cursor.and_then(|cursor| Ok(AttestationRecord { cursor, ..record? })))
+}
+
+fn artifact(row: &Row<'_>) -> Fetched<ArtifactRecord> {
+    let pinned = row.get(0)?;
+    let record = from_json::<ArtifactRecord>(row, 1, "artifact")?;
+    Ok(record.map(|record| ArtifactRecord { pinned, ..record }))
 }
 
 fn event(row: &Row<'_>) -> Fetched<Event> {

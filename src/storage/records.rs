@@ -4,7 +4,7 @@ use cid::Cid;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Credits, Envelope, Receipt, Status, Untrusted, Verdict, cid_text};
+use crate::document::{Credits, Envelope, Receipt, Sha256Digest, Status, Untrusted, Verdict, cid_text};
 use crate::identity::Did;
 
 /// Where a task is in its life, with what that state has.
@@ -202,4 +202,17 @@ impl AttestationRecord {
     pub fn gives_way_to(&self, later: Verdict) -> bool {
         self.verdict == Verdict::Unverifiable && later != Verdict::Unverifiable
     }
+}
+
+/// A file of which all blocks are stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactRecord {
+    #[serde(with = "cid_text")]
+    pub cid: Cid,
+    /// Of the whole file.
+    pub sha256: Sha256Digest,
+    pub size: u64,
+    /// Whether it stays until it is unpinned.
+    pub pinned: bool,
+    pub added_at: Timestamp,
 }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::StorageError;
 
 /// Step `n` takes a database from schema `n` to `n + 1`. Steps are never changed, only added.
-const STEPS: [&str; 3] = ["
+const STEPS: [&str; 4] = ["
     CREATE TABLE documents (
         id      TEXT PRIMARY KEY,
         kind    TEXT NOT NULL,
@@ -87,6 +87,12 @@ const STEPS: [&str; 3] = ["
     DROP TABLE receipts;
     ALTER TABLE receipts_by_prefix RENAME TO receipts;
     CREATE INDEX receipts_id ON receipts (substr(receipt_id, 1, 16));
+", "
+    CREATE TABLE artifacts (
+        cid    TEXT PRIMARY KEY,
+        pinned INTEGER NOT NULL,
+        record TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Opens the database for writing and brings it to the newest schema.

@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use cid::Cid;
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::records::{AttestationRecord, ReceiptRecord, TaskRecord};
+use super::records::{ArtifactRecord, AttestationRecord, ReceiptRecord, TaskRecord};
 use super::{Event, Happening, StorageError};
 use crate::document::{AnyEnvelope, Envelope, Receipt, Untrusted};
 
@@ -34,6 +35,15 @@ pub enum Write {
     /// The first vote of a witness about a receipt counts; later ones are dropped. `unverifiable` is no vote yet.
     Attestation(AttestationRecord),
     Event(Timestamp, Happening),
+    /// A file of which all blocks are stored. One that is known already stays as it is, but for a pin.
+    Artifact(ArtifactRecord),
+    /// Keep it, or no longer.
+    Pin {
+        cid: Cid,
+        pinned: bool,
+    },
+    /// Its blocks are to be removed.
+    NoArtifact(Cid),
     Peer {
         peer_id: String,
         address: String,
@@ -107,6 +117,16 @@ impl Row {
                     json(record)?,
                 ],
             ),
+            Write::Artifact(record) => (
+                "INSERT INTO artifacts (cid, pinned, record) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (cid) DO UPDATE SET pinned = max(pinned, excluded.pinned)",
+                vec![record.cid.to_string().into(), record.pinned.into(), json(record)?],
+            ),
+            Write::Pin { cid, pinned } => (
+                "UPDATE artifacts SET pinned = ?2 WHERE cid = ?1",
+                vec![cid.to_string().into(), (*pinned).into()],
+            ),
+            Write::NoArtifact(cid) => ("DELETE FROM artifacts WHERE cid = ?1", vec![cid.to_string().into()]),
             Write::Peer { peer_id, address, seen_at } => (
                 "INSERT INTO peers (peer_id, address, seen_at) VALUES (?1, ?2, ?3)
                  ON CONFLICT (peer_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::execute::{Material, measured, receipt_rows};
 use super::life::Reins;
 use super::{Context, TaskError};
-use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted, Verdict};
+use crate::document::{AnyEnvelope, Attestation, Content, Envelope, Receipt, Untrusted, Verdict};
 use crate::execution::Priority;
 use crate::storage::{AttestationRecord, Happening, Write};
 
@@ -71,6 +71,12 @@ impl Context {
                     }
                     Err(error) if asked == Asked::ByPolicy => return Err(error),
                     Ok(material) => {
+                        // Of an input that is a DAG, only its bytes tell the digest.
+                        let read = Content::of(&material.stdin);
+                        let problem = problem.or_else(|| {
+                            let other = format!("inputs: {} where the manifest's have {read}", claim.inputs);
+                            (read != claim.inputs).then_some(other)
+                        });
                         let outcome =
                             self.execute(terms, material, &likely, asked.priority(), &reins).await?;
                         let environment = outcome.environment.clone();
@@ -128,9 +134,9 @@ impl Context {
         terms: &crate::document::Manifest,
         likely: &[String],
     ) -> Result<Material, TaskError> {
-        let (module, _) = self.find_module(terms, likely).await?;
+        let (module, lease, _) = self.find_module(terms, likely).await?;
         let (stdin, hold) = self.find_stdin(terms, likely).await?;
-        Ok(Material { module, stdin, _hold: hold })
+        Ok(Material { module, stdin, _lease: lease, _hold: hold })
     }
 
     async fn store_receipt(&self, id: &Cid, rows: Vec<Write>) -> Result<(), TaskError> {

@@ -5,21 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
-use jiff::Timestamp;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
+use crate::artifact::Artifacts;
 use crate::document::AnyEnvelope;
 use crate::execution::Runners;
 use crate::identity::Identity;
 use crate::network::Network;
-use crate::storage::{Happening, Storage, StorageError, Write};
+use crate::storage::{Storage, StorageError, Write};
 
 /// Inputs of up to 64 MiB each that are in memory while their tasks wait and run.
 const INPUTS_AT_ONCE: usize = 8;
-/// Modules of up to 64 MiB each.
-const SEALED_AT_ONCE: usize = 4;
 /// How long a write waits between tries while the disk is full.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 
@@ -36,6 +34,7 @@ pub struct Policy {
 pub struct Context {
     pub identity: Arc<Identity>,
     pub storage: Storage,
+    pub artifacts: Artifacts,
     pub runners: Runners,
     /// Absent when something is run without a node.
     pub network: Option<Network>,
@@ -49,8 +48,6 @@ pub struct Context {
     pub(super) signing: Mutex<()>,
     /// Places for large inputs.
     pub(super) inputs: Arc<Semaphore>,
-    /// Places for modules that are read in order to be submitted.
-    pub(super) sealing: Semaphore,
 }
 
 impl Context {
@@ -58,6 +55,7 @@ impl Context {
     pub fn new(
         identity: Arc<Identity>,
         storage: Storage,
+        artifacts: Artifacts,
         runners: Runners,
         network: Option<Network>,
         policy: Policy,
@@ -65,6 +63,7 @@ impl Context {
         Self {
             identity,
             storage,
+            artifacts,
             runners,
             network,
             policy,
@@ -72,7 +71,6 @@ impl Context {
             in_hand: Mutex::default(),
             signing: Mutex::default(),
             inputs: Arc::new(Semaphore::new(INPUTS_AT_ONCE)),
-            sealing: Semaphore::new(SEALED_AT_ONCE),
         }
     }
 
@@ -95,10 +93,6 @@ impl Context {
         if let Err(error) = network.publish(Arc::clone(document.bytes())).await {
             tracing::debug!(id = %document.id(), %error, "not announced now");
         }
-    }
-
-    pub(super) fn event(&self, what: Happening) -> Write {
-        Write::Event(Timestamp::now(), what)
     }
 
     pub(super) fn random(&self) -> Result<[u8; 32], TaskError> {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use super::life::Reins;
 use super::{Context, TaskError};
+use crate::artifact::{Lease, Order};
 use crate::document::{
-    AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, DocumentError, Draft, Envelope,
-    Manifest, Measured, RAW_CODEC, Receipt, Sha256Digest, Status, Untrusted,
+    ARTIFACT_MAX, AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, DocumentError, Draft, Envelope,
+    Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, names_a_file,
 };
 use crate::execution::{ExecutionError, Job, Limits, Module, Outcome, Priority};
 use crate::storage::Write;
+use cid::Cid;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
@@ -34,6 +36,8 @@ pub struct Ran {
 pub(super) struct Material {
     pub(super) module: Module,
     pub(super) stdin: Vec<u8>,
+    /// The module stays in the store.
+    pub(super) _lease: Lease,
     /// Its place in memory, where it is large.
     pub(super) _hold: Option<OwnedSemaphorePermit>,
 }
@@ -47,24 +51,20 @@ impl Context {
                 "the artifact must be put into the store before it is submitted".to_owned(),
             ));
         };
-        let cid = cid.parse().map_err(|_| TaskError::UnsupportedCid(cid.clone()))?;
-        let Some(digest) = Sha256Digest::from_cid(&cid).filter(|_| cid.codec() == RAW_CODEC) else {
+        let cid: Cid = cid.parse().map_err(|_| TaskError::UnsupportedCid(cid.clone()))?;
+        if !names_a_file(&cid) {
             return Err(TaskError::UnsupportedCid(cid.to_string()));
-        };
-        let stored = match self.storage.blocks().known(&cid) {
-            Some(bytes) => bytes,
-            None => {
-                let _sealing = self.sealing.acquire().await.map_err(|_| TaskError::Stopping)?;
-                let (module, _) = self.find_block("artifact", &cid, &[]).await?;
-                u64::try_from(module.len()).unwrap_or(u64::MAX)
-            }
-        };
-        if sha256.is_some_and(|claimed| claimed != digest) || size.is_some_and(|claimed| claimed != stored) {
+        }
+        let order = Order { hints: draft.providers.clone(), ..Order::new(cid, ARTIFACT_MAX) };
+        let (stored, ..) = self.find_artifact("artifact", order).await?;
+        if sha256.is_some_and(|claimed| claimed != stored.sha256)
+            || size.is_some_and(|claimed| claimed != stored.size)
+        {
             return Err(TaskError::Refused(format!(
                 "the artifact {cid} has another sha256 or size than the manifest says"
             )));
         }
-        let artifact = Artifact { cid, sha256: digest, size: stored };
+        let artifact = Artifact { cid: stored.cid, sha256: stored.sha256, size: stored.size };
         let creator = self.identity.did().clone();
         let manifest = draft.complete(Completion { creator, artifact, now, random });
         Envelope::sign(&self.identity, &manifest).map_err(|error| match error {
@@ -87,10 +87,13 @@ impl Context {
         loop {
             let (progress, cancel) = (reins.progress.clone(), reins.cancel.clone());
             match self.runners.run(job.clone(), Some(progress), cancel).await {
-                // The block on the disk went bad: reading it as a whole removes it, or gets it from a peer.
-                Err(ExecutionError::Module(why)) if why.kind() == io::ErrorKind::InvalidData => {
+                // A block on the disk went bad, which has been removed by reading it: it is got again.
+                Err(ExecutionError::Module(why))
+                    if matches!(why.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) =>
+                {
                     tracing::warn!(%why, "a stored module is damaged");
-                    self.find_block("artifact", &manifest.artifact.cid, likely).await?;
+                    self.artifacts.doubt(&manifest.artifact.cid);
+                    self.find_module(manifest, likely).await?;
                 }
                 // What was taken on is not given up because others came first; whoever sits and waits is told.
                 Err(ExecutionError::Busy { .. }) if priority != Priority::Interactive => {
@@ -137,7 +140,7 @@ impl Context {
             nonce: terms.nonce.clone(),
         };
         let envelope = Envelope::sign(&self.identity, &receipt)?;
-        self.storage.blocks().keep(&outcome.stdout).await?;
+        self.artifacts.keep(&outcome.stdout).await?;
         let writes = receipt_rows(&envelope, Some(terms));
         Ok((envelope, writes))
     }
@@ -146,10 +149,10 @@ impl Context {
     pub(super) async fn run_now(self: Arc<Self>, draft: Draft, reins: Reins) -> Result<Ran, TaskError> {
         let manifest = self.seal(draft, self.random()?).await?;
         let terms = manifest.document();
-        let (module, _) = self.find_module(terms, &[]).await?;
+        let (module, _lease, _) = self.find_module(terms, &[]).await?;
         let (stdin, _hold) = self.find_stdin(terms, &[]).await?;
         let inputs = Content::of(&stdin);
-        let material = Material { module, stdin, _hold };
+        let material = Material { module, stdin, _lease, _hold };
         let outcome = self.execute(terms, material, &[], Priority::Interactive, &reins).await?;
         let (receipt, mut writes) = self.receipt(&manifest, inputs, &outcome).await?;
         writes.insert(0, Write::Document(AnyEnvelope::Manifest(manifest)));

@@ -1,76 +1,87 @@
-//! Where the bytes of a manifest or an artifact are: here, or with a connected peer.
+//! Where a manifest, a receipt, a module or an input is: here, or with others.
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use cid::Cid;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Context, TaskError};
-use crate::document::{
-    ARTIFACT_MAX, AnyEnvelope, Envelope, Manifest, RAW_CODEC, Receipt, Sha256Digest, Stdin,
-};
-use crate::execution::Module;
-use crate::storage::{Happening, Write};
+use crate::artifact::{ArtifactError, ArtifactRecord, Artifacts, Lease, Order};
+use crate::document::{ARTIFACT_MAX, AnyEnvelope, Envelope, Manifest, Receipt, Stdin};
+use crate::execution::{MAX_STDIN_BYTES, Module, ModuleSource};
+use crate::storage::Write;
 
-/// Peers that are asked for something before it counts as missing.
+/// Peers that are asked for a document before it counts as missing.
 const ASKED: usize = 8;
-/// All of them together have so long: an artifact over a slow line, and a document.
-const BLOCK_WITHIN: Duration = Duration::from_secs(90);
+/// All of them together have so long.
 const DOCUMENT_WITHIN: Duration = Duration::from_secs(20);
 
+/// A module in the store.
+struct StoredModule {
+    artifacts: Artifacts,
+    cid: Cid,
+}
+
+impl fmt::Debug for StoredModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the stored module {}", self.cid)
+    }
+}
+
+impl ModuleSource for StoredModule {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        Ok(self.artifacts.bytes_blocking(&self.cid, ARTIFACT_MAX)?)
+    }
+}
+
+fn missing(what: &'static str, id: &Cid) -> TaskError {
+    let tried = "neither here nor with any connected peer that was asked".to_owned();
+    TaskError::Missing { what, id: id.to_string(), tried }
+}
+
 impl Context {
-    /// The bytes of a raw block, stored here afterwards. `likely` are peers to ask first. The second value says from whom.
-    pub(super) async fn find_block(
+    /// An artifact, in the store afterwards, where it stays while the lease is held. The last value says from whom it came.
+    pub(super) async fn find_artifact(
         &self,
         what: &'static str,
-        cid: &Cid,
-        likely: &[String],
-    ) -> Result<(Vec<u8>, Option<String>), TaskError> {
-        if cid.codec() != RAW_CODEC || Sha256Digest::from_cid(cid).is_none() {
-            return Err(TaskError::UnsupportedCid(cid.to_string()));
-        }
-        match self.storage.blocks().get(cid).await {
-            Ok(Some(bytes)) => return Ok((bytes, None)),
-            Ok(None) => {}
-            // A damaged block has been removed and can be fetched like a missing one.
-            Err(error) => tracing::warn!(%cid, %error, "a stored block cannot be used"),
-        }
-        let deadline = Instant::now() + BLOCK_WITHIN;
-        for peer in self.peers_to_ask(likely) {
-            let Some(network) = &self.network else { break };
-            let Ok(fetched) = timeout_at(deadline, network.fetch(&peer, cid, ARTIFACT_MAX)).await else {
-                break;
-            };
-            match fetched {
-                Ok(bytes) => {
-                    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                    self.storage.blocks().put(bytes.clone()).await?;
-                    self.write(vec![self.event(Happening::Artifact { cid: cid.to_string(), size })]).await?;
-                    return Ok((bytes, Some(peer)));
-                }
-                Err(error) => tracing::debug!(%cid, %peer, %error, "not fetched from this peer"),
+        order: Order,
+    ) -> Result<(ArtifactRecord, Lease, Option<String>), TaskError> {
+        let lease = self.artifacts.hold(&order.cid);
+        let got = self.artifacts.get(&order).await;
+        let (record, sources) = got.map_err(|error| match error {
+            ArtifactError::Missing { tried, .. } => {
+                TaskError::Missing { what, id: order.cid.to_string(), tried }
             }
-        }
-        Err(TaskError::Missing { what, id: cid.to_string() })
+            error => TaskError::Artifact(error),
+        })?;
+        let most = sources.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(source, _)| source);
+        Ok((record, lease, most))
     }
 
-    /// A module, in the file of its block; its bytes are read only where it has to be compiled.
+    /// A manifest's module; its bytes are read only where it has to be compiled.
     pub(super) async fn find_module(
         &self,
         terms: &Manifest,
         likely: &[String],
-    ) -> Result<(Module, Option<String>), TaskError> {
-        let cid = &terms.artifact.cid;
-        let here = |path| Module::in_file(terms.artifact.sha256, path);
-        if let Some(path) = self.storage.blocks().locate(cid).await {
-            return Ok((here(path), None));
+    ) -> Result<(Module, Lease, Option<String>), TaskError> {
+        let order = Order {
+            likely: likely.to_vec(),
+            hints: terms.providers.clone(),
+            sha256: Some(terms.artifact.sha256),
+            ..Order::new(terms.artifact.cid, ARTIFACT_MAX)
+        };
+        let (record, lease, from) = self.find_artifact("artifact", order).await?;
+        if record.size != terms.artifact.size {
+            return Err(TaskError::Refused(format!(
+                "the artifact {} has {} bytes, where the manifest says {}",
+                record.cid, record.size, terms.artifact.size
+            )));
         }
-        let (_, from) = self.find_block("artifact", cid, likely).await?;
-        let path = self.storage.blocks().locate(cid).await;
-        let path = path.ok_or_else(|| TaskError::Missing { what: "artifact", id: cid.to_string() })?;
-        Ok((here(path), from))
+        let source = StoredModule { artifacts: self.artifacts.clone(), cid: record.cid };
+        Ok((Module::stored(record.sha256, Arc::new(source)), lease, from))
     }
 
     /// The bytes a task reads on stdin, and for large ones a place in memory, to be held as long as they are.
@@ -83,8 +94,13 @@ impl Context {
             Stdin::Inline(bytes) => Ok((bytes, None)),
             Stdin::Blob(cid) => {
                 let hold = Arc::clone(&self.inputs).acquire_owned().await.map_err(|_| TaskError::Stopping)?;
-                let (bytes, _) = self.find_block("input", &cid, likely).await?;
-                Ok((bytes, Some(hold)))
+                let order = Order {
+                    likely: likely.to_vec(),
+                    hints: manifest.providers.clone(),
+                    ..Order::new(cid, MAX_STDIN_BYTES)
+                };
+                let (record, _lease, _) = self.find_artifact("input", order).await?;
+                Ok((self.artifacts.bytes(&record.cid, MAX_STDIN_BYTES).await?, Some(hold)))
             }
         }
     }
@@ -97,7 +113,7 @@ impl Context {
     ) -> Result<Envelope<Manifest>, TaskError> {
         match self.find_document(id, likely).await? {
             Some(AnyEnvelope::Manifest(manifest)) => Ok(manifest),
-            _ => Err(TaskError::Missing { what: "manifest", id: id.to_string() }),
+            _ => Err(missing("manifest", id)),
         }
     }
 
@@ -109,7 +125,7 @@ impl Context {
     ) -> Result<Envelope<Receipt>, TaskError> {
         match self.find_document(id, likely).await? {
             Some(AnyEnvelope::Receipt(receipt)) => Ok(receipt),
-            _ => Err(TaskError::Missing { what: "receipt", id: id.to_string() }),
+            _ => Err(missing("receipt", id)),
         }
     }
 
@@ -120,7 +136,7 @@ impl Context {
         let deadline = Instant::now() + DOCUMENT_WITHIN;
         for peer in self.peers_to_ask(likely) {
             let Some(network) = &self.network else { break };
-            let Ok(fetched) = timeout_at(deadline, network.fetch_document(&peer, id)).await else { break };
+            let Ok(fetched) = timeout_at(deadline, network.document(&peer, id)).await else { break };
             match fetched {
                 Ok(document) => {
                     self.write(vec![Write::Document(document.clone())]).await?;
@@ -137,9 +153,10 @@ impl Context {
         let Some(network) = &self.network else { return Vec::new() };
         let state = network.state();
         let state = state.borrow();
-        let connected = |peer: &&String| state.peers.iter().any(|known| known.peer_id == **peer);
-        let first: Vec<String> = likely.iter().filter(connected).cloned().collect();
-        let others = state.peers.iter().map(|peer| peer.peer_id.clone()).filter(|peer| !first.contains(peer));
+        let peers: Vec<String> =
+            state.peers.iter().filter(|peer| !peer.guest).map(|peer| peer.peer_id.clone()).collect();
+        let first: Vec<String> = likely.iter().filter(|peer| peers.contains(peer)).cloned().collect();
+        let others = peers.into_iter().filter(|peer| !first.contains(peer));
         first.clone().into_iter().chain(others).take(ASKED).collect()
     }
 }

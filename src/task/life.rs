@@ -173,9 +173,9 @@ impl Context {
         }
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
         let finding = async {
-            let (module, from) = self.find_module(terms, &[]).await?;
+            let (module, _lease, from) = self.find_module(terms, &[]).await?;
             let (stdin, _hold) = self.find_stdin(terms, &[]).await?;
-            Ok::<_, TaskError>((Material { module, stdin, _hold }, from))
+            Ok::<_, TaskError>((Material { module, stdin, _lease, _hold }, from))
         };
         let (material, from) = reins.cancel.run_until_cancelled(finding).await.ok_or_else(cancelled)??;
         let fetched = match from {

@@ -20,7 +20,6 @@ mod worker;
 
 use std::sync::Arc;
 
-use cid::Cid;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +28,7 @@ pub use attest::Attested;
 pub use context::{Context, Policy};
 pub use execute::Ran;
 
+use crate::artifact::ArtifactError;
 use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
 use crate::execution::{ExecutionError, Progress};
 use crate::storage::{StorageError, TaskRecord};
@@ -44,10 +44,12 @@ pub enum TaskError {
     Document(#[from] DocumentError),
     #[error("the manifest does not hold: {0}")]
     Faults(#[from] Faults),
-    #[error("the {what} {id} is neither stored here nor with any connected peer that was asked")]
-    Missing { what: &'static str, id: String },
-    #[error("{0} is a CID of another kind; only raw sha2-256 blocks can be run so far")]
+    #[error("the {what} {id} is not to be had: {tried}")]
+    Missing { what: &'static str, id: String, tried: String },
+    #[error("{0} is not the CID of a file (raw bytes or UnixFS, with sha2-256)")]
     UnsupportedCid(String),
+    #[error("{0}")]
+    Artifact(#[from] ArtifactError),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -143,14 +145,6 @@ impl Tasks {
     /// [`TaskError::Refused`] when it has ended already.
     pub async fn cancel(&self, task_id: String) -> Result<(), TaskError> {
         self.ask(|answer| Request::Cancel { task_id, answer }).await
-    }
-
-    /// Fetches an artifact from connected peers into the store, and gives its size.
-    ///
-    /// # Errors
-    /// [`TaskError::Missing`] when nobody has it.
-    pub async fn fetch(&self, cid: Cid) -> Result<u64, TaskError> {
-        self.ask(|answer| Request::Fetch { cid, answer }).await
     }
 
     /// Hands over a verified document that a peer announced.

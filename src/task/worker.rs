@@ -43,10 +43,6 @@ pub(super) enum Request {
         task_id: String,
         answer: oneshot::Sender<Result<(), TaskError>>,
     },
-    Fetch {
-        cid: Cid,
-        answer: oneshot::Sender<Result<u64, TaskError>>,
-    },
     /// Queue what by policy is to be attested and has not been.
     LookAgain,
 }
@@ -192,13 +188,6 @@ impl Worker {
                     Ended::Done
                 });
             }
-            Request::Fetch { cid, answer } => {
-                self.jobs.spawn(async move {
-                    let found = context.find_block("artifact", &cid, &[]).await;
-                    tell(answer, found.map(|(bytes, _)| u64::try_from(bytes.len()).unwrap_or(u64::MAX)));
-                    Ended::Done
-                });
-            }
             Request::LookAgain if context.policy.attest_always => {
                 self.jobs.spawn(async move { Ended::Backlog(context.backlog().await) });
             }
@@ -312,7 +301,11 @@ impl Context {
     async fn cancel(&self, task_id: &str, running: Option<CancellationToken>) -> Result<(), TaskError> {
         let tasks = self.storage.tasks_matching(task_id).await?;
         let Some(task) = tasks.into_iter().find(|task| task.task_id == task_id) else {
-            return Err(TaskError::Missing { what: "task", id: task_id.to_owned() });
+            return Err(TaskError::Missing {
+                what: "task",
+                id: task_id.to_owned(),
+                tried: "there is none of that id here".to_owned(),
+            });
         };
         match running {
             Some(token) if task.state.is_pending() => {

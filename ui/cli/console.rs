@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
-use zerostate::api::{Answer, Answering, ApiError, ArtifactInfo, Command, ErrorKind, Link, Snapshot};
+use zerostate::api::{
+    Answer, Answering, ApiError, ArtifactInfo, Command, Download, ErrorKind, Link, Snapshot, Upload,
+};
 use zerostate::node::{Node, NodeError};
 
 use super::node::NodeArgs;
@@ -159,11 +162,15 @@ impl Answering for Starting {
         async move { self.node().await?.execute(command).await }.boxed()
     }
 
-    fn add_artifact(&self, bytes: Vec<u8>) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
-        async move { self.node().await?.add_artifact(bytes).await }.boxed()
+    fn add_artifact(&self, file: Upload) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
+        async move { self.node().await?.add_artifact(file).await }.boxed()
     }
 
-    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Vec<u8>, ApiError>> {
+    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Download, ApiError>> {
         async move { self.node().await?.read_artifact(cid).await }.boxed()
+    }
+
+    fn read_block(&self, cid: String) -> BoxFuture<'_, Result<Bytes, ApiError>> {
+        async move { self.node().await?.read_block(cid).await }.boxed()
     }
 }

@@ -19,6 +19,7 @@ mod manifest;
 mod node;
 mod output;
 mod peers;
+mod progress;
 mod receipt;
 mod run;
 mod status;
@@ -100,7 +101,7 @@ enum Verb {
     Receipt(receipt::ReceiptVerb),
     /// Run a receipt's task again and sign what was found
     Attest(attest::AttestVerb),
-    /// Put artifacts into the node's store, or get them out of it or from peers
+    /// Put artifacts into the node's store, get them from others, keep them or let them go
     #[command(subcommand)]
     Artifact(artifact::ArtifactVerb),
     /// Show the node's journal

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zerostate::api::{Answer, Answering as _, Client, Command, RunReport};
+use zerostate::api::{Answer, Answering as _, ApiError, Client, Command, RunReport, Upload};
 use zerostate::document::{Status, parse_bytes, parse_duration};
 use zerostate::node::{self, Home};
 
@@ -124,7 +124,7 @@ fn note_late_options(args: &[String]) {
 async fn through_node(client: &Client, wanted: Wanted, stdin: Vec<u8>) -> Result<RunReport, Failure> {
     let mut draft = wanted.draft;
     if let Some(module) = wanted.module {
-        draft = draft::with_artifact(draft, client.add_artifact(module).await?.cid);
+        draft = draft::with_artifact(draft, client.add_artifact(Upload::whole(module)).await?.cid);
     }
     match client.execute(Command::Run { draft: Box::new(draft), stdin }).await? {
         Answer::Ran(report) => Ok(*report),
@@ -136,16 +136,16 @@ async fn alone(globals: &Globals, wanted: Wanted, stdin: Vec<u8>) -> Result<RunR
     let data_dir = globals.data_dir()?;
     let config = globals.load_config()?;
     let home = home::with_passphrase(|passphrase| Home::open(&data_dir, passphrase))??;
+    let artifacts = home.artifacts(&config)?;
     let mut draft = wanted.draft;
     if let Some(module) = wanted.module {
-        let cid =
-            home.storage.blocks().put(module).await.map_err(|error| Failure::failed(error.to_string()))?;
-        draft = draft::with_artifact(draft, cid.to_string());
+        let added = artifacts.add_bytes(module, false).await.map_err(ApiError::from)?;
+        draft = draft::with_artifact(draft, added.cid.to_string());
     }
-    node::attach_stdin(&home.storage, &mut draft, stdin).await?;
+    node::attach_stdin(&artifacts, &mut draft, stdin).await?;
     let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let tasks = home.tasks_alone(&config, &tracker, shutdown.clone())?;
-    let ran = tasks.run(draft).await.map_err(zerostate::api::ApiError::from)?;
+    let ran = tasks.run(draft).await.map_err(ApiError::from)?;
     shutdown.cancel();
     tracker.close();
     tracker.wait().await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use zerostate::api::{Answer, Answering as _, Client, Command, ReceiptDetail, TaskDetail};
+use zerostate::api::{Answer, Answering as _, Client, Command, ReceiptDetail, TaskDetail, Upload};
 use zerostate::document::Verdict;
 
 use super::draft::{self, Wanted};
@@ -71,7 +71,7 @@ pub async fn run(globals: &Globals, verb: SubmitVerb) -> Outcome {
 pub async fn submit(client: &Client, wanted: Wanted) -> Result<String, Failure> {
     let mut draft = wanted.draft;
     if let Some(module) = wanted.module {
-        draft = draft::with_artifact(draft, client.add_artifact(module).await?.cid);
+        draft = draft::with_artifact(draft, client.add_artifact(Upload::whole(module)).await?.cid);
     }
     match client.execute(Command::Submit { draft: Box::new(draft) }).await? {
         Answer::Submitted { task_id } => Ok(task_id),

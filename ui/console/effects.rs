@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use zerostate::api::{Answer, ApiError, Command, ErrorKind, Link};
+use zerostate::api::{Answer, ApiError, Command, ErrorKind, Link, Upload};
 use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Draft, DraftFormat, Untrusted};
 
 use super::forms::submit::expand;
@@ -76,7 +76,7 @@ async fn submit(link: &Link, module: Option<PathBuf>, mut draft: Draft) -> Resul
     if let Some(path) = module {
         let bytes =
             read_bounded(&path, ARTIFACT_MAX).await.map_err(|why| ApiError::new(ErrorKind::Input, why))?;
-        let info = link.add_artifact(bytes).await?;
+        let info = link.add_artifact(Upload::whole(bytes)).await?;
         draft.artifact = ArtifactSource::Cid { cid: info.cid, sha256: None, size: Some(info.size) };
     }
     link.execute(Command::Submit { draft: Box::new(draft) }).await

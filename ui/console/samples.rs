@@ -1,10 +1,11 @@
 //! A node that never was, for tests and pictures: twelve peers, some tasks, receipts and attestations.
 
+use futures::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use zerostate::api::{
-    ApiError, AttestationRecord, AttestationView, Event, Happening, InboxItem, LogLine, NodeView, PeerView,
-    ProgressView, ReceiptDetail, ReceiptRecord, Snapshot, Tail, TaskDetail, TaskRecord, TaskState, TaskView,
-    TimelineStep,
+    ApiError, AttestationRecord, AttestationView, Download, ErrorKind, Event, Happening, InboxItem, LedgerView,
+    LogLine, NodeView, PeerView, ProgressView, ReceiptDetail, ReceiptRecord, Snapshot, Tail, TaskDetail, TaskRecord,
+    TaskState, TaskView, TimelineStep, Upload,
 };
 use zerostate::document::{
     Artifact, ArtifactSource, Attestation, Completion, Content, Cost, Credits, Draft, Envelope, Environment,
@@ -52,6 +53,9 @@ pub fn nothing() -> Snapshot {
             bytes_in: 0,
             bytes_out: 0,
             dht_peers: 0,
+            bitswap: LedgerView::default(),
+            store_used: 0,
+            store_quota: 2 << 30,
             running: 0,
             attest_policy: "ask".to_owned(),
         },
@@ -61,6 +65,7 @@ pub fn nothing() -> Snapshot {
         receipts: Tail::default(),
         attestations: Tail::default(),
         events: Tail::default(),
+        transfers: Vec::new(),
         inbox: Vec::new(),
         log: Vec::new(),
     }
@@ -84,6 +89,8 @@ fn peer(i: u8) -> PeerView {
         protocols: vec!["/zerostate/kad/1".into(), "/ipfs/bitswap/1.2.0".into(), "/zerostate/guild/1".into()],
         bytes_in: 48_000 * u64::from(i + 1),
         bytes_out: 9_000 * u64::from(i + 1),
+        guest: false,
+        bitswap: LedgerView::default(),
         faults: u32::from(i == 7) * 3,
     }
 }
@@ -408,18 +415,28 @@ impl zerostate::api::Answering for Still {
 
     fn add_artifact(
         &self,
-        bytes: Vec<u8>,
+        file: Upload,
     ) -> futures::future::BoxFuture<'_, Result<zerostate::api::ArtifactInfo, ApiError>> {
-        let digest = Sha256Digest::of(&bytes);
-        let info = zerostate::api::ArtifactInfo {
-            cid: digest.to_cid().to_string(),
-            sha256: digest.to_string(),
-            size: bytes.len() as u64,
-        };
-        Box::pin(async move { Ok(info) })
+        Box::pin(async move {
+            let pieces: Vec<bytes::Bytes> =
+                file.bytes.try_collect().await.map_err(|error| ApiError::new(ErrorKind::Input, error))?;
+            let bytes = pieces.concat();
+            let digest = Sha256Digest::of(&bytes);
+            Ok(zerostate::api::ArtifactInfo {
+                cid: digest.to_cid().to_string(),
+                sha256: digest.to_string(),
+                size: bytes.len() as u64,
+                pinned: file.pin,
+                added_at: now(),
+            })
+        })
     }
 
-    fn read_artifact(&self, _: String) -> futures::future::BoxFuture<'_, Result<Vec<u8>, ApiError>> {
-        Box::pin(async { Err(ApiError::new(zerostate::api::ErrorKind::NotFound, "no such artifact")) })
+    fn read_artifact(&self, _: String) -> futures::future::BoxFuture<'_, Result<Download, ApiError>> {
+        Box::pin(async { Err(ApiError::new(ErrorKind::NotFound, "no such artifact")) })
+    }
+
+    fn read_block(&self, _: String) -> futures::future::BoxFuture<'_, Result<bytes::Bytes, ApiError>> {
+        Box::pin(async { Err(ApiError::new(ErrorKind::NotFound, "no such block")) })
     }
 }

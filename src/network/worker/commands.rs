@@ -7,16 +7,16 @@ use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, gossipsub};
 
-use super::{Dial, Fetching, Worker, answer};
+use super::{Asking, Dial, Worker, answer};
 use crate::network::NetworkError;
 use crate::network::behaviour::{Gossip, Topic};
 use crate::network::handle::Command;
 use crate::network::listening::deepest;
 use crate::network::outbox::Attempt;
 use crate::network::peer::{ConnectWaiter, Peer};
-use crate::network::wire::Request;
+use crate::network::wire::{MAX_DOCUMENT_ANSWER, Request};
 
-/// Dials, deliveries and fetches under way on behalf of the handle, each.
+/// Dials, deliveries and requests for documents under way on behalf of the handle, each.
 const MAX_UNDER_WAY: usize = 512;
 
 impl Worker {
@@ -35,14 +35,28 @@ impl Worker {
                 }
                 Err(error) => answer(reply, Err(error)),
             },
-            Command::Fetch { peer, cid, max_bytes, reply } => match self.may_ask(&peer, self.fetches.len()) {
+            Command::Document { peer, id, reply } => match self.may_ask(&peer, self.asked.len()) {
                 Ok(()) => {
-                    let request = Request::new(cid.to_bytes().into(), max_bytes);
-                    let id = self.swarm.behaviour_mut().fetch.send_request(&peer, request);
-                    self.fetches.insert(id, Fetching { cid, max_bytes, reply });
+                    let request = Request::new(id.to_bytes().into(), MAX_DOCUMENT_ANSWER);
+                    let request = self.swarm.behaviour_mut().document.send_request(&peer, request);
+                    self.asked.insert(request, Asking { id, reply });
                 }
                 Err(error) => answer(reply, Err(error)),
             },
+            Command::Open { session, likely, guard, reply } => {
+                let opened = self.swarm.behaviour_mut().bitswap.open(session, likely, guard);
+                answer(reply, opened.then_some(()).ok_or(NetworkError::Overloaded));
+            }
+            Command::Suggest { session, peer } => self.swarm.behaviour_mut().bitswap.suggest(session, peer),
+            Command::Want { session, cid, reply } => {
+                self.swarm.behaviour_mut().bitswap.want(session, cid, reply);
+            }
+            Command::Stored(blocks) => {
+                blocks.iter().for_each(|cid| self.swarm.behaviour_mut().bitswap.stored(cid));
+            }
+            Command::Provide { cid, reply } => answer(reply, self.provide(&cid)),
+            Command::StopProviding(cid) => self.stop_providing(&cid),
+            Command::Providers { cid, reply } => self.look_up(&cid, reply),
             Command::Blame { peer, what } => self.fault(peer, what),
         }
     }
@@ -64,7 +78,8 @@ impl Worker {
         }
         let known = peer.or_else(|| self.peer_at(&address));
         if let Some((id, peer)) = known.and_then(|id| self.peers.get_mut(&id).map(|peer| (id, peer))) {
-            if peer.card.is_some() {
+            peer.chosen = true;
+            if peer.is_known() {
                 answer(reply, Ok(id));
             } else {
                 peer.waiters.push(reply);

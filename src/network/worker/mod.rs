@@ -1,9 +1,11 @@
 //! The task that owns the swarm. Everything that touches it happens here, one thing after another.
 //!
 //! This file has the loop, the chores and the end; `commands.rs` has what the handle asks for, `swarm.rs` what the swarm
-//! reports, `requests.rs` the three request protocols.
+//! reports, `requests.rs` the three request protocols, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHT.
 
 mod commands;
+mod guests;
+mod providers;
 mod requests;
 mod swarm;
 
@@ -19,6 +21,8 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use providers::Lookups;
+
 use super::behaviour::{Behaviour, Topic};
 use super::handle::{Command, Reply, peer_of};
 use super::limits::FaultBook;
@@ -27,7 +31,7 @@ use super::outbox::Outbox;
 use super::peer::{ConnectWaiter, Peer};
 use super::redial::Redial;
 use super::serving::Serving;
-use super::{BlockSource, EVENTS_RESERVED, NetworkError, NetworkEvent, NetworkState};
+use super::{EVENTS_RESERVED, NetworkError, NetworkEvent, NetworkState, Source};
 use crate::document::AnyEnvelope;
 
 /// At most ten states a second.
@@ -44,7 +48,7 @@ pub(super) struct Parts {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) events: mpsc::Sender<NetworkEvent>,
     pub(super) state: watch::Sender<NetworkState>,
-    pub(super) blocks: Arc<dyn BlockSource>,
+    pub(super) source: Arc<dyn Source>,
     pub(super) card: Arc<[u8]>,
     pub(super) shutdown: CancellationToken,
 }
@@ -57,9 +61,9 @@ enum Dial {
     Again(Multiaddr),
 }
 
-struct Fetching {
-    cid: cid::Cid,
-    max_bytes: u64,
+/// A document that a peer is asked for.
+struct Asking {
+    id: cid::Cid,
     reply: Reply<Vec<u8>>,
 }
 
@@ -82,7 +86,8 @@ pub(super) struct Worker {
     outbox: Outbox,
     dials: HashMap<ConnectionId, Dial>,
     deliveries: HashMap<OutboundRequestId, Reply<()>>,
-    fetches: HashMap<OutboundRequestId, Fetching>,
+    asked: HashMap<OutboundRequestId, Asking>,
+    lookups: Lookups,
     changed: bool,
 }
 
@@ -100,7 +105,7 @@ impl Drop for StopOnPanic {
 
 impl Worker {
     pub(super) fn new(parts: Parts, listening: Vec<Multiaddr>, bootstrap: Vec<Multiaddr>) -> Self {
-        let Parts { swarm, meter, commands, events, state, blocks, card, shutdown } = parts;
+        let Parts { swarm, meter, commands, events, state, source, card, shutdown } = parts;
         let mut redial = Redial::default();
         for address in bootstrap {
             let peer = peer_of(&address);
@@ -115,7 +120,7 @@ impl Worker {
             state,
             card,
             shutdown,
-            serving: Serving::new(blocks),
+            serving: Serving::new(source),
             listening: Vec::new(),
             peers: HashMap::new(),
             strangers: HashMap::new(),
@@ -124,7 +129,8 @@ impl Worker {
             outbox: Outbox::default(),
             dials: HashMap::new(),
             deliveries: HashMap::new(),
-            fetches: HashMap::new(),
+            asked: HashMap::new(),
+            lookups: Lookups::default(),
             changed: true,
         };
         for address in listening {
@@ -150,7 +156,7 @@ impl Worker {
                     None => break,
                 },
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                served = self.serving.next() => self.on_served(served),
+                (channel, answer) = self.serving.next() => self.respond(channel, answer),
                 _ = states.tick(), if self.changed => self.publish_state(),
                 _ = chores.tick() => self.do_chores(Instant::now()),
             }
@@ -169,6 +175,8 @@ impl Worker {
             self.dial_again(address, now);
         }
         self.ask_for_missing_cards(now);
+        self.see_guests_off(now);
+        self.end_late_lookups(now);
         if self.outbox.len() > 0 {
             Topic::ALL.into_iter().for_each(|topic| self.flush(topic));
         }
@@ -244,13 +252,16 @@ impl Worker {
         self.changed = false;
         let mut peers: Vec<_> = self.peers.iter().collect();
         peers.sort_by_key(|(id, peer)| (peer.since, **id));
-        let peers = peers.into_iter().map(|(id, peer)| peer.state(id, self.faults.count(id))).collect();
+        let bitswap = &self.swarm.behaviour().bitswap;
+        let states = peers.into_iter().map(|(id, peer)| peer.state(id, self.faults.count(id), bitswap.ledger(id)));
+        let (peers, exchanged) = (states.collect(), bitswap.total());
         let state = NetworkState {
             peer_id: self.swarm.local_peer_id().to_base58(),
             listen: self.listening.clone(),
             peers,
             bytes_in: self.meter.total().bytes_in(),
             bytes_out: self.meter.total().bytes_out(),
+            bitswap: exchanged,
             dht_peers: self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum(),
             outbox: self.outbox.len(),
             events_dropped: self.events_dropped,

@@ -1,41 +1,39 @@
-//! The request protocols: cards, deliveries, and blocks.
+//! The request protocols: cards, deliveries, and documents by id.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cid::Cid;
 use libp2p::PeerId;
-use libp2p::request_response::{self, InboundRequestId, Message, OutboundFailure, ResponseChannel};
+use libp2p::request_response::{self, Message, OutboundFailure};
 
-use super::swarm::{MAX_STRANGERS, STRANGER_TIME};
-use super::{Fetching, Worker, answer};
+use super::{Asking, Worker, answer};
 use crate::document::{AgentCard, AnyEnvelope, Envelope, Untrusted};
 use crate::network::limits::{Admission, Bucket};
 use crate::network::peer::Peer;
-use crate::network::serving::{Served, Wanted};
-use crate::network::wire::{Answer, MAX_CARD_ANSWER, Request};
+use crate::network::serving::Channel;
+use crate::network::wire::{Answer, MAX_DOCUMENT_ANSWER, Request};
 use crate::network::{NetworkError, NetworkEvent};
 
 /// The dialler sends its card first. When it does not, the other side asks.
 const CARD_PATIENCE: Duration = Duration::from_secs(3);
 
 type Event = request_response::Event<Request, Answer>;
-type Channel = ResponseChannel<Answer>;
 
 impl Worker {
     /// Sends this node's card and asks for the other's, once per acquaintance.
     pub(super) fn ask_for_card(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if !peer.card_asked && peer.card.is_none() {
+        if !peer.card_asked && !peer.is_known() {
             peer.card_asked = true;
-            let request = Request::new(Arc::clone(&self.card), MAX_CARD_ANSWER);
+            let request = Request::new(Arc::clone(&self.card), MAX_DOCUMENT_ANSWER);
             self.swarm.behaviour_mut().card.send_request(&id, request);
         }
     }
 
     pub(super) fn ask_for_missing_cards(&mut self, now: Instant) {
         let late =
-            |peer: &Peer| peer.card.is_none() && now.saturating_duration_since(peer.since) >= CARD_PATIENCE;
+            |peer: &Peer| !peer.is_known() && now.saturating_duration_since(peer.since) >= CARD_PATIENCE;
         let late: Vec<_> = self.peers.iter().filter(|(_, peer)| late(peer)).map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.ask_for_card(id));
     }
@@ -68,11 +66,7 @@ impl Worker {
                 Answer::Malformed(what) => self.bad_card(peer, what),
             },
             Event::OutboundFailure { peer, error: OutboundFailure::UnsupportedProtocols, .. } => {
-                if self.strangers.len() < MAX_STRANGERS {
-                    self.strangers.insert(peer, Instant::now() + STRANGER_TIME);
-                }
-                self.redial.forget_peer(&peer);
-                self.no_card(peer, "it is not a zerostate node".into());
+                self.on_cardless(peer);
             }
             Event::OutboundFailure { peer, error, .. } => self.no_card(peer, format!("no card: {error}")),
             Event::InboundFailure { peer, error, .. } => tracing::debug!(%peer, %error, "card"),
@@ -93,6 +87,7 @@ impl Worker {
         let same = peer.card.as_ref().is_some_and(|old| old.bytes() == envelope.bytes());
         peer.card = Some(Arc::clone(&envelope));
         peer.settle(|| Ok(id));
+        self.swarm.behaviour_mut().bitswap.speaks(id);
         // Two connections at once exchange the same cards twice.
         if first || !same {
             self.emit(NetworkEvent::Card { peer_id: id.to_base58(), envelope });
@@ -106,9 +101,9 @@ impl Worker {
     }
 
     /// The exchange failed. Unless the card has come the other way meanwhile, there is nothing to do with this peer.
-    fn no_card(&mut self, id: PeerId, reason: String) {
+    pub(super) fn no_card(&mut self, id: PeerId, reason: String) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if peer.card.is_some() {
+        if peer.is_known() {
             return;
         }
         let address = peer.address().map_or_else(|| id.to_base58(), ToString::to_string);
@@ -159,66 +154,44 @@ impl Worker {
         }
     }
 
-    pub(super) fn on_fetch_event(&mut self, event: Event) {
+    pub(super) fn on_document_event(&mut self, event: Event) {
         match event {
-            Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
-                self.on_wanted(peer, request_id, request, channel);
-            }
-            Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
-                let Some(Fetching { cid, max_bytes, reply }) = self.fetches.remove(&request_id) else {
+            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                let Some((body, channel)) = self.admit(peer, request, channel, |peer| &mut peer.documents) else {
                     return;
                 };
+                match Cid::try_from(body.as_ref()) {
+                    Ok(id) => {
+                        if let Some(channel) = self.serving.ask(id, channel) {
+                            self.respond(channel, Answer::Busy);
+                        }
+                    }
+                    Err(error) => {
+                        self.respond(channel, Answer::No("not a CID".into()));
+                        let error = Untrusted::new(&error.to_string());
+                        self.fault(peer, format!("a request for what is not a CID: {error}"));
+                    }
+                }
+            }
+            Event::Message { peer, message: Message::Response { request_id, response }, .. } => {
+                let Some(Asking { id, reply }) = self.asked.remove(&request_id) else { return };
                 let who = peer.to_base58();
                 let outcome = match response {
                     Answer::Yes(bytes) => Ok(bytes),
-                    Answer::No(_) => Err(NetworkError::NotFound { peer: who, cid: cid.to_string() }),
+                    Answer::No(_) => Err(NetworkError::NotFound { peer: who, id: id.to_string() }),
                     Answer::Busy => Err(NetworkError::Busy(who)),
-                    Answer::TooLarge(bytes) => Err(NetworkError::TooLarge {
-                        peer: who,
-                        cid: cid.to_string(),
-                        bytes,
-                        limit: max_bytes,
-                    }),
+                    Answer::TooLarge(bytes) => Err(self.malformed(peer, format!("a document of {bytes} bytes"))),
                     Answer::Malformed(what) => Err(self.malformed(peer, what)),
                 };
                 answer(reply, outcome);
             }
             Event::OutboundFailure { peer, request_id, error, .. } => {
-                if let Some(Fetching { reply, .. }) = self.fetches.remove(&request_id) {
+                if let Some(Asking { reply, .. }) = self.asked.remove(&request_id) {
                     answer(reply, Err(failure(peer, &error)));
                 }
             }
-            Event::InboundFailure { request_id, .. } | Event::ResponseSent { request_id, .. } => {
-                self.serving.done(request_id);
-            }
-        }
-    }
-
-    fn on_wanted(&mut self, peer: PeerId, request: InboundRequestId, asked: Request, channel: Channel) {
-        let Some((body, channel)) = self.admit(peer, asked, channel, |peer| &mut peer.fetches) else {
-            return;
-        };
-        match Cid::try_from(body.as_ref()) {
-            Ok(cid) => {
-                if let Some(wanted) = self.serving.ask(Wanted { peer, cid, request, channel }) {
-                    self.respond(wanted.channel, Answer::Busy);
-                }
-            }
-            Err(error) => {
-                self.respond(channel, Answer::No("not a CID".into()));
-                self.fault(
-                    peer,
-                    format!("a request for what is not a CID: {}", Untrusted::new(&error.to_string())),
-                );
-            }
-        }
-    }
-
-    pub(super) fn on_served(&mut self, served: Served) {
-        self.serving.sending(served.request);
-        if self.swarm.behaviour_mut().fetch.send_response(served.channel, served.answer).is_err() {
-            // The asker is gone; for an answer that was never sent there is no further event.
-            self.serving.done(served.request);
+            Event::InboundFailure { peer, error, .. } => tracing::debug!(%peer, %error, "document"),
+            Event::ResponseSent { .. } => {}
         }
     }
 
@@ -253,9 +226,9 @@ impl Worker {
         }
     }
 
-    /// Answers a card or a delivery; when the asker is gone, nobody misses the answer. Any of the three behaviours would do:
+    /// Answers a request; when the asker is gone, nobody misses the answer. Any of the three behaviours would do:
     /// the channel knows where it leads.
-    fn respond(&mut self, channel: Channel, answer: Answer) {
+    pub(super) fn respond(&mut self, channel: Channel, answer: Answer) {
         if self.swarm.behaviour_mut().card.send_response(channel, answer).is_err() {
             tracing::trace!("the asker is gone");
         }

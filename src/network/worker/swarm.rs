@@ -1,6 +1,6 @@
 //! What the swarm reports: listeners, connections, and what the protocols of libp2p itself have to say.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
@@ -21,10 +21,6 @@ use crate::network::{NetworkError, NetworkEvent};
 const DEAD_AFTER: u32 = 3;
 /// Addresses of one peer that go into the routing table.
 const MAX_ADDRESSES: usize = 16;
-/// IPFS nodes on the same network answer mDNS, too; they are left alone for so long after it turned out what they are.
-pub(super) const STRANGER_TIME: Duration = Duration::from_secs(600);
-/// Strangers that are remembered.
-pub(super) const MAX_STRANGERS: usize = 256;
 
 impl Worker {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -79,17 +75,20 @@ impl Worker {
         let counts = self.meter.of(id);
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(&id, counts, now));
         peer.connections.push((connection, address.clone()));
-        let exchanged = peer.card.is_some();
+        let known = peer.is_known();
         if first {
             self.emit(NetworkEvent::Connected { peer_id: id.to_base58(), address: address.to_string() });
         }
         match self.dials.remove(&connection) {
             Some(Dial::Asked { address, reply }) => {
                 self.redial.visited(address, id, now);
-                if exchanged {
-                    answer(reply, Ok(id));
-                } else if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.waiters.push(reply);
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.chosen = true;
+                    if known {
+                        answer(reply, Ok(id));
+                    } else {
+                        peer.waiters.push(reply);
+                    }
                 }
             }
             Some(Dial::Again(address)) => self.redial.connected(&address, id),
@@ -128,7 +127,7 @@ impl Worker {
             Some(Dial::Asked { address, reply }) => {
                 match here.and_then(|id| self.peers.get_mut(&id).map(|p| (id, p))) {
                     // Refused for being one connection too many: there is one already, and that is what was wanted.
-                    Some((id, peer)) if peer.card.is_some() => answer(reply, Ok(id)),
+                    Some((id, peer)) if peer.is_known() => answer(reply, Ok(id)),
                     Some((_, peer)) => peer.waiters.push(reply),
                     None => answer(reply, Err(connect_error(&address, error))),
                 }
@@ -141,7 +140,12 @@ impl Worker {
                     self.redial.failed(&address, Instant::now());
                 }
             },
-            None => tracing::trace!(?peer, error = deepest(error), "a dial failed"),
+            None => {
+                tracing::trace!(?peer, error = deepest(error), "a dial failed");
+                if let Some(peer) = peer {
+                    self.not_reached(&peer);
+                }
+            }
         }
     }
 
@@ -149,7 +153,8 @@ impl Worker {
         match event {
             BehaviourEvent::Card(event) => self.on_card_event(event),
             BehaviourEvent::Deliver(event) => self.on_deliver_event(event),
-            BehaviourEvent::Fetch(event) => self.on_fetch_event(event),
+            BehaviourEvent::Document(event) => self.on_document_event(event),
+            BehaviourEvent::Bitswap(event) => self.on_bitswap_event(event),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
                 self.on_identified(peer_id, connection_id, &info);
@@ -160,10 +165,16 @@ impl Worker {
             BehaviourEvent::Mdns(mdns::Event::Expired(_)) => {}
             BehaviourEvent::Kad(kad::Event::RoutingUpdated { .. }) => self.changed = true,
             BehaviourEvent::Kad(kad::Event::InboundRequest {
-                request: kad::InboundRequest::PutRecord { .. } | kad::InboundRequest::AddProvider { .. },
+                request: kad::InboundRequest::AddProvider { record: Some(record) },
+            }) => self.take_provider(record),
+            BehaviourEvent::Kad(kad::Event::InboundRequest {
+                request: kad::InboundRequest::PutRecord { .. },
             }) => {
                 // No records are taken yet: to take one, verify it here and put it into the store.
                 tracing::debug!("a DHT record was offered and dropped");
+            }
+            BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
+                self.on_query(id, result, step.last);
             }
             BehaviourEvent::Kad(event) => tracing::trace!(?event, "kad"),
             BehaviourEvent::Limits(never) | BehaviourEvent::Blocked(never) => match never {},
@@ -174,6 +185,8 @@ impl Worker {
         self.changed = true;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.identified(info);
+        self.on_protocols(id, &info.protocols);
+        let Some(peer) = self.peers.get(&id) else { return };
         if !info.protocols.contains(&KAD_PROTOCOL) {
             return;
         }
