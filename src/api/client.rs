@@ -221,9 +221,9 @@ impl Answering for Client {
 /// A CID that can stand in a path.
 fn plain(cid: &str) -> Result<&str, ApiError> {
     let plain = !cid.is_empty() && cid.bytes().all(|b| b.is_ascii_alphanumeric());
-    plain.then_some(cid).ok_or_else(|| {
-        ApiError::new(ErrorKind::Input, "an artifact is named by its CID, like bafkrei…")
-    })
+    plain
+        .then_some(cid)
+        .ok_or_else(|| ApiError::new(ErrorKind::Input, "an artifact is named by its CID, like bafkrei…"))
 }
 
 async fn whole_body(response: Response<Incoming>) -> Result<Bytes, ApiError> {

@@ -16,9 +16,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -160,10 +158,7 @@ async fn add_artifact(
     served.link.add_artifact(Upload { bytes, size, pin: query.pin }).await.map(Json)
 }
 
-async fn read_artifact(
-    State(served): State<Served>,
-    Path(cid): Path<String>,
-) -> Result<Response, ApiError> {
+async fn read_artifact(State(served): State<Served>, Path(cid): Path<String>) -> Result<Response, ApiError> {
     let Download { bytes, size } = served.link.read_artifact(cid).await?;
     let headers = [(CONTENT_LENGTH, size.to_string()), (CONTENT_TYPE, "application/octet-stream".to_owned())];
     Ok((headers, Body::from_stream(bytes)).into_response())

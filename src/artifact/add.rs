@@ -28,7 +28,6 @@ pub struct Terms {
     pub pin: bool,
 }
 
-
 impl Artifacts {
     /// Puts a file into the store. When this returns, it is on the disk.
     ///

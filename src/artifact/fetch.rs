@@ -238,7 +238,9 @@ impl Fetch<'_> {
 
     /// Looks for more providers, once for all blocks that lack one. Whether it is worth to ask the peers again.
     async fn search(&self, session: Option<&Session>, silent: bool) -> Result<bool, ArtifactError> {
-        let (Some(session), Some(network)) = (session, &self.artifacts.inner.network) else { return Ok(false) };
+        let (Some(session), Some(network)) = (session, &self.artifacts.inner.network) else {
+            return Ok(false);
+        };
         let asked = Instant::now();
         let mut search = self.search.lock().await;
         match search.last {

@@ -87,7 +87,9 @@ fn client() -> Result<Client, ArtifactError> {
 
 fn parse(text: &str) -> Result<Url, ArtifactError> {
     let shown = Untrusted::new(text);
-    let wrong = |why: &str| ArtifactError::Gateway(format!("\"{shown}\" is no gateway: {why}, as in https://example.net"));
+    let wrong = |why: &str| {
+        ArtifactError::Gateway(format!("\"{shown}\" is no gateway: {why}, as in https://example.net"))
+    };
     let mut url = Url::parse(text).map_err(|_| wrong("a URL is expected"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("http or https and a host are expected"));
@@ -108,7 +110,8 @@ async fn ask(client: &Client, gateway: &Url, cid: &Cid) -> Result<Bytes, String>
     if !answer.status().is_success() {
         return Err(format!("it answers {}", answer.status()));
     }
-    let stated = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let stated =
+        answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if stated.is_some_and(|length| length > MAX_BLOCK) {
         return Err(format!("a block of over {MAX_BLOCK} bytes"));
     }

@@ -76,8 +76,11 @@ impl Walk {
                 if depth >= MAX_DEPTH || self.blocks > MAX_BLOCKS {
                     return Err(DagError::TooManyPieces);
                 }
-                let below =
-                    children.into_iter().rev().map(|Child { cid, size }| Wanted { cid, size: Some(size), depth });
+                let below = children.into_iter().rev().map(|Child { cid, size }| Wanted {
+                    cid,
+                    size: Some(size),
+                    depth,
+                });
                 self.ahead.extend(below);
                 Ok(None)
             }

@@ -275,7 +275,12 @@ impl Manifest {
 
     fn provider_faults(&self, f: &mut Faults) {
         let count = self.providers.len();
-        f.check(count <= PROVIDERS_MAX, "providers", format!("{count} items"), format!("at most {PROVIDERS_MAX} items"));
+        f.check(
+            count <= PROVIDERS_MAX,
+            "providers",
+            format!("{count} items"),
+            format!("at most {PROVIDERS_MAX} items"),
+        );
         for (i, address) in self.providers.iter().enumerate() {
             let field = format!("providers[{i}]");
             text(f, &field, address, ADDRESS_MAX);
@@ -421,11 +426,7 @@ impl ValueType {
 }
 
 fn blob(value: &Value) -> Option<Cid> {
-    value
-        .as_str()?
-        .parse()
-        .ok()
-        .filter(|cid: &Cid| super::names_a_file(cid))
+    value.as_str()?.parse().ok().filter(|cid: &Cid| super::names_a_file(cid))
 }
 
 /// A task's id and a nonce look alike.

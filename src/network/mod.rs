@@ -68,8 +68,8 @@ pub use session::{Fetched, Session};
 pub use state::{NetworkEvent, NetworkState, PeerState};
 pub use wire::{CARD_PROTOCOL, DELIVER_PROTOCOL, DOCUMENT_PROTOCOL};
 
-use cid::Cid;
 use bytes::Bytes;
+use cid::Cid;
 use futures::future::BoxFuture;
 
 /// Events that may wait for the node above.

@@ -47,6 +47,10 @@ pub(super) struct Peer {
     pub(super) cards: Bucket,
     pub(super) deliveries: Bucket,
     pub(super) documents: Bucket,
+    /// It does not know what a card is.
+    pub(super) cardless: bool,
+    /// It does not say what it is.
+    pub(super) unidentified: bool,
     /// An IPFS node, which has no card.
     pub(super) guest: bool,
     /// Somebody asked for this connection.
@@ -74,6 +78,8 @@ impl Peer {
             cards: bucket(CARDS),
             deliveries: bucket(DELIVERIES),
             documents: bucket(DOCUMENTS),
+            cardless: false,
+            unidentified: false,
             guest: false,
             chosen: false,
             closing: None,
@@ -101,6 +107,11 @@ impl Peer {
     /// Whether it has said what it is and speaks.
     pub(super) fn is_identified(&self) -> bool {
         !self.protocols.is_empty()
+    }
+
+    /// Whether nothing can be done with it: it has no card, and has said, or will never say, that it is something else.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.cardless && !self.is_known() && (self.is_identified() || self.unidentified)
     }
 
     /// Whether it is clear who it is: it has shown its card, or is one of those that have none.

@@ -23,8 +23,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use libp2p::request_response::{self, ProtocolSupport};
 
-use crate::document::strict::MAX_ENVELOPE_BYTES;
 use crate::document::Untrusted;
+use crate::document::strict::MAX_ENVELOPE_BYTES;
 
 /// Exchange of agent cards.
 pub const CARD_PROTOCOL: &str = "/zerostate/card/1";

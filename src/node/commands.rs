@@ -8,15 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::reducer::{sources, view};
 use crate::api::{
-    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, Download, ErrorKind, Event, Happening,
-    Page, PageRequest, ReceiptDetail, RunReport, TaskDetail, TimelineStep, Upload,
+    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, Download, ErrorKind, Event,
+    Happening, Page, PageRequest, ReceiptDetail, RunReport, TaskDetail, TimelineStep, Upload,
 };
 use crate::artifact::{ArtifactError, ArtifactRecord, Artifacts, Freed, Order, Terms};
 use crate::dag::canonical;
-use crate::document::{
-    AnyEnvelope, Comparison, Draft, Envelope, Input, Kind, Receipt,
-    Untrusted, ValueType,
-};
+use crate::document::{AnyEnvelope, Comparison, Draft, Envelope, Input, Kind, Receipt, Untrusted, ValueType};
 use crate::network::{Network, NetworkError};
 use crate::storage::{PAGE_MAX, Paging, Storage, StorageError, TaskRecord};
 use crate::task::{Attested, TaskError, Tasks};
@@ -421,12 +418,12 @@ impl From<ArtifactError> for ApiError {
         };
         let hint = match error {
             ArtifactError::NotHere(_) => Some("`zerostate artifact get CID` gets it from whoever has it"),
-            ArtifactError::Missing { .. } => {
-                Some("connect to a node that has it, or name a gateway in the configuration ([storage] gateways)")
-            }
-            ArtifactError::NoRoom { .. } => {
-                Some("`zerostate artifact unpin CID` lets something go; [storage] quota in the configuration gives more")
-            }
+            ArtifactError::Missing { .. } => Some(
+                "connect to a node that has it, or name a gateway in the configuration ([storage] gateways)",
+            ),
+            ArtifactError::NoRoom { .. } => Some(
+                "`zerostate artifact unpin CID` lets something go; [storage] quota in the configuration gives more",
+            ),
             _ => None,
         };
         let error = Self::new(kind, error);

@@ -171,8 +171,7 @@ impl Node {
             attest_always: config.policy.attest == Attest::Always,
             self_execute: config.policy.self_execute,
         };
-        let artifacts =
-            Artifacts::new(storage.clone(), Some(network.clone()), &artifacts_config(&config))?;
+        let artifacts = Artifacts::new(storage.clone(), Some(network.clone()), &artifacts_config(&config))?;
         let context = Context::new(
             Arc::clone(&identity),
             storage.clone(),
@@ -378,7 +377,8 @@ impl Source for Stored {
 
     fn document(&self, id: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
         let id = *id;
-        async move { found(&id, self.0.document(&id).await).map(|document| document.bytes().to_vec()) }.boxed()
+        async move { found(&id, self.0.document(&id).await).map(|document| document.bytes().to_vec()) }
+            .boxed()
     }
 }
 

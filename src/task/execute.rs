@@ -8,8 +8,8 @@ use super::life::Reins;
 use super::{Context, TaskError};
 use crate::artifact::{Lease, Order};
 use crate::document::{
-    ARTIFACT_MAX, AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, DocumentError, Draft, Envelope,
-    Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, names_a_file,
+    ARTIFACT_MAX, AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, DocumentError, Draft,
+    Envelope, Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, names_a_file,
 };
 use crate::execution::{ExecutionError, Job, Limits, Module, Outcome, Priority};
 use crate::storage::Write;

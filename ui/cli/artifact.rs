@@ -87,7 +87,9 @@ async fn add(globals: &Globals, client: &Client, path: &Path, pin: bool) -> Outc
         return Ok(0);
     }
     if !info.pinned {
-        output::note("not pinned: it goes when the store is full and others were used later (artifact pin CID)");
+        output::note(
+            "not pinned: it goes when the store is full and others were used later (artifact pin CID)",
+        );
     }
     show(&info)
 }

@@ -4,8 +4,8 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use bytes::Bytes;
+use clap::ValueEnum;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 use zerostate::api::{

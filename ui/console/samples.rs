@@ -3,9 +3,9 @@
 use futures::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use zerostate::api::{
-    ApiError, AttestationRecord, AttestationView, Download, ErrorKind, Event, Happening, InboxItem, LedgerView,
-    LogLine, NodeView, PeerView, ProgressView, ReceiptDetail, ReceiptRecord, Snapshot, Tail, TaskDetail, TaskRecord,
-    TaskState, TaskView, TimelineStep, Upload,
+    ApiError, AttestationRecord, AttestationView, Download, ErrorKind, Event, Happening, InboxItem,
+    LedgerView, LogLine, NodeView, PeerView, ProgressView, ReceiptDetail, ReceiptRecord, Snapshot, Tail,
+    TaskDetail, TaskRecord, TaskState, TaskView, TimelineStep, Upload,
 };
 use zerostate::document::{
     Artifact, ArtifactSource, Attestation, Completion, Content, Cost, Credits, Draft, Envelope, Environment,

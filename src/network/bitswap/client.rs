@@ -31,6 +31,8 @@ const QUICK: Duration = Duration::from_secs(2);
 const SLOW: Duration = Duration::from_secs(8);
 /// A peer of which nothing was heard for so long is not waited for if there is another.
 const STALL: Duration = Duration::from_secs(3);
+/// So long a peer that was asked on the off chance has, before one is asked that is known to have the block.
+const MOMENT: Duration = Duration::from_millis(250);
 /// However busily it sends: a block that has not come by then is asked for elsewhere.
 const TOO_LONG: Duration = Duration::from_secs(60);
 /// Peers that are asked whether they have something before anybody is known to.
@@ -91,6 +93,15 @@ struct Remote {
     liar: bool,
     /// What it is to be told.
     tell: Vec<Want>,
+}
+
+impl Remote {
+    fn remember(&mut self, cid: Cid) {
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(cid);
+    }
 }
 
 /// The wants of this node.
@@ -225,7 +236,7 @@ impl Client {
             answer(waiter.reply, Ok(Given { bytes: block.bytes.clone(), from: peer }));
         }
         // The giver, too: a Helia does not send a block twice unless it was cancelled.
-        let told = sought.asked.iter().map(|(peer, _)| *peer).chain(sought.sounded);
+        let told = sought.asked.iter().map(|(peer, _)| *peer).chain(sought.sounded).chain(sought.refused);
         for peer in told.chain([peer]).collect::<HashSet<_>>() {
             self.cancel(&peer, block.cid);
         }
@@ -249,7 +260,8 @@ impl Client {
                     session.providers.push(peer);
                 }
             }
-            if !asked {
+            // Whoever was asked on the off chance has a moment to answer.
+            if sought.asked.is_empty() {
                 self.ask(cid, now);
             }
             return;
@@ -268,11 +280,15 @@ impl Client {
         self.sessions.retain(|_, session| session.guard.as_ref().is_some_and(|guard| !guard.is_closed()));
         let mut gone = Vec::new();
         let mut stalled = Vec::new();
+        let mut slow = Vec::new();
         for (cid, sought) in &mut self.sought {
             sought.waiters.retain(|waiter| !waiter.reply.is_closed());
             if sought.waiters.is_empty() {
                 gone.push(*cid);
                 continue;
+            }
+            if sought.asked.iter().all(|(_, since)| now.saturating_duration_since(*since) >= MOMENT) {
+                slow.push(*cid);
             }
             for (peer, since) in &sought.asked {
                 let waited = now.saturating_duration_since(*since);
@@ -285,6 +301,7 @@ impl Client {
         for cid in gone {
             self.forget(&cid);
         }
+        slow.iter().for_each(|cid| self.ask(cid, now));
         for (cid, peer) in stalled {
             tracing::debug!(%cid, %peer, "a block does not come");
             self.cancel(&peer, cid);
@@ -330,7 +347,8 @@ impl Client {
     fn forget(&mut self, cid: &Cid) {
         let Some(sought) = self.sought.remove(cid) else { return };
         self.queued.retain(|other| other != cid);
-        let told = sought.asked.iter().map(|(peer, _)| *peer).chain(sought.sounded);
+        // Those that do not have it, too: they would send it when it comes.
+        let told = sought.asked.iter().map(|(peer, _)| *peer).chain(sought.sounded).chain(sought.refused);
         for peer in told.collect::<HashSet<_>>() {
             if let Some(remote) = self.peers.get_mut(&peer) {
                 remote.owed.remove(cid);
@@ -363,10 +381,8 @@ impl Client {
         let sessions = || sought.waiters.iter().filter_map(|waiter| self.sessions.get(&waiter.session));
         let providers: Vec<PeerId> =
             sessions().flat_map(|session| session.providers.iter().copied()).filter(open).collect();
-        let asked_a_provider = sought
-            .asked
-            .iter()
-            .any(|(peer, _)| sessions().any(|session| session.providers.contains(peer)));
+        let asked_a_provider =
+            sought.asked.iter().any(|(peer, _)| sessions().any(|session| session.providers.contains(peer)));
         if asked_a_provider {
             return;
         }
@@ -383,10 +399,15 @@ impl Client {
             return;
         }
         if sought.asked.is_empty() {
-            let likely = sessions().flat_map(|session| session.likely.iter().copied()).find(|peer| open(peer));
+            let likely =
+                sessions().flat_map(|session| session.likely.iter().copied()).find(|peer| open(peer));
             let first = likely.or_else(|| {
                 // Those that say they have it will be asked; until one does, nobody else is.
-                sought.sounded.is_empty().then(|| self.peers.keys().copied().find(|peer| open(peer))).flatten()
+                sought
+                    .sounded
+                    .is_empty()
+                    .then(|| self.peers.keys().copied().find(|peer| open(peer)))
+                    .flatten()
             });
             match first {
                 Some(peer) => self.ask_peer(*cid, peer, now),
@@ -398,15 +419,14 @@ impl Client {
     }
 
     fn ask_peer(&mut self, cid: Cid, peer: PeerId, now: Instant) {
-        let (Some(sought), Some(remote)) = (self.sought.get_mut(&cid), self.peers.get_mut(&peer)) else { return };
+        let (Some(sought), Some(remote)) = (self.sought.get_mut(&cid), self.peers.get_mut(&peer)) else {
+            return;
+        };
         sought.asked.push((peer, now));
         sought.sounded.remove(&peer);
         remote.owed.insert(cid);
         remote.gauge.ask(now);
-        if remote.recent.len() >= RECENT {
-            remote.recent.pop_front();
-        }
-        remote.recent.push_back(cid);
+        remote.remember(cid);
         remote.tell.push(Want { cid, kind: Kind::Block, send_dont_have: true });
     }
 
@@ -426,6 +446,8 @@ impl Client {
             if asked || remote.liar || sought.refused.contains(peer) || !sought.sounded.insert(*peer) {
                 continue;
             }
+            // A small block may come at once instead of the word that it is there.
+            remote.remember(*cid);
             remote.tell.push(Want { cid: *cid, kind: Kind::Have, send_dont_have: true });
         }
     }
@@ -452,4 +474,3 @@ fn answer(reply: Reply, outcome: Result<Given, Missing>) {
         tracing::trace!("nobody waits for this block any more");
     }
 }
-

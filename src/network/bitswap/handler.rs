@@ -19,14 +19,15 @@ use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
 };
 use libp2p::swarm::{
-    ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, StreamUpgradeError,
-    SubstreamProtocol,
+    ConnectionHandler, ConnectionHandlerEvent, Stream, StreamProtocol, StreamUpgradeError, SubstreamProtocol,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::gauge::Gauge;
-use super::message::{MAX_MESSAGE, MAX_UNASKED, Message, ReadError, Sent, Version, read_body, read_length, write};
+use super::message::{
+    MAX_MESSAGE, MAX_UNASKED, Message, ReadError, Sent, Version, read_body, read_length, write,
+};
 
 /// Newest first: the first one that the other side knows is spoken.
 pub(in crate::network) const PROTOCOLS: [StreamProtocol; 3] = [
@@ -114,7 +115,8 @@ impl OutboundUpgrade<Stream> for Negotiate {
 pub struct VersionUsed(Version);
 
 /// What reading from a stream led to: a message, and the stream to go on with.
-type Reading = BoxFuture<'static, Result<Option<(Message, Box<dyn AsyncRead + core::marker::Send + Unpin>)>, ReadError>>;
+type Reading =
+    BoxFuture<'static, Result<Option<(Message, Box<dyn AsyncRead + core::marker::Send + Unpin>)>, ReadError>>;
 type Writing = BoxFuture<'static, Result<(Sent, Outbound), String>>;
 
 struct Outbound {
@@ -226,7 +228,9 @@ async fn read(
     let Some(length) = length? else { return Ok(None) };
     let most = if gauge.owes() { MAX_MESSAGE } else { MAX_UNASKED };
     if length > most {
-        return Err(ReadError::Fault(format!("a Bitswap message of {length} bytes, where at most {most} are taken")));
+        return Err(ReadError::Fault(format!(
+            "a Bitswap message of {length} bytes, where at most {most} are taken"
+        )));
     }
     let places = u32::try_from(length).unwrap_or(u32::MAX);
     let body = async {
@@ -234,7 +238,9 @@ async fn read(
         let _place = reading.acquire_many(places).await.ok();
         read_body(&mut io, length, || gauge.hear()).await
     };
-    let late = || ReadError::Fault(format!("a Bitswap message that was not whole after {} s", READ_WITHIN.as_secs()));
+    let late = || {
+        ReadError::Fault(format!("a Bitswap message that was not whole after {} s", READ_WITHIN.as_secs()))
+    };
     let body = timeout(READ_WITHIN, body).await.unwrap_or_else(|_| Err(late()))?;
     let message = Message::decode(body).map_err(ReadError::Fault)?;
     Ok(Some((message, io)))
@@ -254,7 +260,11 @@ impl ConnectionHandler for Handler {
 
     fn on_behaviour_event(&mut self, Send(message): Send) {
         // What is small does not wait behind blocks.
-        if message.blocks.is_empty() { self.waiting.push_front(message) } else { self.waiting.push_back(message) }
+        if message.blocks.is_empty() {
+            self.waiting.push_front(message)
+        } else {
+            self.waiting.push_back(message)
+        }
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Negotiate, Negotiate>) {
@@ -274,7 +284,8 @@ impl ConnectionHandler for Handler {
                 if self.inbound.len() < MAX_INBOUND {
                     self.read(Box::new(answers));
                 }
-                self.out = Out::Idle(Some(Outbound { stream, version }), Box::pin(tokio::time::sleep(LINGER)));
+                self.out =
+                    Out::Idle(Some(Outbound { stream, version }), Box::pin(tokio::time::sleep(LINGER)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => match error {
                 StreamUpgradeError::NegotiationFailed => {

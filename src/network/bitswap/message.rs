@@ -176,7 +176,9 @@ impl Message {
             if version == Version::V1_0 {
                 message.blocks.push(block.bytes.clone());
             } else {
-                message.payload.push(pb::Block { prefix: prefix(&block.cid).into(), data: block.bytes.clone() });
+                message
+                    .payload
+                    .push(pb::Block { prefix: prefix(&block.cid).into(), data: block.bytes.clone() });
             }
         }
         if version >= Version::V1_2 {

@@ -18,9 +18,6 @@ mod handler;
 mod message;
 mod server;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -235,7 +232,9 @@ impl Behaviour {
         }
         self.told.push_back(match arrival {
             Arrival::Wanted | Arrival::Late => Event::Exchanged,
-            Arrival::Unasked => Event::Fault { peer, what: format!("a block that it was not asked for: {}", block.cid) },
+            Arrival::Unasked => {
+                Event::Fault { peer, what: format!("a block that it was not asked for: {}", block.cid) }
+            }
         });
     }
 
@@ -298,19 +297,25 @@ impl Behaviour {
     fn next_message(&mut self) -> Option<(PeerId, ConnectionId, Message)> {
         let with_blocks = self.peers.iter().filter(|(_, connected)| !connected.ready.is_empty());
         let with_blocks: Vec<PeerId> = with_blocks.map(|(peer, _)| *peer).collect();
-        let to_tell: Vec<PeerId> = self.client.to_tell().chain(self.server.to_tell()).chain(with_blocks).collect();
+        let to_tell: Vec<PeerId> =
+            self.client.to_tell().chain(self.server.to_tell()).chain(with_blocks).collect();
         for peer in to_tell {
             let Some(connected) = self.peers.get_mut(&peer) else { continue };
             let Some(connection) = connected.connections.first().copied() else { continue };
             if connected.handed >= MESSAGES {
                 continue;
             }
-            let mut message =
-                Message { wants: self.client.tell(&peer), presences: self.server.tell(&peer), ..Message::default() };
+            let mut message = Message {
+                wants: self.client.tell(&peer),
+                presences: self.server.tell(&peer),
+                ..Message::default()
+            };
             // What is small goes alone, ahead of the blocks that wait in the handler.
             if message.is_empty() {
                 let mut bytes = 0;
-                while let Some(block) = connected.ready.pop_front_if(|next| bytes == 0 || bytes + next.bytes.len() <= TOGETHER) {
+                while let Some(block) =
+                    connected.ready.pop_front_if(|next| bytes == 0 || bytes + next.bytes.len() <= TOGETHER)
+                {
                     bytes += block.bytes.len();
                     message.blocks.push(block);
                 }

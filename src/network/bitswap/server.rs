@@ -89,8 +89,12 @@ impl Server {
     /// A block has come into the store: whoever waits for it gets it.
     pub(super) fn stored(&mut self, cid: &Cid) {
         for (peer, asker) in &mut self.askers {
-            let waiting: Vec<(Cid, Kind)> =
-                asker.wants.iter().filter(|(want, _)| canonical(want) == *cid).map(|(c, k)| (*c, *k)).collect();
+            let waiting: Vec<(Cid, Kind)> = asker
+                .wants
+                .iter()
+                .filter(|(want, _)| canonical(want) == *cid)
+                .map(|(c, k)| (*c, *k))
+                .collect();
             for (want, kind) in waiting {
                 asker.wants.remove(&want);
                 if kind == Kind::Have {
@@ -180,7 +184,8 @@ impl Server {
 
 impl Asker {
     fn want(&mut self, want: &Want, size: impl Fn(&Cid) -> Option<u64>) {
-        let here = size(&canonical(&want.cid)).filter(|size| usize::try_from(*size).is_ok_and(|s| s <= MAX_BLOCK));
+        let here =
+            size(&canonical(&want.cid)).filter(|size| usize::try_from(*size).is_ok_and(|s| s <= MAX_BLOCK));
         match (want.kind, here) {
             (Kind::Cancel, _) => {
                 self.wants.remove(&want.cid);

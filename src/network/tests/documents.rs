@@ -1,4 +1,4 @@
-//! Announcing, delivering, fetching.
+//! Announcing, delivering, asking for documents.
 
 use super::*;
 
@@ -61,49 +61,28 @@ async fn a_node_that_cannot_keep_up_says_so_and_takes_more_when_it_can() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_are_fetched_by_cid_and_checked() {
-    let large: Vec<u8> = (0..5_000_000u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
-    let mut shelf = Shelf::holding(&[b"small", &large, b""]);
-    let lie = content_id(b"what was asked for");
-    shelf.0.insert(lie, b"something else".to_vec());
-    let a = start_with(shelf).await;
+async fn a_document_is_had_by_its_id_and_nothing_else_passes_for_it() {
+    let author = start(&[]).await;
+    let ((wanted, id), (other, other_id)) = (author.manifest("wanted"), author.manifest("other"));
+    let (lie, missing) = (content_id(b"lie"), content_id(b"missing"));
+    let shelf = [(id, wanted.to_vec()), (lie, other.to_vec()), (other_id, b"{}".to_vec())];
+    let a = start_with(Shelf(shelf.into_iter().collect())).await;
     let mut b = start(&[TCP]).await;
     b.connect(&a).await;
-    let fetch = async |cid: &Cid, max| soon(b.network.fetch(&a.id(), cid, max)).await;
-
-    assert_eq!(fetch(&content_id(b"small"), 5).await.unwrap(), b"small");
-    assert_eq!(fetch(&content_id(b""), 0).await.unwrap(), b"");
-    assert!(fetch(&content_id(&large), u64::MAX).await.unwrap() == large);
-    let missing = fetch(&content_id(b"missing"), 100).await;
-    assert!(matches!(missing, Err(NetworkError::NotFound { .. })), "{missing:?}");
-    let too_large = fetch(&content_id(b"small"), 4).await;
-    assert!(matches!(too_large, Err(NetworkError::TooLarge { bytes: 5, limit: 4, .. })), "{too_large:?}");
-    let identity_hash = Cid::new_v1(0x55, cid::multihash::Multihash::wrap(0, b"x").unwrap());
-    assert!(matches!(fetch(&identity_hash, 100).await, Err(NetworkError::UnsupportedCid(_))));
-
-    let wrong = fetch(&lie, 100).await;
-    assert!(
-        matches!(&wrong, Err(NetworkError::WrongBytes { peer, cid }) if *peer == a.id() && *cid == lie.to_string()),
-        "{wrong:?}"
-    );
+    let ask = async |id: &Cid| soon(b.network.document(&a.id(), id)).await;
+    assert_eq!(*ask(&id).await.unwrap().id(), id);
+    assert!(matches!(ask(&missing).await, Err(NetworkError::NotFound { .. })));
+    for wrong in [lie, other_id] {
+        let said = ask(&wrong).await;
+        assert!(
+            matches!(&said, Err(NetworkError::WrongDocument { peer, .. }) if *peer == a.id()),
+            "{said:?}"
+        );
+    }
     let liar = b.event(|event| match event {
         NetworkEvent::Fault { peer_id, .. } => Some(peer_id),
         _ => None,
     });
     assert_eq!(liar.await, a.id());
-    assert_eq!(b.peer(&a.id(), |peer| peer.faults > 0).await.faults, 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_fetches_at_once_wait_in_line_and_all_are_served() {
-    let blocks: Vec<Vec<u8>> = (0..16u8).map(|n| vec![n; 300_000]).collect();
-    let a = start_with(Shelf::holding(&blocks.iter().map(Vec::as_slice).collect::<Vec<_>>())).await;
-    let b = start(&[TCP]).await;
-    b.connect(&a).await;
-    let cids: Vec<Cid> = blocks.iter().map(|block| content_id(block)).collect();
-    let id = a.id();
-    let all = futures::future::join_all(cids.iter().map(|cid| b.network.fetch(&id, cid, 1 << 20)));
-    for (got, block) in soon(all).await.into_iter().zip(&blocks) {
-        assert!(got.unwrap() == *block);
-    }
+    assert_eq!(b.peer(&a.id(), |peer| peer.faults > 1).await.faults, 2);
 }

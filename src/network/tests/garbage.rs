@@ -13,7 +13,7 @@ use crate::document::strict::MAX_ENVELOPE_BYTES;
 use crate::network::behaviour::{Behaviour, BehaviourEvent, Topic};
 use crate::network::limits::MAX_FAULTS;
 use crate::network::meter::Meter;
-use crate::network::{CARD_PROTOCOL, DELIVER_PROTOCOL, FETCH_PROTOCOL, transport};
+use crate::network::{CARD_PROTOCOL, DELIVER_PROTOCOL, DOCUMENT_PROTOCOL, transport};
 
 /// Writes bytes as they are and reads whatever comes.
 #[derive(Clone, Default)]
@@ -124,7 +124,8 @@ async fn node_and_friend() -> (Node, Node) {
 }
 
 async fn is_well(node: &mut Node, friend: &Node, name: &str) {
-    assert_eq!(soon(friend.network.fetch(&node.id(), &content_id(b"block"), 10)).await.unwrap(), b"block");
+    let session = soon(friend.network.session(&[node.id()])).await.unwrap();
+    assert_eq!(&*soon(session.get(&content_id(b"block"))).await.unwrap().bytes, b"block");
     let (envelope, id) = friend.manifest(name);
     soon(friend.network.deliver(&node.id(), envelope)).await.unwrap();
     assert_eq!(node.document().await, id);
@@ -142,9 +143,11 @@ async fn bad_frames_and_bad_contents_are_refused_and_counted_on_every_protocol()
             vec![0, 0, 0, 9, 1],
         ]
     };
-    for (protocol, limit) in
-        [(CARD_PROTOCOL, MAX_ENVELOPE_BYTES), (DELIVER_PROTOCOL, MAX_ENVELOPE_BYTES), (FETCH_PROTOCOL, 128)]
-    {
+    for (protocol, limit) in [
+        (CARD_PROTOCOL, MAX_ENVELOPE_BYTES),
+        (DELIVER_PROTOCOL, MAX_ENVELOPE_BYTES),
+        (DOCUMENT_PROTOCOL, 128),
+    ] {
         let attacker = Keypair::generate_ed25519();
         let mut messages = rubbish(limit);
         if protocol == CARD_PROTOCOL {
@@ -178,7 +181,7 @@ async fn who_goes_on_with_it_is_disconnected_and_blocked_and_nobody_else() {
     attack(&attacker, &node, DELIVER_PROTOCOL, vec![framed(b"{}"); count]).await;
     assert!(node.disconnected(&id).await.contains("blocked"));
     let answers =
-        attack(&attacker, &node, FETCH_PROTOCOL, vec![framed(&content_id(b"block").to_bytes())]).await;
+        attack(&attacker, &node, DOCUMENT_PROTOCOL, vec![framed(&content_id(b"block").to_bytes())]).await;
     assert!(!answers.contains(&Some(0)), "a blocked peer is served nothing");
     is_well(&mut node, &friend, "after").await;
 }
@@ -193,6 +196,8 @@ async fn rubbish_on_the_protocols_of_libp2p_itself_harms_nobody() {
         "/ipfs/id/push/1.0.0",
         "/ipfs/id/1.0.0",
         "/ipfs/ping/1.0.0",
+        "/ipfs/bitswap/1.2.0",
+        "/ipfs/bitswap/1.0.0",
     ] {
         let mut messages =
             vec![vec![0xff; 5000], vec![0xff, 0xff, 0xff, 0xff, 0x0f], vec![5, 1, 2, 3, 4, 5], Vec::new()];
@@ -209,7 +214,7 @@ async fn announcements_that_do_not_verify_are_faults_and_go_no_further() {
     let keypair = Keypair::generate_ed25519();
     let mut swarm = Swarm::new(
         transport::build(&keypair, &Meter::default()).unwrap(),
-        Behaviour::new(&keypair, &quiet(&[])).unwrap(),
+        Behaviour::new(&keypair, &quiet(&[]), Arc::new(Shelf::default())).unwrap(),
         keypair.public().to_peer_id(),
         libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(PATIENCE),
     );

@@ -1,5 +1,6 @@
 //! Real networks on loopback: what one node does, another sees.
 
+mod blocks;
 mod connections;
 mod documents;
 mod garbage;
@@ -9,6 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cid::Cid;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -16,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    BlockSource, EVENTS_WAITING, Network, NetworkConfig, NetworkError, NetworkEvent, NetworkState, PeerState,
+    EVENTS_WAITING, Network, NetworkConfig, NetworkError, NetworkEvent, NetworkState, PeerState, Source,
 };
 use crate::document::{
     AgentCard, Artifact, ArtifactSource, Completion, Draft, Envelope, Sha256Digest, content_id,
@@ -38,9 +40,18 @@ impl Shelf {
     }
 }
 
-impl BlockSource for Shelf {
-    fn read(&self, cid: &Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
-        let found = self.0.get(cid).cloned();
+impl Source for Shelf {
+    fn size(&self, cid: &Cid) -> Option<u64> {
+        self.0.get(cid).and_then(|bytes| bytes.len().try_into().ok())
+    }
+
+    fn block(&self, cid: &Cid) -> BoxFuture<'_, Option<Bytes>> {
+        let found = self.0.get(cid).cloned().map(Bytes::from);
+        Box::pin(async move { found })
+    }
+
+    fn document(&self, id: &Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let found = self.0.get(id).cloned();
         Box::pin(async move { found })
     }
 }

@@ -37,8 +37,22 @@ impl Worker {
 
     /// A peer does not know what a card is. What it is instead, it says by identify; who does not say so is of no use.
     pub(super) fn on_cardless(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        if peer.is_identified() && !peer.is_known() {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.cardless = true;
+        }
+        self.turn_away(id);
+    }
+
+    /// A peer does not say what it is.
+    pub(super) fn on_unidentified(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.unidentified = true;
+        }
+        self.turn_away(id);
+    }
+
+    fn turn_away(&mut self, id: PeerId) {
+        if self.peers.get(&id).is_some_and(|peer| peer.is_stranger()) {
             self.on_stranger(id, "it is not a zerostate node".into());
         }
     }

@@ -157,7 +157,8 @@ impl Worker {
     pub(super) fn on_document_event(&mut self, event: Event) {
         match event {
             Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                let Some((body, channel)) = self.admit(peer, request, channel, |peer| &mut peer.documents) else {
+                let Some((body, channel)) = self.admit(peer, request, channel, |peer| &mut peer.documents)
+                else {
                     return;
                 };
                 match Cid::try_from(body.as_ref()) {
@@ -180,7 +181,9 @@ impl Worker {
                     Answer::Yes(bytes) => Ok(bytes),
                     Answer::No(_) => Err(NetworkError::NotFound { peer: who, id: id.to_string() }),
                     Answer::Busy => Err(NetworkError::Busy(who)),
-                    Answer::TooLarge(bytes) => Err(self.malformed(peer, format!("a document of {bytes} bytes"))),
+                    Answer::TooLarge(bytes) => {
+                        Err(self.malformed(peer, format!("a document of {bytes} bytes")))
+                    }
                     Answer::Malformed(what) => Err(self.malformed(peer, what)),
                 };
                 answer(reply, outcome);

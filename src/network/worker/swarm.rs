@@ -159,6 +159,7 @@ impl Worker {
             BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {
                 self.on_identified(peer_id, connection_id, &info);
             }
+            BehaviourEvent::Identify(identify::Event::Error { peer_id, .. }) => self.on_unidentified(peer_id),
             BehaviourEvent::Identify(event) => tracing::trace!(?event, "identify"),
             BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_neighbours(found),
