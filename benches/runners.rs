@@ -297,9 +297,11 @@ async fn receipts() {
     const SIGNATURES: u32 = 20_000;
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path(), &PassphraseSource::None).unwrap();
-    let cid = home.storage.blocks().put(HELLO.to_vec()).await.unwrap().to_string();
+    let config = config::Config::default();
+    let artifacts = home.artifacts(&config).unwrap();
+    let cid = artifacts.add_bytes(HELLO.to_vec(), false).await.unwrap().cid.to_string();
     let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    let tasks = home.tasks_alone(&config::Config::default(), &tracker, shutdown.clone()).unwrap();
+    let tasks = home.tasks_alone(&artifacts, &config, &tracker, shutdown.clone()).unwrap();
     let draft = Draft::for_module("hello", ArtifactSource::Cid { cid, sha256: None, size: None });
     tasks.run(draft.clone()).await.unwrap();
     let mut jobs = JoinSet::new();

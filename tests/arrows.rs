@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From top to bottom. A folder may use what stands in a lower line; those in one line do not know each other.
-const LINES: [&[&str]; 7] = [
+const LINES: [&[&str]; 8] = [
     &["node"],
     &["api"],
     &["task"],
-    &["guild", "discovery", "economy"],
+    &["artifact", "guild", "discovery", "economy"],
     &["execution", "network", "storage"],
+    &["dag"],
     &["document"],
     &["identity"],
 ];

@@ -57,6 +57,7 @@ pub fn manifest() -> Manifest {
         expires_at: noon() + Duration::from_secs(3600),
         creator: creator().did().clone(),
         artifact: Artifact { cid: sha256.to_cid(), sha256, size: 8 },
+        providers: Vec::new(),
         limits: Limits { memory_bytes: 64 << 20, time_ms: 5_000, stack_bytes: 2 << 20, fuel: 1_000_000 },
         function: "count".to_owned(),
         args: vec!["--words".to_owned(), "ž".to_owned()],

@@ -10,12 +10,14 @@
 )]
 
 mod arrows;
+mod artifacts;
 mod bad_input;
 mod command_line;
 mod console;
 mod documents;
 mod durability;
 mod execution;
+mod helia;
 mod hostile;
 mod interop;
 mod processes;

@@ -140,6 +140,8 @@ impl Artifacts {
     /// [`ArtifactError::Storage`].
     pub async fn list(&self) -> Result<Vec<ArtifactRecord>, ArtifactError> {
         let mut all = self.inner.storage.artifacts().await?;
+        // A root that was damaged has been removed, and is got again with the next use.
+        all.retain(|record| self.inner.storage.blocks().size(&record.cid).is_some());
         all.sort_by(|a, b| b.added_at.cmp(&a.added_at).then_with(|| a.cid.cmp(&b.cid)));
         Ok(all)
     }

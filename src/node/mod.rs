@@ -96,6 +96,7 @@ impl Home {
     /// When runners cannot be started.
     pub fn tasks_alone(
         &self,
+        artifacts: &Artifacts,
         config: &Config,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
@@ -103,7 +104,7 @@ impl Home {
         let runners = Runners::new(runners_config(config, self.storage.directory()))?;
         let policy = Policy { attest_always: false, self_execute: true };
         let (identity, storage) = (Arc::clone(&self.identity), self.storage.clone());
-        let context = Context::new(identity, storage, self.artifacts(config)?, runners, None, policy);
+        let context = Context::new(identity, storage, artifacts.clone(), runners, None, policy);
         Ok(Tasks::alone(context, tracker, shutdown))
     }
 }

@@ -83,6 +83,7 @@ fn manifests() -> impl Strategy<Value = (Identity, Manifest)> {
                 expires_at: created_at + Duration::from_millis(life),
                 creator: author.did().clone(),
                 artifact: Artifact { cid: sha256.to_cid(), sha256, size: ids.3 },
+                providers: Vec::new(),
                 limits: Limits {
                     memory_bytes: limits.0,
                     time_ms: limits.1,

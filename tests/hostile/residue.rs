@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
-use zerostate::api::{Answer, Answering as _, Client, Command, ErrorKind};
+use zerostate::api::{Answer, Answering as _, Client, Command, ErrorKind, Upload};
 use zerostate::document::{ArtifactSource, Draft, Limits, Status};
 
 use super::AT_ONCE;
@@ -44,7 +44,7 @@ struct Asked {
 }
 
 async fn asked(client: &Client, entry: &Entry) -> Asked {
-    let artifact = client.add_artifact(entry.module()).await.unwrap();
+    let artifact = client.add_artifact(Upload::whole(entry.module())).await.unwrap();
     let source = ArtifactSource::Cid { cid: artifact.cid, sha256: None, size: None };
     let (mut draft, job) = (Draft::for_module(entry.name, source), entry.job());
     draft.limits = Limits {
@@ -124,7 +124,7 @@ async fn a_node_is_as_it_was_after_all_of_it_and_a_task_in_the_middle_comes_to_i
     for entry in corpus().iter().filter(|entry| !entry.module().is_empty()) {
         all.push(asked(&client, entry).await);
     }
-    let hello = client.add_artifact(HELLO.to_vec()).await.unwrap().cid;
+    let hello = client.add_artifact(Upload::whole(HELLO.to_vec())).await.unwrap().cid;
     let harmless = |_| {
         let source = ArtifactSource::Cid { cid: hello.clone(), sha256: None, size: None };
         let draft = Draft::for_module("harmless", source);

@@ -144,7 +144,7 @@ async fn alone(globals: &Globals, wanted: Wanted, stdin: Vec<u8>) -> Result<RunR
     }
     node::attach_stdin(&artifacts, &mut draft, stdin).await?;
     let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    let tasks = home.tasks_alone(&config, &tracker, shutdown.clone())?;
+    let tasks = home.tasks_alone(&artifacts, &config, &tracker, shutdown.clone())?;
     let ran = tasks.run(draft).await.map_err(ApiError::from)?;
     shutdown.cancel();
     tracker.close();

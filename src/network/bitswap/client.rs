@@ -37,6 +37,8 @@ const MOMENT: Duration = Duration::from_millis(250);
 const TOO_LONG: Duration = Duration::from_secs(60);
 /// Peers that are asked whether they have something before anybody is known to.
 const ASKED: usize = 32;
+/// Blocks that have come, of which it is known who else was asked.
+const ANSWERED: usize = 64;
 /// CIDs a peer was asked for last: what comes late is no fault.
 const RECENT: usize = 1024;
 /// Blocks wanted at once by everybody together; each holds up to 2 MiB when it comes.
@@ -112,6 +114,8 @@ pub(super) struct Client {
     sought: HashMap<Cid, Sought>,
     /// Wants that found all windows full, oldest first.
     queued: VecDeque<Cid>,
+    /// Blocks that have come, while some who were asked whether they have them have not said: for which sessions.
+    answered: VecDeque<(Cid, Vec<u64>)>,
 }
 
 impl Client {
@@ -227,6 +231,13 @@ impl Client {
                 }
             }
         }
+        if !sought.sounded.is_empty() {
+            if self.answered.len() >= ANSWERED {
+                self.answered.pop_front();
+            }
+            let sessions = sought.waiters.iter().map(|waiter| waiter.session).collect();
+            self.answered.push_back((block.cid, sessions));
+        }
         for waiter in sought.waiters {
             if let Some(session) = self.sessions.get_mut(&waiter.session)
                 && !session.providers.contains(&peer)
@@ -247,7 +258,12 @@ impl Client {
 
     /// A peer says whether it has something.
     pub(super) fn presence(&mut self, peer: PeerId, cid: &Cid, has: bool, now: Instant) {
-        let Some(sought) = self.sought.get_mut(cid) else { return };
+        let Some(sought) = self.sought.get_mut(cid) else {
+            if has {
+                self.late_presence(peer, cid, now);
+            }
+            return;
+        };
         let asked = sought.asked.iter().any(|(other, _)| *other == peer);
         if !asked && !sought.sounded.remove(&peer) {
             return;
@@ -272,6 +288,22 @@ impl Client {
             remote.owed.remove(cid);
         }
         self.ask(cid, now);
+        self.fill(now);
+    }
+
+    /// A peer has what came from another meanwhile: it probably has the rest, too.
+    fn late_presence(&mut self, peer: PeerId, cid: &Cid, now: Instant) {
+        if !self.peers.get(&peer).is_some_and(|remote| !remote.liar && remote.recent.contains(cid)) {
+            return;
+        }
+        let Some((_, sessions)) = self.answered.iter().find(|(answered, _)| answered == cid) else { return };
+        for id in sessions {
+            if let Some(session) = self.sessions.get_mut(id)
+                && !session.providers.contains(&peer)
+            {
+                session.providers.push(peer);
+            }
+        }
         self.fill(now);
     }
 

@@ -52,8 +52,19 @@ async fn blocks_come_from_whoever_has_them_and_the_ledgers_of_both_sides_agree()
 
     let got = c.state(|state| state.bitswap.blocks_received == 40).await.bitswap;
     assert_eq!((got.bytes_received, got.duplicates, got.blocks_sent), (4_000_000, 0, 0));
-    let given = async |node: &Node| node.state(|state| state.bitswap.wants == 0).await.bitswap.blocks_sent;
-    assert_eq!(given(&a).await + given(&b).await, 40);
+    let (mut from_a, mut from_b) = (a.network.state(), b.network.state());
+    soon(async {
+        while from_a.borrow_and_update().bitswap.and(from_b.borrow_and_update().bitswap).blocks_sent < 40 {
+            tokio::select! {
+                changed = from_a.changed() => changed.unwrap(),
+                changed = from_b.changed() => changed.unwrap(),
+            }
+        }
+    })
+    .await;
+    a.state(|state| state.bitswap.wants == 0).await;
+    let given = a.network.state().borrow().bitswap.and(b.network.state().borrow().bitswap);
+    assert_eq!((given.blocks_sent, given.bytes_sent), (40, 4_000_000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
