@@ -361,7 +361,9 @@ fn a_task_finds_its_module_by_the_hints_of_its_manifest() {
         let artifact = format!("artifact = {{ cid = \"{}\" }}", text(&added, "cid"));
         format!("name = \"far\"\nargs = [\"there\"]\nproviders = [{hints}]\n{artifact}\n")
     };
-    runner.run(&["submit", &desk.file("alone.toml", manifest(""))]).fails(1, "is not to be had");
+    runner
+        .run(&["submit", &desk.file("alone.toml", manifest(""))])
+        .fails(1, "neither stored here nor to be had");
     runner.run(&["submit", &desk.file("wrong.toml", manifest("\"nowhere\""))]).fails(2, "providers[0]");
     let task = submitted(&runner, &desk.file("far.toml", manifest(&format!("\"{}\"", giver.address()))));
     assert_eq!(task["state"], "receipted", "{task}");

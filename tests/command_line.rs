@@ -191,7 +191,7 @@ fn a_running_node_answers_every_reading_verb_in_json_and_for_people() {
     has(&shown["attestations"][0], &["attestation_id", "witness", "verdict", "differences"]);
 
     let artifact = &node.ask(&["artifact", "list"])[0];
-    has_exactly(artifact, &["cid", "sha256", "size"]);
+    has_exactly(artifact, &["cid", "sha256", "size", "pinned", "added_at"]);
     let events = node.ask(&["events"]);
     for (number, event) in (1..).zip(events.as_array().unwrap()) {
         has(event, &["seq", "at", "event"]);
@@ -227,7 +227,7 @@ fn what_does_not_exist_fails_with_one_and_says_what_is_missing() {
         (&["receipt", "show", nobody], "no receipt bafkrei"),
         (&["receipt", "export", nobody], "no receipt bafkrei"),
         (&["attest", nobody], "no receipt bafkrei"),
-        (&["artifact", "get", nobody], "neither stored here nor with any connected peer"),
+        (&["artifact", "get", nobody], "neither stored here nor to be had"),
     ];
     for (args, why) in missing {
         assert_eq!(node.run(args).fails(1, why).text(), "");

@@ -72,10 +72,7 @@ fn a_witness_that_cannot_get_the_module_says_so_and_never_agrees() {
     assert_eq!(a.stop(), Some(0));
     let attested = b.ask(&["attest", id]);
     assert_eq!(attested["verdict"], "unverifiable", "{attested}");
-    assert!(
-        text(&attested, "reason").contains("neither stored here nor with any connected peer"),
-        "{attested}"
-    );
+    assert!(text(&attested, "reason").contains("neither stored here nor to be had"), "{attested}");
     assert_eq!(attested["compared"], Value::Array(Vec::new()));
 }
 

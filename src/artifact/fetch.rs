@@ -47,6 +47,8 @@ pub struct Order {
     pub likely: Vec<String>,
     /// Multiaddresses, each ending in `/p2p/…`, of nodes that are said to have it.
     pub hints: Vec<String>,
+    /// Whether blocks that are here are read and hashed again, and not only looked for.
+    pub verify: bool,
     /// What the whole file must be.
     pub sha256: Option<Sha256Digest>,
 }
@@ -54,7 +56,7 @@ pub struct Order {
 impl Order {
     /// An order for a file of at most `limit` bytes, from whomever.
     pub fn new(cid: Cid, limit: u64) -> Self {
-        Self { cid, limit, likely: Vec::new(), hints: Vec::new(), sha256: None }
+        Self { cid, limit, likely: Vec::new(), hints: Vec::new(), verify: false, sha256: None }
     }
 }
 
@@ -68,7 +70,7 @@ impl Artifacts {
     pub async fn get(&self, order: &Order) -> Result<(ArtifactRecord, BTreeMap<String, u64>), ArtifactError> {
         let inner = &self.inner;
         let cid = canonical(&order.cid);
-        if let Some(known) = self.whole(&cid).await? {
+        if let Some(known) = self.whole(&cid, order.verify).await? {
             check(&known, order)?;
             return Ok((known, BTreeMap::new()));
         }
@@ -90,7 +92,7 @@ fn check(record: &ArtifactRecord, order: &Order) -> Result<(), ArtifactError> {
     }
     match order.sha256 {
         Some(expected) if expected != record.sha256 => {
-            Err(ArtifactError::OtherFile { cid: record.cid, found: record.sha256, expected })
+            Err(ArtifactError::OtherFile { cid: record.cid.to_string(), found: record.sha256, expected })
         }
         _ => Ok(()),
     }
@@ -128,14 +130,14 @@ impl Fetch<'_> {
         let mut branch_open = false;
         loop {
             while coming.len() < WINDOW && !branch_open {
-                let Some(wanted) = walk.next() else { break };
+                let Some(wanted) = walk.take() else { break };
                 branch_open = !wanted.is_leaf();
                 self.lease.add(&wanted.cid);
                 coming.push_back(self.block(session.as_ref(), wanted));
             }
             let late = |tried| {
                 let seconds = started.elapsed().as_secs();
-                ArtifactError::Late { cid: root, seconds, tried }
+                ArtifactError::Late { cid: root.to_string(), seconds, tried }
             };
             let next = match timeout_at(end.min(Instant::now() + STARVED), coming.next()).await {
                 Ok(Some(next)) => next?,
@@ -231,7 +233,7 @@ impl Fetch<'_> {
                 for said in gateways.into_iter().take(COMPLAINTS) {
                     tried = format!("{tried}; {said}");
                 }
-                Err(ArtifactError::Missing { cid: canonical(&self.order.cid), tried })
+                Err(ArtifactError::Missing { cid: self.order.cid.to_string(), tried })
             }
         }
     }

@@ -70,12 +70,12 @@ pub enum ArtifactError {
     #[error("the artifact {0} is not stored here")]
     NotHere(Cid),
     /// With everything that was tried.
-    #[error("{cid} is not to be had: {tried}")]
-    Missing { cid: Cid, tried: String },
+    #[error("{cid} is neither stored here nor to be had: {tried}")]
+    Missing { cid: String, tried: String },
     #[error("{cid} did not come within {seconds} s: {tried}")]
-    Late { cid: Cid, seconds: u64, tried: String },
+    Late { cid: String, seconds: u64, tried: String },
     #[error("the file {cid} has the sha256 {found}; {expected} was expected")]
-    OtherFile { cid: Cid, found: Sha256Digest, expected: Sha256Digest },
+    OtherFile { cid: String, found: Sha256Digest, expected: Sha256Digest },
     #[error("the file has over {0} bytes, which is the most that is taken")]
     TooLarge(u64),
     #[error("an artifact has at least one byte")]
@@ -199,10 +199,10 @@ impl Inner {
         } else if record.pinned {
             self.storage.write(&[Write::Artifact(record.clone())]).await?;
         }
-        if let Some(network) = &self.network {
-            if let Err(error) = network.provide(&cid).await {
-                tracing::debug!(%cid, %error, "the DHT is not told of an artifact");
-            }
+        if let Some(network) = &self.network
+            && let Err(error) = network.provide(&cid).await
+        {
+            tracing::debug!(%cid, %error, "the DHT is not told of an artifact");
         }
         let record = self.storage.artifact(&cid).await?.unwrap_or(record);
         self.known.note(record.clone());

@@ -43,17 +43,22 @@ impl Known {
 }
 
 impl Artifacts {
-    /// The record of a file of which every block is stored. That they are unharmed is found out by reading them.
-    pub(super) async fn whole(&self, cid: &Cid) -> Result<Option<ArtifactRecord>, ArtifactError> {
+    /// The record of a file of which every block is stored. That they are unharmed is found out by reading them, here or later.
+    pub(super) async fn whole(
+        &self,
+        cid: &Cid,
+        read_all: bool,
+    ) -> Result<Option<ArtifactRecord>, ArtifactError> {
         let inner = &self.inner;
-        if let Some(known) = inner.known.get(cid)
+        if !read_all
+            && let Some(known) = inner.known.get(cid)
             && inner.storage.blocks().size(cid).is_some()
         {
             return Ok(Some(known));
         }
         let Some(record) = inner.storage.artifact(cid).await? else { return Ok(None) };
         let (blocks, root) = (inner.storage.blocks().clone(), *cid);
-        let whole = tokio::task::spawn_blocking(move || is_whole(&blocks, &root)).await;
+        let whole = tokio::task::spawn_blocking(move || is_whole(&blocks, &root, read_all)).await;
         if !whole.map_err(|error| StorageError::Database(error.to_string()))? {
             return Ok(None);
         }
@@ -149,11 +154,11 @@ impl Reader {
     }
 }
 
-fn is_whole(blocks: &Blocks, root: &Cid) -> bool {
+fn is_whole(blocks: &Blocks, root: &Cid, read_all: bool) -> bool {
     let mut ahead = vec![*root];
     while let Some(cid) = ahead.pop() {
         let leaf = cid.codec() == RAW_CODEC;
-        if leaf && cid != *root {
+        if leaf && cid != *root && !read_all {
             if blocks.size(&cid).is_none() {
                 return false;
             }
@@ -171,7 +176,7 @@ fn is_whole(blocks: &Blocks, root: &Cid) -> bool {
 
 /// Walks to the next leaf that has bytes.
 fn step(blocks: &Blocks, walk: &mut Walk) -> Result<Option<Bytes>, ArtifactError> {
-    while let Some(wanted) = walk.next() {
+    while let Some(wanted) = walk.take() {
         let block = blocks.get_blocking(&wanted.cid)?.ok_or(ArtifactError::NotHere(wanted.cid))?;
         if let Some(bytes) = walk.open(&wanted, &block)?
             && !bytes.is_empty()

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cid::Cid;
 use tokio::sync::watch;
 
-/// How often the others are told of it.
-const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Sources of one transfer that are named.
 const SOURCES: usize = 16;
 
@@ -41,7 +39,6 @@ pub struct Transfer {
 struct State {
     next: u64,
     running: BTreeMap<u64, Transfer>,
-    told: Instant,
 }
 
 #[derive(Debug)]
@@ -53,7 +50,7 @@ pub(super) struct Transfers {
 impl Default for Transfers {
     fn default() -> Self {
         let (publisher, _) = watch::channel(Arc::default());
-        let state = State { next: 1, running: BTreeMap::new(), told: Instant::now() };
+        let state = State { next: 1, running: BTreeMap::new() };
         Self { state: Arc::new(Mutex::new(state)), publisher: Arc::new(publisher) }
     }
 }
@@ -73,7 +70,7 @@ impl Transfers {
         state.running.insert(id, Transfer { id, direction, cid, done: 0, size, since, sources });
         drop(state);
         let ongoing = Ongoing { id, state: Arc::clone(&self.state), publisher: Arc::clone(&self.publisher) };
-        ongoing.tell(true);
+        ongoing.tell();
         ongoing
     }
 }
@@ -113,23 +110,19 @@ impl Ongoing {
         if let Some(transfer) = lock(&self.state).running.get_mut(&self.id) {
             change(transfer);
         }
-        self.tell(false);
+        self.tell();
     }
 
-    fn tell(&self, now: bool) {
-        let mut state = lock(&self.state);
-        if now || state.told.elapsed() >= TELL_EVERY {
-            state.told = Instant::now();
-            let running = state.running.values().cloned().collect();
-            self.publisher.send_replace(Arc::new(running));
-        }
+    fn tell(&self) {
+        let running = lock(&self.state).running.values().cloned().collect();
+        self.publisher.send_replace(Arc::new(running));
     }
 }
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
         lock(&self.state).running.remove(&self.id);
-        self.tell(true);
+        self.tell();
     }
 }
 

@@ -20,7 +20,7 @@ fn written(file: &[u8], chunk: usize) -> (Cid, Vec<Block>) {
 fn read(root: &Cid, blocks: &[Block], limit: u64) -> Result<Vec<u8>, DagError> {
     let mut walk = Walk::new(root, limit)?;
     let mut file = Vec::new();
-    while let Some(wanted) = walk.next() {
+    while let Some(wanted) = walk.take() {
         let block = blocks.iter().find(|block| block.cid == wanted.cid).expect("every block is there");
         if let Some(bytes) = walk.open(&wanted, &block.bytes.clone().into())? {
             file.extend_from_slice(&bytes);

@@ -16,7 +16,7 @@ pub struct Wanted {
 
 /// Where one is in a file: what is still to be looked for, the next one last.
 ///
-/// Blocks are taken with [`Walk::next`], many ahead if one likes, and given to [`Walk::open`] in the same order.
+/// Blocks are taken with [`Walk::take`], many ahead if one likes, and given to [`Walk::open`] in the same order.
 #[derive(Debug)]
 pub struct Walk {
     ahead: Vec<Wanted>,
@@ -37,7 +37,7 @@ impl Walk {
     }
 
     /// The next block to look for, or nothing until one that was taken has been opened.
-    pub fn next(&mut self) -> Option<Wanted> {
+    pub fn take(&mut self) -> Option<Wanted> {
         self.ahead.pop()
     }
 

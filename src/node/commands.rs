@@ -113,7 +113,7 @@ impl Commands {
             }
             Command::ArtifactGet { cid, from } => {
                 let (_, limit) = self.artifacts.usage();
-                let order = Order { hints: from, ..Order::new(parse_cid(&cid)?, limit) };
+                let order = Order { hints: from, verify: true, ..Order::new(parse_cid(&cid)?, limit) };
                 let (record, whence) = self.artifacts.get(&order).await?;
                 Ok(Answer::Got { artifact: artifact_info(&record), sources: sources(&whence) })
             }

@@ -54,13 +54,19 @@ pub enum NodeError {
     #[error("{0}")]
     Execution(#[from] ExecutionError),
     #[error("{0}")]
-    Artifact(#[from] ArtifactError),
+    Artifact(Box<ArtifactError>),
     #[error("{0}")]
     Task(#[from] TaskError),
     #[error("the agent card: {0}")]
     Card(#[from] DocumentError),
     #[error("cannot open the socket {path}: {source}")]
     Socket { path: PathBuf, source: io::Error },
+}
+
+impl From<ArtifactError> for NodeError {
+    fn from(error: ArtifactError) -> Self {
+        Self::Artifact(Box::new(error))
+    }
 }
 
 /// A data directory that this process holds: its key and its storage. Enough to run something; a [`Node`] needs more.

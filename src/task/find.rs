@@ -38,7 +38,7 @@ impl ModuleSource for StoredModule {
 }
 
 fn missing(what: &'static str, id: &Cid) -> TaskError {
-    let tried = "neither here nor with any connected peer that was asked".to_owned();
+    let tried = "no connected peer that was asked has it".to_owned();
     TaskError::Missing { what, id: id.to_string(), tried }
 }
 

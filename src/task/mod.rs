@@ -44,7 +44,7 @@ pub enum TaskError {
     Document(#[from] DocumentError),
     #[error("the manifest does not hold: {0}")]
     Faults(#[from] Faults),
-    #[error("the {what} {id} is not to be had: {tried}")]
+    #[error("the {what} {id} is neither stored here nor to be had: {tried}")]
     Missing { what: &'static str, id: String, tried: String },
     #[error("{0} is not the CID of a file (raw bytes or UnixFS, with sha2-256)")]
     UnsupportedCid(String),

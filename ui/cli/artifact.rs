@@ -124,13 +124,11 @@ async fn get(
             format!("got {} at {}", from.join(", "), rate_text(info.size, took))
         }
     });
-    let to_stdout = output.as_deref() == Some(Path::new("-"));
-    match &output {
-        Some(path) => write_out(client, &info, path).await?,
-        None => {}
-    }
-    if to_stdout {
-        return Ok(0);
+    if let Some(path) = &output {
+        write_out(client, &info, path).await?;
+        if path == Path::new("-") {
+            return Ok(0);
+        }
     }
     if globals.json {
         output::json(&json!({

@@ -356,9 +356,13 @@ impl Client {
         self.fill(now);
     }
 
-    /// What there is to tell a peer.
+    /// What there is to tell a peer, of each block one thing: go makes one entry of all that a message says of a block.
     pub(super) fn tell(&mut self, peer: &PeerId) -> Vec<Want> {
-        self.peers.get_mut(peer).map(|remote| std::mem::take(&mut remote.tell)).unwrap_or_default()
+        let Some(remote) = self.peers.get_mut(peer) else { return Vec::new() };
+        let mut told = HashSet::new();
+        let again = remote.tell.iter().position(|want| !told.insert(want.cid));
+        let rest = remote.tell.split_off(again.unwrap_or(remote.tell.len()));
+        std::mem::replace(&mut remote.tell, rest)
     }
 
     /// Peers that there is something to tell.
@@ -458,6 +462,11 @@ impl Client {
         sought.sounded.remove(&peer);
         remote.owed.insert(cid);
         remote.gauge.ask(now);
+        if remote.recent.contains(&cid) {
+            // What a Helia has answered, be it that it has the block, it does not answer again before a cancel.
+            remote.tell.retain(|want| want.cid != cid);
+            remote.tell.push(Want { cid, kind: Kind::Cancel, send_dont_have: false });
+        }
         remote.remember(cid);
         remote.tell.push(Want { cid, kind: Kind::Block, send_dont_have: true });
     }

@@ -259,12 +259,10 @@ impl ConnectionHandler for Handler {
     }
 
     fn on_behaviour_event(&mut self, Send(message): Send) {
-        // What is small does not wait behind blocks.
-        if message.blocks.is_empty() {
-            self.waiting.push_front(message)
-        } else {
-            self.waiting.push_back(message)
-        }
+        // What is small does not wait behind blocks; among themselves, messages keep their order.
+        let behind = self.waiting.iter().take_while(|waiting| waiting.blocks.is_empty()).count();
+        let place = if message.blocks.is_empty() { behind } else { self.waiting.len() };
+        self.waiting.insert(place, message);
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Negotiate, Negotiate>) {

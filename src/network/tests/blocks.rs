@@ -345,7 +345,7 @@ async fn nothing_wrong_is_taken_from_a_liar_who_is_blamed_while_the_block_comes_
         let villain = soon(node.network.connect(&address)).await.unwrap();
         // An IPFS node is a guest: it has no card.
         assert!(node.peer(&villain, |peer| peer.guest).await.card.is_none());
-        let session = soon(node.network.session(&[villain.clone()])).await.unwrap();
+        let session = soon(node.network.session(std::slice::from_ref(&villain))).await.unwrap();
 
         // Alone with it: the reason is said, in time.
         let asked = Instant::now();
