@@ -15,21 +15,10 @@ use serde_json::Value;
 use zerostate::api::socket_path;
 use zerostate::document::{Sha256Digest, content_id};
 
+use crate::support::helia::random_bytes as bytes;
 use crate::support::{Desk, HELLO, Node, Running, eventually, program, submitted, text};
 
 const MIB: usize = 1 << 20;
-
-/// Bytes of which no two blocks are alike.
-fn bytes(size: usize, seed: u32) -> Vec<u8> {
-    let mut x = seed;
-    let words = std::iter::from_fn(|| {
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-        Some(x.to_le_bytes())
-    });
-    words.flatten().take(size).collect()
-}
 
 /// A node's address through a wire that carries 4 MiB a second, so that there is a middle of a transfer.
 fn slowly(node: &Node) -> String {

@@ -13,8 +13,10 @@ use super::meter::Meter;
 
 /// From the first packet to a secured, multiplexed connection.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Streams a peer may have open at once; the worst case of what they buffer is 256 KiB each.
-const MAX_STREAMS: usize = 256;
+/// Streams of a connection, and with them how far their windows grow: all together may have 1 GiB, of which each is promised 256 KiB.
+/// What is left over lets one stream reach 1 MiB and no more, for js-libp2p sends as much in one frame as the window lets it,
+/// and a frame of over 1 MiB ends the connection here. Far fewer streams are ever read: each protocol has its own bound.
+const MAX_STREAMS: usize = 4096 - 3;
 
 pub(super) type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 

@@ -5,7 +5,8 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
-use zerostate::api::Snapshot;
+use zerostate::api::{Snapshot, SourceView, short_id};
+use zerostate::document::duration_text;
 
 use super::action::Action;
 use super::keymap::Binding;
@@ -92,9 +93,51 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     if !snapshot.inbox.is_empty() {
         facts.push((format!("? inbox {}", snapshot.inbox.len()), Role::Warn, 0));
     }
+    if let Some((short, long)) = transfer_facts(snapshot) {
+        facts.push((short, Role::Active, 1));
+        facts.push((long, Role::Dim, 5));
+    }
     let rate = model.rates.node();
     facts.push((format!("▲ {} ▼ {}/s", short(rate.bytes_out), short(rate.bytes_in)), Role::Dim, 4));
     facts
+}
+
+/// The artifact that is on its way into the store: how far it is, and what and from whom.
+fn transfer_facts(snapshot: &Snapshot) -> Option<(String, String)> {
+    let (first, others) = snapshot.transfers.split_first()?;
+    let verb = if first.direction == "add" { "▲ add" } else { "▼ get" };
+    let far = match first.size.filter(|size| *size > 0) {
+        Some(size) => format!("{} %", first.done.saturating_mul(100) / size),
+        None => short(first.done),
+    };
+    let mut brief = format!("{verb} {far} {}/s", short(first.rate()));
+    if let Some(left) = first.left() {
+        brief = format!("{brief} {} left", duration_text(left));
+    }
+    if !others.is_empty() {
+        brief = format!("{brief} +{}", others.len());
+    }
+    let of = first.size.map(|size| format!(" of {}", short(size))).unwrap_or_default();
+    let mut long = format!("{}{of}", short(first.done));
+    if let Some(cid) = &first.cid {
+        long = format!("{} {long}", short_id(cid));
+    }
+    let names: Vec<String> = first.sources.iter().map(|source| source_name(snapshot, source)).collect();
+    if !names.is_empty() {
+        long = format!("{long} from {}", cut(&names.join(", "), 40));
+    }
+    Some((brief, long))
+}
+
+/// A peer by its name where it has one.
+fn source_name(snapshot: &Snapshot, source: &SourceView) -> String {
+    let from = source.from.as_str();
+    let peer = snapshot.peers.iter().find(|peer| peer.peer_id == from);
+    match peer.and_then(|peer| peer.name.as_ref()) {
+        Some(name) => name.to_string(),
+        None if peer.is_some() => format!("…{}", from.get(from.len().saturating_sub(6)..).unwrap_or(from)),
+        None => from.to_owned(),
+    }
 }
 
 /// What is being waited for, the badges, the clock.

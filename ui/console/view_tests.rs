@@ -227,3 +227,24 @@ fn a_frame_costs_what_changed_and_nothing_when_nothing_did() {
     let moved = cost(&model);
     assert!(moved < 1_500, "the selection moved: {moved} bytes");
 }
+
+#[test]
+fn an_artifact_on_its_way_is_in_the_header_with_how_far_it_is_and_from_whom() {
+    let mut snapshot = samples::busy();
+    let from = zerostate::api::SourceView { from: snapshot.peers[1].peer_id.as_str().into(), bytes: 5 << 20 };
+    snapshot.transfers = vec![zerostate::api::TransferView {
+        transfer_id: 1,
+        direction: "get".to_owned(),
+        cid: Some("bafybeihnambwosbhmyp5qxrmbdtxranddvnhnfwbricq2h2zxgqjqyzkvy".to_owned()),
+        done: 5 << 20,
+        size: Some(20 << 20),
+        elapsed_ms: 500,
+        sources: vec![from],
+    }];
+    let wide = picture(&model((160, 40), Some(snapshot.clone())));
+    let header = wide.lines().next().unwrap();
+    assert!(header.contains("get 25 %") && header.contains("1s left"), "{header}");
+    assert!(header.contains("from borealis"), "{header}");
+    let narrow = picture(&model((80, 24), Some(snapshot)));
+    assert!(narrow.lines().next().unwrap().contains("get 25 %"), "{narrow}");
+}

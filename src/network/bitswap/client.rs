@@ -382,6 +382,7 @@ impl Client {
 
     fn forget(&mut self, cid: &Cid) {
         let Some(sought) = self.sought.remove(cid) else { return };
+        tracing::trace!(%cid, asked = ?sought.asked, refused = ?sought.refused, "given up");
         self.queued.retain(|other| other != cid);
         // Those that do not have it, too: they would send it when it comes.
         let told = sought.asked.iter().map(|(peer, _)| *peer).chain(sought.sounded).chain(sought.refused);

@@ -210,6 +210,7 @@ impl Behaviour {
             self.on_block(peer, block, now);
         }
         for (cid, has) in &message.presences {
+            tracing::trace!(%peer, %cid, has, "presence");
             self.client.presence(peer, cid, *has, now);
         }
         if message.wants.is_empty() {
@@ -258,6 +259,7 @@ impl Behaviour {
                 self.lost(peer, now);
             }
             Told::Unsupported => {
+                tracing::debug!(%peer, "it does not speak Bitswap after all");
                 self.lost(peer, now);
                 if let Some(connected) = self.peers.get_mut(&peer) {
                     connected.speaks = false;
