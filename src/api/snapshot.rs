@@ -1,7 +1,5 @@
 //! The state of a node at a moment: small enough to send ten times a second.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -128,10 +126,14 @@ impl TransferView {
         self.done.saturating_mul(1000).checked_div(self.elapsed_ms).unwrap_or(0)
     }
 
-    /// How long it will still take at that rate, where that can be said.
-    pub fn left(&self) -> Option<Duration> {
+    /// How long it will still take at that rate, for people, where that can be said.
+    pub fn left(&self) -> Option<String> {
         let left = self.size?.saturating_sub(self.done);
-        Some(Duration::from_secs(left.checked_div(self.rate())?))
+        Some(match left.checked_div(self.rate())? {
+            seconds @ ..100 => format!("{seconds} s left"),
+            seconds @ ..6_000 => format!("{} min left", seconds / 60),
+            seconds => format!("{} h left", seconds / 3_600),
+        })
     }
 }
 

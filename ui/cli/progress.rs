@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use zerostate::api::TransferView;
-use zerostate::document::{Untrusted, bytes_text, duration_text};
+use zerostate::document::{Untrusted, bytes_text};
 
 /// Between two lines, where they cannot be taken back.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ impl Progress {
         }
         text = format!("{text}, {}/s", bytes_text(transfer.rate()));
         if let Some(left) = transfer.left() {
-            text = format!("{text}, {} left", duration_text(left));
+            text = format!("{text}, {left}");
         }
         if !from.is_empty() {
             text = format!("{text}, from {}", from.join(", "));

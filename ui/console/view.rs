@@ -6,7 +6,6 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 use zerostate::api::{Snapshot, SourceView, short_id};
-use zerostate::document::duration_text;
 
 use super::action::Action;
 use super::keymap::Binding;
@@ -93,26 +92,25 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     if !snapshot.inbox.is_empty() {
         facts.push((format!("? inbox {}", snapshot.inbox.len()), Role::Warn, 0));
     }
-    if let Some((short, long)) = transfer_facts(snapshot) {
-        facts.push((short, Role::Active, 1));
-        facts.push((long, Role::Dim, 5));
+    if let Some([far, rate, whence]) = transfer_facts(snapshot) {
+        facts.extend([(far, Role::Active, 0), (rate, Role::Active, 1), (whence, Role::Dim, 5)]);
     }
     let rate = model.rates.node();
     facts.push((format!("▲ {} ▼ {}/s", short(rate.bytes_out), short(rate.bytes_in)), Role::Dim, 4));
     facts
 }
 
-/// The artifact that is on its way into the store: how far it is, and what and from whom.
-fn transfer_facts(snapshot: &Snapshot) -> Option<(String, String)> {
+/// The artifact that is on its way into the store: how far it is, how fast, and what and from whom.
+fn transfer_facts(snapshot: &Snapshot) -> Option<[String; 3]> {
     let (first, others) = snapshot.transfers.split_first()?;
     let verb = if first.direction == "add" { "▲ add" } else { "▼ get" };
     let far = match first.size.filter(|size| *size > 0) {
         Some(size) => format!("{} %", first.done.saturating_mul(100) / size),
         None => short(first.done),
     };
-    let mut brief = format!("{verb} {far} {}/s", short(first.rate()));
+    let mut brief = format!("{}/s", short(first.rate()));
     if let Some(left) = first.left() {
-        brief = format!("{brief} {} left", duration_text(left));
+        brief = format!("{brief} {left}");
     }
     if !others.is_empty() {
         brief = format!("{brief} +{}", others.len());
@@ -126,7 +124,7 @@ fn transfer_facts(snapshot: &Snapshot) -> Option<(String, String)> {
     if !names.is_empty() {
         long = format!("{long} from {}", cut(&names.join(", "), 40));
     }
-    Some((brief, long))
+    Some([format!("{verb} {far}"), brief, long])
 }
 
 /// A peer by its name where it has one.

@@ -243,7 +243,7 @@ fn an_artifact_on_its_way_is_in_the_header_with_how_far_it_is_and_from_whom() {
     }];
     let wide = picture(&model((160, 40), Some(snapshot.clone())));
     let header = wide.lines().next().unwrap();
-    assert!(header.contains("get 25 %") && header.contains("1s left"), "{header}");
+    assert!(header.contains("get 25 %  10M/s 1 s left"), "{header}");
     assert!(header.contains("from borealis"), "{header}");
     let narrow = picture(&model((80, 24), Some(snapshot)));
     assert!(narrow.lines().next().unwrap().contains("get 25 %"), "{narrow}");
