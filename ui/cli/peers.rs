@@ -15,7 +15,10 @@ pub async fn run(globals: &Globals) -> Outcome {
         .peers
         .iter()
         .map(|peer| {
-            let name = peer.name.as_ref().map_or("…".to_owned(), ToString::to_string);
+            let name = peer
+                .name
+                .as_ref()
+                .map_or_else(|| if peer.guest { "IPFS node" } else { "…" }.to_owned(), ToString::to_string);
             let did = peer.did.as_ref().map_or_else(|| peer.peer_id.clone(), ToString::to_string);
             let ping = peer
                 .ping_us

@@ -37,6 +37,17 @@ pub async fn run(globals: &Globals) -> Outcome {
         ("receipts", snapshot.receipts.total.to_string()),
         ("attestations", snapshot.attestations.total.to_string()),
         ("traffic", format!("{} in, {} out", bytes_text(node.bytes_in), bytes_text(node.bytes_out))),
+        ("store", format!("{} of {}", bytes_text(node.store_used), bytes_text(node.store_quota))),
+        (
+            "bitswap",
+            format!(
+                "{} blocks in ({}), {} out ({})",
+                node.bitswap.blocks_received,
+                bytes_text(node.bitswap.bytes_received),
+                node.bitswap.blocks_sent,
+                bytes_text(node.bitswap.bytes_sent)
+            ),
+        ),
         ("attests", node.attest_policy.clone()),
     ]);
     output::pairs(&pairs)?;
