@@ -215,3 +215,27 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dag::leaf;
+
+    #[test]
+    fn what_is_not_here_is_said_at_once_and_sent_when_it_comes_unless_it_was_cancelled() {
+        let (peer, now) = (PeerId::random(), Instant::now());
+        let (wanted, cancelled) = (leaf(b"wanted").cid, leaf(b"cancelled").cid);
+        let want = |cid, kind| Want { cid, kind, send_dont_have: true };
+        let told = |wants| Message { wants, ..Message::default() };
+        let mut server = Server::default();
+        let wants = told(vec![want(wanted, Kind::Block), want(cancelled, Kind::Block)]);
+        assert!(server.wants(peer, &wants, |_| None, now));
+        assert_eq!(server.tell(&peer), [(wanted, false), (cancelled, false)]);
+        assert!(server.wants(peer, &told(vec![want(cancelled, Kind::Cancel)]), |_| None, now));
+        assert_eq!((server.next(|_| Some(6)), server.waiting(&peer)), (None, 1));
+        server.stored(&wanted);
+        server.stored(&cancelled);
+        let read = server.next(|_| Some(6)).map(|read| (read.peer, read.cid));
+        assert_eq!((read, server.next(|_| Some(6))), (Some((peer, wanted)), None));
+    }
+}

@@ -68,17 +68,6 @@ async fn blocks_come_from_whoever_has_them_and_the_ledgers_of_both_sides_agree()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_block_that_comes_into_the_store_later_is_sent_to_who_waits_for_it() {
-    let (a, b) = (start_with(Shelf::holding(&[ONE])).await, start(&[TCP]).await);
-    b.connect(&a).await;
-    // It is here, but not yet for a; told of it, a sends what was wanted.
-    let session = session(&b).await;
-    assert_eq!(&*soon(session.get(&content_id(ONE))).await.unwrap().bytes, ONE);
-    soon(a.network.stored(vec![content_id(ONE)])).await.unwrap();
-    assert_eq!(b.state(|state| state.bitswap.blocks_received >= 1).await.bitswap.duplicates, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_peer_that_goes_owes_is_asked_of_another() {
     let blocks = blocks(100, 400_000);
     let (a, b, c) =
