@@ -32,6 +32,8 @@ pub struct Network {
     /// Multiaddresses.
     pub listen: Vec<String>,
     pub bootstrap: Vec<String>,
+    /// Nodes of the IPFS DHT, to find there who has an artifact and to announce own ones; none keeps out of it.
+    pub ipfs_bootstrap: Vec<String>,
     /// Find peers on the local network by multicast.
     pub mdns: bool,
 }
@@ -41,6 +43,7 @@ impl Default for Network {
         Self {
             listen: vec!["/ip4/0.0.0.0/tcp/0".into(), "/ip4/0.0.0.0/udp/0/quic-v1".into()],
             bootstrap: Vec::new(),
+            ipfs_bootstrap: Vec::new(),
             mdns: true,
         }
     }

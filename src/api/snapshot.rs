@@ -54,6 +54,8 @@ pub struct NodeView {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub dht_peers: u64,
+    /// Nodes known in the DHT of IPFS, where this node takes part in it.
+    pub ipfs_dht_peers: Option<u64>,
     /// Blocks exchanged since the start.
     pub bitswap: LedgerView,
     /// What stored blocks take on the disk, and what they may take.

@@ -17,6 +17,8 @@ const PROTOCOL_VERSION: &str = "/zerostate/1";
 const AGENT_VERSION: &str = concat!("zerostate/", env!("CARGO_PKG_VERSION"));
 /// The network's own DHT, apart from that of IPFS.
 pub(super) const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/zerostate/kad/1");
+/// The DHT of IPFS, in which a node takes part only if it is configured to.
+pub(super) const IPFS_KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 
 /// Two nodes that dial each other at once have two connections.
 const CONNECTIONS_PER_PEER: u32 = 2;
@@ -77,6 +79,8 @@ impl Topic {
 pub(super) type Gossip =
     gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>;
 
+pub(super) type Kad = kad::Behaviour<kad::store::MemoryStore>;
+
 /// The order matters: libp2p asks the fields from top to bottom whether a connection may be, and those asked before a
 /// refusal have already noted the connection (rust-libp2p#4773). So the two that refuse come first.
 #[derive(NetworkBehaviour)]
@@ -86,7 +90,8 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) kad: kad::Behaviour<kad::store::MemoryStore>,
+    pub(super) kad: Kad,
+    pub(super) ipfs: Toggle<Kad>,
     pub(super) gossip: Gossip,
     pub(super) card: Exchange,
     pub(super) deliver: Exchange,
@@ -116,6 +121,7 @@ impl Behaviour {
             ),
             mdns: config.mdns.then(|| find_neighbours(local)).flatten().into(),
             kad: kademlia(local),
+            ipfs: (!config.ipfs_bootstrap.is_empty()).then(|| ipfs_kademlia(local)).into(),
             gossip: gossip(keypair)?,
             card: wire::card(),
             deliver: wire::deliver(),
@@ -149,7 +155,7 @@ fn find_neighbours(local: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
 ///
 /// `FilterBoth` hands records to the worker instead of storing them. It drops all but those of providers, of which so many are
 /// taken, so nobody can fill this node's memory with them.
-fn kademlia(local: libp2p::PeerId) -> kad::Behaviour<kad::store::MemoryStore> {
+fn kademlia(local: libp2p::PeerId) -> Kad {
     let mut config = kad::Config::new(KAD_PROTOCOL);
     config
         .set_max_packet_size(MAX_KAD_PACKET)
@@ -157,8 +163,17 @@ fn kademlia(local: libp2p::PeerId) -> kad::Behaviour<kad::store::MemoryStore> {
         .set_periodic_bootstrap_interval(Some(KAD_BOOTSTRAP));
     let store = kad::store::MemoryStoreConfig { max_provided_keys: MAX_PROVIDED, ..Default::default() };
     let store = kad::store::MemoryStore::with_config(local, store);
-    let mut kad = kad::Behaviour::with_config(local, store, config);
+    let mut kad = Kad::with_config(local, store, config);
     kad.set_mode(Some(kad::Mode::Server));
+    kad
+}
+
+/// A client there: it asks and announces, and keeps nothing for others.
+fn ipfs_kademlia(local: libp2p::PeerId) -> Kad {
+    let store = kad::store::MemoryStoreConfig { max_provided_keys: MAX_PROVIDED, ..Default::default() };
+    let store = kad::store::MemoryStore::with_config(local, store);
+    let mut kad = Kad::with_config(local, store, kad::Config::new(IPFS_KAD_PROTOCOL));
+    kad.set_mode(Some(kad::Mode::Client));
     kad
 }
 

@@ -135,6 +135,9 @@ impl Network {
         let listen = config.listen.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
         let bootstrap = config.bootstrap.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
 
+        let ipfs_bootstrap =
+            config.ipfs_bootstrap.iter().map(|text| parse_with_peer(text)).collect::<Result<Vec<_>, _>>()?;
+
         let meter = Meter::default();
         let mut swarm = Swarm::new(
             transport::build(&keypair, &meter)?,
@@ -148,7 +151,7 @@ impl Network {
         let (events, event_queue) = mpsc::channel(events_waiting);
         let (state, watched) = watch::channel(NetworkState::default());
         let parts = Parts { swarm, meter, commands: command_queue, events, state, source, card, shutdown };
-        let worker = Worker::new(parts, listening, bootstrap);
+        let worker = Worker::new(parts, listening, bootstrap, ipfs_bootstrap);
         tracker.spawn(worker.run());
         Ok((Self { commands, state: watched, sessions: Arc::default() }, event_queue))
     }
@@ -300,10 +303,21 @@ fn parse(text: &str) -> Result<Multiaddr, NetworkError> {
     let refused = |why: String| NetworkError::Address { address: Untrusted::new(text).to_string(), why };
     let address: Multiaddr =
         text.parse().map_err(|error: libp2p::multiaddr::Error| refused(error.to_string()))?;
-    if address.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::QuicV1)) {
+    let dialable = |part| matches!(part, Protocol::Tcp(_) | Protocol::QuicV1 | Protocol::Dnsaddr(_));
+    if address.iter().any(dialable) {
         return Ok(address);
     }
     Err(refused("it names no TCP or QUIC port".to_owned()))
+}
+
+/// An address that says who is there.
+fn parse_with_peer(text: &str) -> Result<(PeerId, Multiaddr), NetworkError> {
+    let address = parse(text)?;
+    let peer = peer_of(&address).ok_or_else(|| NetworkError::Address {
+        address: Untrusted::new(text).to_string(),
+        why: "it does not end in /p2p/ and the id of the node there".to_owned(),
+    })?;
+    Ok((peer, address))
 }
 
 pub(super) fn parse_peer(text: &str) -> Result<PeerId, NetworkError> {

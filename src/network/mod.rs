@@ -86,6 +86,9 @@ pub struct NetworkConfig {
     pub listen: Vec<String>,
     /// Multiaddresses that are dialled at start, and again with back-off whenever they are lost.
     pub bootstrap: Vec<String>,
+    /// Multiaddresses of nodes of the IPFS DHT, each ending in `/p2p/…`, through which providers are looked for and announced
+    /// there as well; none keeps out of it.
+    pub ipfs_bootstrap: Vec<String>,
     /// Whether to look for peers on the local network by multicast.
     pub mdns: bool,
     /// How many connections may be open at once, in both directions.
@@ -97,6 +100,7 @@ impl Default for NetworkConfig {
         Self {
             listen: vec!["/ip4/0.0.0.0/tcp/0".into(), "/ip4/0.0.0.0/udp/0/quic-v1".into()],
             bootstrap: Vec::new(),
+            ipfs_bootstrap: Vec::new(),
             mdns: true,
             max_connections: DEFAULT_MAX_CONNECTIONS,
         }

@@ -23,6 +23,8 @@ pub struct NetworkState {
     pub bitswap: Ledger,
     /// Peers in the Kademlia routing table, connected or not.
     pub dht_peers: usize,
+    /// The same of the IPFS DHT, where this node takes part in it.
+    pub ipfs_dht_peers: Option<usize>,
     /// Documents that wait for somebody to subscribe to their topic.
     pub outbox: usize,
     /// Events that found no place in the channel.

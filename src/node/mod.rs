@@ -161,6 +161,7 @@ impl Node {
         let network_config = NetworkConfig {
             listen: config.network.listen.clone(),
             bootstrap,
+            ipfs_bootstrap: config.network.ipfs_bootstrap.clone(),
             mdns: config.network.mdns,
             ..NetworkConfig::default()
         };

@@ -9,7 +9,9 @@ import { withBitswap } from '@helia/bitswap'
 import { withLibp2pLight } from '@helia/libp2p'
 import { unixfs } from '@helia/unixfs'
 import { identify } from '@libp2p/identify'
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { noise } from '@libp2p/noise'
+import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -23,16 +25,22 @@ console.log = console.info = console.debug = console.error
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`)
 
+// With --dht it is a server of the IPFS DHT, too; loopback counts there.
+const dht = () => ({
+  ping: ping(),
+  dht: kadDHT({ protocol: '/ipfs/kad/1.0.0', clientMode: false, peerInfoMapper: passthroughMapper })
+})
+
 // The "light" pair adds no defaults: what is not named here (bootstrap, mDNS,
-// DHT, gateways, relays, UPnP...) is absent, so a block can only come over
-// Bitswap from a peer that was dialled or that dialled us.
+// gateways, relays, UPnP...) is absent, so without --dht a block can only come
+// over Bitswap from a peer that was dialled or that dialled us.
 const helia = withBitswap(withLibp2pLight(createHeliaLight(), {
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
   transports: [tcp()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
   // Helia's Bitswap speaks only to peers that identify has shown to speak it.
-  services: { identify: identify() }
+  services: { identify: identify(), ...(process.argv.includes('--dht') ? dht() : {}) }
 }))
 await helia.start()
 
@@ -72,6 +80,19 @@ const commands = {
   async dial ({ addr }) {
     const connection = await helia.libp2p.dial(multiaddr(addr))
     return { peer_id: connection.remotePeer.toString() }
+  },
+
+  async provide ({ cid }) {
+    await helia.libp2p.contentRouting.provide(CID.parse(cid))
+    return {}
+  },
+
+  async providers ({ cid }) {
+    const found = []
+    for await (const { id } of helia.libp2p.contentRouting.findProviders(CID.parse(cid))) {
+      found.push(id.toString())
+    }
+    return { providers: found }
   },
 
   async get ({ cid }) {

@@ -85,9 +85,14 @@ pub struct Helia {
 }
 
 impl Helia {
-    pub fn start((node, home): &(PathBuf, PathBuf)) -> Self {
+    pub fn start(ready: &(PathBuf, PathBuf)) -> Self {
+        Self::with(ready, &[])
+    }
+
+    /// One with `--dht` is in the DHT of IPFS, too.
+    pub fn with((node, home): &(PathBuf, PathBuf), options: &[&str]) -> Self {
         let mut command = Command::new(node);
-        command.arg("peer.mjs").current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("peer.mjs").args(options).current_dir(home).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (told, answers) = mpsc::channel();

@@ -22,6 +22,10 @@ pub async fn run(globals: &Globals) -> Outcome {
         output::json(&value)?;
         return Ok(0);
     }
+    let mut peers = format!("{} connected, {} in the DHT", snapshot.peers.len(), node.dht_peers);
+    if let Some(known) = node.ipfs_dht_peers {
+        peers.push_str(&format!(", {known} in that of IPFS"));
+    }
     let mut pairs = vec![
         ("name", node.name.to_string()),
         ("did", node.did.to_string()),
@@ -32,7 +36,7 @@ pub async fn run(globals: &Globals) -> Outcome {
     ];
     pairs.extend(node.listen.iter().map(|address| ("listening", address.to_string())));
     pairs.extend([
-        ("peers", format!("{} connected, {} in the DHT", snapshot.peers.len(), node.dht_peers)),
+        ("peers", peers),
         ("tasks", format!("{}, {} running", snapshot.tasks.total, node.running)),
         ("receipts", snapshot.receipts.total.to_string()),
         ("attestations", snapshot.attestations.total.to_string()),

@@ -53,6 +53,7 @@ pub fn nothing() -> Snapshot {
             bytes_in: 0,
             bytes_out: 0,
             dht_peers: 0,
+            ipfs_dht_peers: None,
             bitswap: LedgerView::default(),
             store_used: 0,
             store_quota: 2 << 30,

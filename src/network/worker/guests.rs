@@ -1,5 +1,5 @@
-//! IPFS nodes. They have no card, so they are no peers of this network: blocks are exchanged with them and nothing else, and
-//! they are seen off when there is nothing to exchange.
+//! IPFS nodes. They have no card, so they are no peers of this network: blocks are exchanged with them, or their DHT is asked
+//! where this node takes part in it, and nothing else; and they are seen off when there is nothing to exchange.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,15 @@ use libp2p::{PeerId, StreamProtocol};
 
 use super::Worker;
 use crate::network::CARD_PROTOCOL;
+use crate::network::behaviour::IPFS_KAD_PROTOCOL;
 use crate::network::bitswap::{Event, PROTOCOLS};
 
 /// Guests at once, a third of all places: there must be room for the others.
 const MAX_GUESTS: usize = 42;
 /// A guest nobody asked for, with which nothing was exchanged for so long, is in the way.
 const GUEST_IDLE: Duration = Duration::from_secs(120);
+/// Where all guests' places are taken, one idle for so long makes room for a new one: a walk through the DHT meets many.
+const GUEST_MAY_GO: Duration = Duration::from_secs(5);
 /// Nodes that are of no use answer mDNS, too; they are left alone for so long after it turned out what they are.
 const STRANGER_TIME: Duration = Duration::from_secs(600);
 /// Strangers that are remembered.
@@ -26,9 +29,11 @@ impl Worker {
             self.swarm.behaviour_mut().bitswap.speaks(id);
             self.reached(&id);
         }
+        let serves =
+            bitswap || self.swarm.behaviour().ipfs.is_enabled() && protocols.contains(&IPFS_KAD_PROTOCOL);
         let card = protocols.iter().any(|protocol| protocol.as_ref() == CARD_PROTOCOL);
         let known = self.peers.get(&id).is_none_or(|peer| peer.is_known());
-        match (card, bitswap, known) {
+        match (card, serves, known) {
             (true, _, _) | (_, _, true) => {}
             (false, true, false) => self.on_guest(id),
             (false, false, false) => self.on_stranger(id, "it is not a zerostate node".into()),
@@ -59,7 +64,7 @@ impl Worker {
 
     fn on_guest(&mut self, id: PeerId) {
         let guests = self.peers.values().filter(|peer| peer.guest).count();
-        if guests >= MAX_GUESTS {
+        if guests >= MAX_GUESTS && !self.see_one_off(Instant::now()) {
             return self.on_stranger(id, "there are too many IPFS nodes here already".into());
         }
         if let Some(peer) = self.peers.get_mut(&id) {
@@ -97,6 +102,22 @@ impl Worker {
             .collect();
         for id in gone {
             self.disconnect(id, "there is nothing to exchange with it".into());
+        }
+    }
+
+    /// Makes room for another guest, if one of them can go: the one idle for longest.
+    fn see_one_off(&mut self, now: Instant) -> bool {
+        let bitswap = &self.swarm.behaviour().bitswap;
+        let guests =
+            self.peers.iter().filter(|(_, peer)| peer.guest && !peer.chosen && peer.closing.is_none());
+        let idle = guests.filter_map(|(id, _)| Some((bitswap.idle_since(id)?, *id)));
+        let oldest = idle.min_by_key(|(since, _)| *since);
+        match oldest.filter(|(since, _)| now.saturating_duration_since(*since) >= GUEST_MAY_GO) {
+            Some((_, id)) => {
+                self.disconnect(id, "another IPFS node needs its place".into());
+                true
+            }
+            None => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The task that owns the swarm. Everything that touches it happens here, one thing after another.
 //!
 //! This file has the loop, the chores and the end; `commands.rs` has what the handle asks for, `swarm.rs` what the swarm
-//! reports, `requests.rs` the three request protocols, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHT.
+//! reports, `requests.rs` the three request protocols, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHTs.
 
 mod commands;
 mod guests;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use providers::Lookups;
 
-use super::behaviour::{Behaviour, Topic};
+use super::behaviour::{Behaviour, Kad, Topic};
 use super::handle::{Command, Reply, peer_of};
 use super::limits::FaultBook;
 use super::meter::Meter;
@@ -88,6 +88,9 @@ pub(super) struct Worker {
     deliveries: HashMap<OutboundRequestId, Reply<()>>,
     asked: HashMap<OutboundRequestId, Asking>,
     lookups: Lookups,
+    /// The way into the IPFS DHT, and when it was last gone.
+    ipfs_bootstrap: Vec<(PeerId, Multiaddr)>,
+    ipfs_joined: Option<Instant>,
     changed: bool,
 }
 
@@ -104,7 +107,12 @@ impl Drop for StopOnPanic {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts, listening: Vec<Multiaddr>, bootstrap: Vec<Multiaddr>) -> Self {
+    pub(super) fn new(
+        parts: Parts,
+        listening: Vec<Multiaddr>,
+        bootstrap: Vec<Multiaddr>,
+        ipfs_bootstrap: Vec<(PeerId, Multiaddr)>,
+    ) -> Self {
         let Parts { swarm, meter, commands, events, state, source, card, shutdown } = parts;
         let mut redial = Redial::default();
         for address in bootstrap {
@@ -131,6 +139,8 @@ impl Worker {
             deliveries: HashMap::new(),
             asked: HashMap::new(),
             lookups: Lookups::default(),
+            ipfs_bootstrap,
+            ipfs_joined: None,
             changed: true,
         };
         for address in listening {
@@ -177,6 +187,7 @@ impl Worker {
         self.ask_for_missing_cards(now);
         self.see_guests_off(now);
         self.end_late_lookups(now);
+        self.join_ipfs(now);
         if self.outbox.len() > 0 {
             Topic::ALL.into_iter().for_each(|topic| self.flush(topic));
         }
@@ -263,7 +274,8 @@ impl Worker {
             bytes_in: self.meter.total().bytes_in(),
             bytes_out: self.meter.total().bytes_out(),
             bitswap: exchanged,
-            dht_peers: self.swarm.behaviour_mut().kad.kbuckets().map(|bucket| bucket.num_entries()).sum(),
+            dht_peers: in_table(&mut self.swarm.behaviour_mut().kad),
+            ipfs_dht_peers: self.swarm.behaviour_mut().ipfs.as_mut().map(in_table),
             outbox: self.outbox.len(),
             events_dropped: self.events_dropped,
         };
@@ -295,6 +307,10 @@ impl Worker {
             tracing::debug!("some connections did not close in time");
         }
     }
+}
+
+fn in_table(kad: &mut Kad) -> usize {
+    kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
 }
 
 /// Answers the handle. That nobody waits any more is no matter.

@@ -11,6 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{Worker, answer};
 use crate::network::NetworkError;
+use crate::network::behaviour::Kad;
 use crate::network::handle::Reply;
 
 /// Lookups at once.
@@ -23,16 +24,30 @@ const LOOKUP_WITHIN: Duration = Duration::from_secs(8);
 const MAX_ADDRESSES: usize = 8;
 const MAX_KEY: usize = 72;
 
-/// Lookups under way.
-pub(super) type Lookups = HashMap<QueryId, Lookup>;
+/// How often the way into the IPFS DHT is tried, while there is nobody of it in the table.
+const IPFS_AGAIN: Duration = Duration::from_secs(30);
 
-pub(super) struct Lookup {
+/// Which DHT: the network's own, or that of IPFS, where this node takes part in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dht {
+    Own,
+    Ipfs,
+}
+
+/// Lookups under way, by a number of their own: queries are numbered in each DHT.
+#[derive(Default)]
+pub(super) struct Lookups {
+    begun: u64,
+    open: HashMap<u64, Lookup>,
+}
+
+struct Lookup {
     reply: Reply<Vec<PeerId>>,
     since: Instant,
     reached: Vec<PeerId>,
     dialled: HashSet<PeerId>,
-    /// The DHT has nothing more to say.
-    complete: bool,
+    /// Those that have more to say.
+    queries: Vec<(Dht, QueryId)>,
 }
 
 fn key(cid: &Cid) -> RecordKey {
@@ -40,18 +55,40 @@ fn key(cid: &Cid) -> RecordKey {
 }
 
 impl Worker {
-    pub(super) fn provide(&mut self, cid: &Cid) -> Result<(), NetworkError> {
-        match self.swarm.behaviour_mut().kad.start_providing(key(cid)) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                tracing::debug!(%cid, %error, "not provided");
-                Err(NetworkError::Overloaded)
-            }
+    fn dhts(&mut self) -> impl Iterator<Item = (Dht, &mut Kad)> {
+        let behaviour = self.swarm.behaviour_mut();
+        let ipfs = behaviour.ipfs.as_mut().map(|kad| (Dht::Ipfs, kad));
+        [(Dht::Own, &mut behaviour.kad)].into_iter().chain(ipfs)
+    }
+
+    /// Into the IPFS DHT at the start, and again whenever nobody of it is left in the table.
+    pub(super) fn join_ipfs(&mut self, now: Instant) {
+        let Some(kad) = self.swarm.behaviour_mut().ipfs.as_mut() else { return };
+        let late = self.ipfs_joined.is_none_or(|at| now.saturating_duration_since(at) >= IPFS_AGAIN);
+        if !late || super::in_table(kad) > 0 && self.ipfs_joined.is_some() {
+            return;
+        }
+        self.ipfs_joined = Some(now);
+        for (peer, address) in &self.ipfs_bootstrap {
+            kad.add_address(peer, address.clone());
+        }
+        if let Err(error) = kad.bootstrap() {
+            tracing::warn!(%error, "there is no way into the IPFS DHT");
         }
     }
 
+    pub(super) fn provide(&mut self, cid: &Cid) -> Result<(), NetworkError> {
+        for (dht, kad) in self.dhts() {
+            if let Err(error) = kad.start_providing(key(cid)) {
+                tracing::debug!(%cid, ?dht, %error, "not provided");
+                return Err(NetworkError::Overloaded);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn stop_providing(&mut self, cid: &Cid) {
-        self.swarm.behaviour_mut().kad.stop_providing(&key(cid));
+        self.dhts().for_each(|(_, kad)| kad.stop_providing(&key(cid)));
     }
 
     /// Somebody says that it has something; Kademlia has made sure that it speaks for itself.
@@ -66,19 +103,16 @@ impl Worker {
     }
 
     pub(super) fn look_up(&mut self, cid: &Cid, reply: Reply<Vec<PeerId>>) {
-        if self.lookups.len() >= MAX_LOOKUPS {
+        if self.lookups.open.len() >= MAX_LOOKUPS {
             return answer(reply, Err(NetworkError::Overloaded));
         }
         let key = key(cid);
-        let id = self.swarm.behaviour_mut().kad.get_providers(key.clone());
-        let lookup = Lookup {
-            reply,
-            since: Instant::now(),
-            reached: Vec::new(),
-            dialled: HashSet::new(),
-            complete: false,
-        };
-        self.lookups.insert(id, lookup);
+        let queries = self.dhts().map(|(dht, kad)| (dht, kad.get_providers(key.clone()))).collect();
+        let lookup =
+            Lookup { reply, since: Instant::now(), reached: Vec::new(), dialled: HashSet::new(), queries };
+        let id = self.lookups.begun;
+        self.lookups.begun += 1;
+        self.lookups.open.insert(id, lookup);
         // Of what is in this node's own part of the DHT the addresses are known, too.
         let own = self.swarm.behaviour_mut().kad.store_mut().providers(&key);
         for record in own {
@@ -86,25 +120,27 @@ impl Worker {
         }
     }
 
-    pub(super) fn on_query(&mut self, id: QueryId, result: QueryResult, last: bool) {
+    pub(super) fn on_query(&mut self, query: (Dht, QueryId), result: QueryResult, last: bool) {
         let found = match result {
             QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => providers,
             QueryResult::GetProviders(_) => HashSet::new(),
             other => return tracing::trace!(?other, "kad"),
         };
+        let asked = self.lookups.open.iter().find(|(_, lookup)| lookup.queries.contains(&query));
+        let Some(id) = asked.map(|(id, _)| *id) else { return };
         for provider in found {
             // The query still knows the addresses.
             self.on_provider(id, provider, Vec::new());
         }
-        if let Some(lookup) = self.lookups.get_mut(&id) {
-            lookup.complete |= last;
+        if let Some(lookup) = self.lookups.open.get_mut(&id).filter(|_| last) {
+            lookup.queries.retain(|other| *other != query);
         }
         self.end_lookups(|_| false);
     }
 
-    fn on_provider(&mut self, id: QueryId, provider: PeerId, addresses: Vec<Multiaddr>) {
+    fn on_provider(&mut self, id: u64, provider: PeerId, addresses: Vec<Multiaddr>) {
         let own = provider == *self.swarm.local_peer_id();
-        let Some(lookup) = self.lookups.get_mut(&id).filter(|_| !own) else { return };
+        let Some(lookup) = self.lookups.open.get_mut(&id).filter(|_| !own) else { return };
         let known = lookup.reached.contains(&provider) || lookup.dialled.contains(&provider);
         if known || lookup.reached.len() + lookup.dialled.len() >= MAX_PROVIDERS {
             return;
@@ -129,7 +165,7 @@ impl Worker {
 
     /// A peer that speaks Bitswap is there.
     pub(super) fn reached(&mut self, peer: &PeerId) {
-        for lookup in self.lookups.values_mut() {
+        for lookup in self.lookups.open.values_mut() {
             if lookup.dialled.remove(peer) {
                 lookup.reached.push(*peer);
             }
@@ -138,7 +174,7 @@ impl Worker {
     }
 
     pub(super) fn not_reached(&mut self, peer: &PeerId) {
-        for lookup in self.lookups.values_mut() {
+        for lookup in self.lookups.open.values_mut() {
             lookup.dialled.remove(peer);
         }
         self.end_lookups(|_| false);
@@ -149,13 +185,18 @@ impl Worker {
     }
 
     fn end_lookups(&mut self, late: impl Fn(&Lookup) -> bool) {
-        let over = |lookup: &Lookup| (lookup.complete && lookup.dialled.is_empty()) || late(lookup);
-        let ended: Vec<QueryId> =
-            self.lookups.iter().filter(|(_, lookup)| over(lookup)).map(|(id, _)| *id).collect();
-        for id in ended {
-            if let Some(lookup) = self.lookups.remove(&id) {
-                answer(lookup.reply, Ok(lookup.reached));
+        let over = |lookup: &Lookup| (lookup.queries.is_empty() && lookup.dialled.is_empty()) || late(lookup);
+        let open = self.lookups.open.iter();
+        let ended: Vec<u64> = open.filter(|(_, lookup)| over(lookup)).map(|(id, _)| *id).collect();
+        for lookup in ended.iter().filter_map(|id| self.lookups.open.remove(id)).collect::<Vec<_>>() {
+            for (dht, kad) in self.dhts() {
+                for (_, id) in lookup.queries.iter().filter(|(of, _)| *of == dht) {
+                    if let Some(mut query) = kad.query_mut(id) {
+                        query.finish();
+                    }
+                }
             }
+            answer(lookup.reply, Ok(lookup.reached));
         }
     }
 }

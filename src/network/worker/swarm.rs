@@ -9,10 +9,11 @@ use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
 
 use super::commands::connect_error;
+use super::providers::Dht;
 use super::{Dial, Worker, answer};
 use crate::document::strict::MAX_ENVELOPE_BYTES;
 use crate::document::{AnyEnvelope, Untrusted};
-use crate::network::behaviour::{BehaviourEvent, KAD_PROTOCOL, Topic};
+use crate::network::behaviour::{BehaviourEvent, IPFS_KAD_PROTOCOL, KAD_PROTOCOL, Topic};
 use crate::network::listening::deepest;
 use crate::network::peer::Peer;
 use crate::network::{NetworkError, NetworkEvent};
@@ -58,12 +59,27 @@ impl Worker {
             self.listening.push(address.clone());
             self.emit(NetworkEvent::Listening(address));
         }
+        self.advertise();
     }
 
-    fn on_not_listening(&mut self, gone: &[Multiaddr]) {
+    /// Tells others, in provider records among other things, where this node can be dialled: where it listens, loopback only if
+    /// that is all there is.
+    fn advertise(&mut self) {
+        let all: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        let beyond = all.iter().any(|address| !is_loopback(address));
+        let (told, hidden): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|address| !beyond || !is_loopback(address));
+        hidden.iter().for_each(|address| self.swarm.remove_external_address(address));
+        told.into_iter().for_each(|address| self.swarm.add_external_address(address));
+    }
+
+    fn on_not_listening(&mut self, addresses: &[Multiaddr]) {
         let local = *self.swarm.local_peer_id();
-        let gone: Vec<_> = gone.iter().map(|a| a.clone().with(Protocol::P2p(local)).to_string()).collect();
+        let gone: Vec<_> =
+            addresses.iter().map(|a| a.clone().with(Protocol::P2p(local)).to_string()).collect();
         self.listening.retain(|address| !gone.contains(address));
+        addresses.iter().for_each(|address| self.swarm.remove_external_address(address));
+        self.advertise();
         self.changed = true;
     }
 
@@ -175,9 +191,13 @@ impl Worker {
                 tracing::debug!("a DHT record was offered and dropped");
             }
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
-                self.on_query(id, result, step.last);
+                self.on_query((Dht::Own, id), result, step.last);
             }
-            BehaviourEvent::Kad(event) => tracing::trace!(?event, "kad"),
+            BehaviourEvent::Ipfs(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
+                self.on_query((Dht::Ipfs, id), result, step.last);
+            }
+            BehaviourEvent::Ipfs(kad::Event::RoutingUpdated { .. }) => self.changed = true,
+            BehaviourEvent::Kad(event) | BehaviourEvent::Ipfs(event) => tracing::trace!(?event, "kad"),
             BehaviourEvent::Limits(never) | BehaviourEvent::Blocked(never) => match never {},
         }
     }
@@ -188,14 +208,15 @@ impl Worker {
         peer.identified(info);
         self.on_protocols(id, &info.protocols);
         let Some(peer) = self.peers.get(&id) else { return };
-        if !info.protocols.contains(&KAD_PROTOCOL) {
-            return;
-        }
         let near = peer.connections.iter().any(|(other, at)| *other == connection && is_loopback(at));
-        let kad = &mut self.swarm.behaviour_mut().kad;
-        // Private addresses count, for that is what there is on a LAN; but somebody else's loopback is not ours.
-        for address in info.listen_addrs.iter().filter(|a| near || !is_loopback(a)).take(MAX_ADDRESSES) {
-            kad.add_address(&id, address.clone());
+        let behaviour = self.swarm.behaviour_mut();
+        let own = info.protocols.contains(&KAD_PROTOCOL).then_some(&mut behaviour.kad);
+        let ipfs = behaviour.ipfs.as_mut().filter(|_| info.protocols.contains(&IPFS_KAD_PROTOCOL));
+        for kad in own.into_iter().chain(ipfs) {
+            // Private addresses count, for that is what there is on a LAN; but somebody else's loopback is not ours.
+            for address in info.listen_addrs.iter().filter(|a| near || !is_loopback(a)).take(MAX_ADDRESSES) {
+                kad.add_address(&id, address.clone());
+            }
         }
     }
 
