@@ -22,6 +22,7 @@ pub struct Config {
     pub execution: Execution,
     pub storage: Storage,
     pub prices: Prices,
+    pub metrics: Metrics,
     pub log: Log,
 }
 
@@ -195,6 +196,14 @@ impl Default for Prices {
     fn default() -> Self {
         Self { per_second: "0.002".into(), per_mib: "0.0001".into(), per_gfuel: "0".into() }
     }
+}
+
+/// Where Prometheus may ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// An address like `127.0.0.1:9464`, where `GET /metrics` is answered to everybody; none serves it on the socket alone.
+    pub listen: Option<std::net::SocketAddr>,
 }
 
 /// How much to log.

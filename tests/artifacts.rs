@@ -16,7 +16,7 @@ use zerostate::api::socket_path;
 use zerostate::document::{Sha256Digest, content_id};
 
 use crate::support::helia::random_bytes as bytes;
-use crate::support::{Desk, HELLO, Node, Running, eventually, program, submitted, text};
+use crate::support::{Desk, HELLO, Node, Running, eventually, program, submitted, text, two};
 
 const MIB: usize = 1 << 20;
 
@@ -92,7 +92,7 @@ fn http(dir: &Path, path: &str, headers: &str) -> (String, Vec<u8>) {
 }
 
 /// Every block file of a data directory has the content that its name says. Gives how many there are.
-fn all_blocks_are_right(dir: &Path) -> usize {
+pub fn all_blocks_are_right(dir: &Path) -> usize {
     let mut count = 0;
     for shard in fs::read_dir(dir.join("blocks")).unwrap() {
         for file in fs::read_dir(shard.unwrap().path()).unwrap() {
@@ -358,4 +358,59 @@ fn a_task_finds_its_module_by_the_hints_of_its_manifest() {
     assert_eq!(task["state"], "receipted", "{task}");
     let shown = runner.ask(&["receipt", "show", text(&task, "receipt_id")]);
     assert_eq!(shown["receipt"]["artifact"]["sha256"], added["sha256"]);
+}
+
+#[test]
+fn what_a_receipt_without_its_quorum_speaks_of_stays_until_it_is_attested() {
+    let desk = Desk::new();
+    let (a, b) = two(&desk, "ask");
+    // An input of two blocks, so that only its bytes tell its digest.
+    let words = "one two three\n".repeat(100_000);
+    let input = a.ask(&["artifact", "add", &desk.file("words.txt", &words)]);
+    let input = text(&input, "cid");
+    let module = fs::read("assets/examples/wordcount.wasm").unwrap();
+    let module = text(&a.ask(&["artifact", "add", &desk.file("wc.wasm", module)]), "cid").to_owned();
+    let manifest = format!(
+        "name = \"count\"\nargs = [\"1\"]\nartifact = {{ cid = \"{module}\" }}\n[attestation]\nquorum = 1\n\
+         [[inputs]]\nname = \"text\"\ntype = \"blob\"\nvalue = \"{input}\"\n"
+    );
+    let task = a.ask(&["submit", &desk.file("count.toml", manifest)]);
+    let task = text(&task, "task_id");
+    let receipt = eventually("the task has a receipt", || {
+        let shown = a.ask(&["task", "show", task]);
+        shown["receipt_id"].as_str().map(str::to_owned)
+    });
+    let output = text(&a.ask(&["receipt", "show", &receipt])["receipt"]["output"], "sha256").to_owned();
+    let digest: [u8; 32] = hex::decode(output).unwrap().try_into().unwrap();
+    let output = Sha256Digest::from_bytes(digest).to_cid().to_string();
+    a.ask(&["artifact", "gc"]);
+    let here = |cid: &str| http(&a.dir, &format!("/ipfs/{cid}?format=raw"), "").0.starts_with("http/1.1 200");
+    assert!(here(input) && here(&module) && here(&output));
+
+    assert_eq!(b.ask(&["attest", &receipt])["verdict"], "agree");
+    eventually("the task has its quorum", || {
+        (a.ask(&["task", "show", task])["state"] == "attested").then_some(())
+    });
+    a.ask(&["artifact", "gc"]);
+    assert!(!here(input) && !here(&module) && !here(&output));
+}
+
+#[test]
+fn a_node_that_starts_again_announces_what_it_has() {
+    let desk = Desk::new();
+    let (hub, giver) = (Node::start(&desk.path("hub")), Node::start(&desk.path("a")));
+    // Nobody is there to be told at first.
+    let added = giver.ask(&["artifact", "add", &desk.file("file", bytes(MIB + 5, 11))]);
+    let dir = giver.dir.clone();
+    giver.stop();
+    let giver = Node::start(&dir);
+    giver.meet(&hub);
+    let taker = Node::start(&desk.path("b"));
+    taker.meet(&hub);
+    let got = eventually("the DHT names the giver", || {
+        let got = taker.run(&["--json", "artifact", "get", text(&added, "cid")]);
+        (got.code == 0).then(|| got.json())
+    });
+    assert_eq!(got["sha256"], added["sha256"]);
+    eventually("the giver is a peer now", || taker.peer(&giver));
 }

@@ -20,6 +20,8 @@ mod execution;
 mod helia;
 mod hostile;
 mod interop;
+mod liars;
+mod metrics;
 mod processes;
 mod pty;
 mod queueing;

@@ -12,6 +12,7 @@ mod client;
 mod command;
 mod file;
 mod link;
+mod metrics;
 mod server;
 mod snapshot;
 
@@ -22,6 +23,7 @@ pub use command::{
 };
 pub use file::{Download, Upload};
 pub use link::{Answering, Link};
+pub use metrics::serve_metrics;
 pub use server::serve;
 pub use snapshot::{
     GuildMember, GuildView, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail,

@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `GET /v1/snapshot` | the [`Snapshot`] |
+//! | `GET /metrics` | the same for Prometheus |
 //! | `GET /v1/snapshots` | one per line, whenever it changes, at most ten a second |
 //! | `GET /v1/events?after=N` | the journal after entry N, one per line, and then what is added |
 //! | `POST /v1/command` | a [`Command`]; answers an [`Answer`](super::Answer), or an [`ApiError`] with status 4xx or 5xx |
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::command::{Answer, ApiError, Command, ErrorKind};
 use super::file::{Download, Upload};
 use super::link::Link;
+use super::metrics;
 use super::snapshot::Snapshot;
 use crate::document::Untrusted;
 
@@ -43,6 +45,7 @@ const EVENTS_AT_ONCE: u32 = 500;
 /// # Errors
 /// Those of accepting connections.
 pub async fn serve(listener: UnixListener, link: Link, shutdown: CancellationToken) -> std::io::Result<()> {
+    let metrics = metrics::router(link.snapshots.clone());
     let served = Served { link, shutdown: shutdown.clone() };
     let router = Router::new()
         .route("/v1/snapshot", get(snapshot))
@@ -53,7 +56,8 @@ pub async fn serve(listener: UnixListener, link: Link, shutdown: CancellationTok
         .route("/v1/artifacts/{cid}", get(read_artifact))
         .route("/ipfs/{cid}", get(gateway))
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(served);
+        .with_state(served)
+        .merge(metrics);
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 

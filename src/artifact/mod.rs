@@ -18,7 +18,6 @@ mod room;
 mod transfer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cid::Cid;
 use jiff::Timestamp;
@@ -168,7 +167,7 @@ impl Artifacts {
         (self.inner.storage.blocks().used(), self.inner.quota)
     }
 
-    /// Tells the DHT of everything that is stored, slowly: the records of an earlier run of the node are gone with it.
+    /// Tells the DHT of everything that is stored: the records of an earlier run of the node are gone with it.
     pub async fn announce_all(&self) {
         let Some(network) = &self.inner.network else { return };
         let all = match self.list().await {
@@ -179,14 +178,12 @@ impl Artifacts {
             if let Err(error) = network.provide(&record.cid).await {
                 return tracing::debug!(%error, "no more is announced");
             }
-            tokio::time::sleep(ANNOUNCE_PAUSE).await;
         }
     }
 }
 
-/// Artifacts of which the DHT is told at the start, and how long between two of them.
+/// Artifacts of which the DHT is told at the start.
 const ANNOUNCED: usize = 4096;
-const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
 
 impl Inner {
     /// All blocks of a file are on the disk: notes it, and tells whoever may want it.

@@ -32,7 +32,7 @@ const MAX_KAD_PACKET: usize = 128 * 1024;
 /// How often the routing table looks for nodes it does not know; it also does so whenever it learns of a new one.
 const KAD_BOOTSTRAP: Duration = Duration::from_secs(60);
 /// Keys of which somebody is known to have the content, this node among them; of each, 20 providers.
-const MAX_PROVIDED: usize = 16 * 1024;
+pub(super) const MAX_PROVIDED: usize = 16 * 1024;
 /// Well above what is valid (88 KiB): a message beyond this limit closes the stream, and js-libp2p never opens another.
 /// What is too large but below it is refused in validation. go-libp2p packs up to 1 MiB into one RPC.
 const MAX_GOSSIP_RPC: usize = 1024 * 1024;

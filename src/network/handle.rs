@@ -221,8 +221,8 @@ impl Network {
         self.commands.send(Command::Stored(blocks)).await.map_err(|_| NetworkError::Stopped)
     }
 
-    /// Puts a record into the DHT that this node has a block, and keeps it there until the node stops. Answers when the record
-    /// is on its way.
+    /// Puts a record into the DHT that this node has a block, and keeps it there until the node stops. Answers at once; the
+    /// record goes out as soon as there is somebody in the DHT to take it.
     ///
     /// # Errors
     /// [`NetworkError::Overloaded`] when this node provides too much already.

@@ -7,30 +7,30 @@
 
 mod commands;
 mod reducer;
+mod traffic;
 
 pub use commands::{attach_stdin, report};
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
-use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Link};
 use crate::artifact::{ArtifactError, Artifacts, ArtifactsConfig};
 use crate::config::{Attest, Config, Size, Span};
-use crate::document::{AgentCard, DocumentError, Envelope, Untrusted};
+use crate::document::{AgentCard, DocumentError, Envelope};
 use crate::execution::{ExecutionError, Runners, RunnersConfig};
 use crate::identity::{Identity, KeyFileError, PassphraseSource, load_or_create};
-use crate::network::{Network, NetworkConfig, NetworkError, NetworkEvent, Source};
+use crate::network::{Network, NetworkConfig, NetworkError};
 use crate::storage::{DataDir, Happening, Storage, StorageError, Write};
 use crate::task::{Context, Policy, TaskError, Tasks};
 use crate::telemetry::RecentLog;
@@ -39,8 +39,6 @@ use crate::telemetry::RecentLog;
 const STOP_WITHIN: Duration = Duration::from_millis(1_800);
 /// Peers of earlier runs that are dialled at the start.
 const REMEMBERED: u32 = 16;
-/// Newest receipts and attestations of its own that a node gives a peer it has just met.
-const CATCH_UP: u32 = 32;
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +59,8 @@ pub enum NodeError {
     Card(#[from] DocumentError),
     #[error("cannot open the socket {path}: {source}")]
     Socket { path: PathBuf, source: io::Error },
+    #[error("cannot serve metrics on {address}: {source}")]
+    Metrics { address: SocketAddr, source: io::Error },
 }
 
 impl From<ArtifactError> for NodeError {
@@ -122,6 +122,7 @@ pub struct Node {
     storage: Storage,
     network: Network,
     socket: PathBuf,
+    metrics: Option<SocketAddr>,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -165,7 +166,7 @@ impl Node {
             mdns: config.network.mdns,
             ..NetworkConfig::default()
         };
-        let source = Arc::new(Stored(storage.clone()));
+        let source = Arc::new(traffic::Stored(storage.clone()));
         let (network, events) = Network::start(
             &identity,
             network_config,
@@ -195,7 +196,7 @@ impl Node {
                 Happening::Started { version: env!("CARGO_PKG_VERSION").to_owned() },
             )])
             .await?;
-        tracker.spawn(hear(
+        tracker.spawn(traffic::hear(
             events,
             storage.clone(),
             network.clone(),
@@ -238,7 +239,11 @@ impl Node {
                 stop.cancel();
             }
         });
-        Ok(Self { link, identity, storage, network, socket, tracker, shutdown: shutdown.clone() })
+        let metrics = match config.metrics.listen {
+            Some(address) => Some(serve_metrics(address, &link, &tracker, shutdown).await?),
+            None => None,
+        };
+        Ok(Self { link, identity, storage, network, socket, metrics, tracker, shutdown: shutdown.clone() })
     }
 
     /// The way in for a console in this process.
@@ -259,6 +264,11 @@ impl Node {
     /// Its API socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where it answers Prometheus, if it does.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Cancelled when the node stops, whoever made it stop.
@@ -370,112 +380,21 @@ fn open_socket(path: &Path, data_dir: &Path) -> Result<UnixListener, NodeError> 
     Ok(listener)
 }
 
-/// What this node gives to peers that ask.
-struct Stored(Storage);
-
-impl Source for Stored {
-    fn size(&self, cid: &cid::Cid) -> Option<u64> {
-        self.0.blocks().size(cid)
-    }
-
-    fn block(&self, cid: &cid::Cid) -> BoxFuture<'_, Option<Bytes>> {
-        let cid = *cid;
-        async move { found(&cid, self.0.blocks().get(&cid).await) }.boxed()
-    }
-
-    fn document(&self, id: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
-        let id = *id;
-        async move { found(&id, self.0.document(&id).await).map(|document| document.bytes().to_vec()) }
-            .boxed()
-    }
-}
-
-fn found<T>(cid: &cid::Cid, read: Result<Option<T>, StorageError>) -> Option<T> {
-    read.unwrap_or_else(|error| {
-        tracing::warn!(%cid, %error, "what is stored cannot be given to others");
-        None
-    })
-}
-
-/// Turns what the network says into journal entries, and hands documents to the tasks.
-async fn hear(
-    mut events: mpsc::Receiver<NetworkEvent>,
-    storage: Storage,
-    network: Network,
-    tasks: Tasks,
-    identity: Arc<Identity>,
-    shutdown: CancellationToken,
-) {
-    let catch_ups = TaskTracker::new();
-    loop {
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return,
-            event = events.recv() => event,
-        };
-        let Some(event) = event else { return };
-        let happening = match event {
-            NetworkEvent::Document { from, document } => {
-                if tasks.receive(from, Arc::unwrap_or_clone(document)).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            NetworkEvent::Listening(address) => Happening::Listening { address: Untrusted::new(&address) },
-            NetworkEvent::Connected { peer_id, address } => {
-                Happening::PeerConnected { peer_id, address: Untrusted::new(&address) }
-            }
-            NetworkEvent::Disconnected { peer_id, reason } => {
-                Happening::PeerDisconnected { peer_id, reason: Untrusted::new(&reason) }
-            }
-            NetworkEvent::Card { peer_id, envelope } => {
-                let (storage, network, identity) = (storage.clone(), network.clone(), Arc::clone(&identity));
-                let (to, shutdown) = (peer_id.clone(), shutdown.clone());
-                catch_ups.spawn(async move {
-                    shutdown.run_until_cancelled(catch_up(to, storage, network, identity)).await;
-                });
-                if tasks.look_again().await.is_err() {
-                    return;
-                }
-                let card = envelope.document();
-                Happening::PeerCard { peer_id, did: card.did.clone(), name: Untrusted::new(&card.name) }
-            }
-            NetworkEvent::Fault { peer_id, what } => {
-                Happening::PeerFault { peer_id, what: Untrusted::new(&what) }
-            }
-        };
-        if let Err(error) = storage.write(&[Write::Event(Timestamp::now(), happening)]).await {
-            tracing::warn!(%error, "a network event is not in the journal");
+/// Answers `GET /metrics` on a TCP port. That this ends is no reason for the node to end.
+async fn serve_metrics(
+    address: SocketAddr,
+    link: &Link,
+    tracker: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Result<SocketAddr, NodeError> {
+    let failed = |source| NodeError::Metrics { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let (snapshots, stop) = (link.snapshots.clone(), shutdown.clone());
+    tracker.spawn(async move {
+        if let Err(error) = api::serve_metrics(listener, snapshots, stop).await {
+            tracing::warn!(%error, "metrics are not served any more");
         }
-    }
-}
-
-/// Gives a peer that has just come what it may have missed, and remembers where it was met.
-async fn catch_up(peer: String, storage: Storage, network: Network, identity: Arc<Identity>) {
-    let address = network
-        .state()
-        .borrow()
-        .peers
-        .iter()
-        .find(|known| known.peer_id == peer)
-        .map(|known| known.address.clone());
-    if let Some(address) = address {
-        let row = Write::Peer { peer_id: peer.clone(), address, seen_at: Timestamp::now() };
-        if let Err(error) = storage.write(&[row]).await {
-            tracing::debug!(%error, "peer not remembered");
-        }
-    }
-    let ids = match storage.made_by(identity.did(), CATCH_UP).await {
-        Ok(ids) => ids,
-        Err(error) => {
-            tracing::warn!(%error, "what a new peer may have missed could not be read");
-            return;
-        }
-    };
-    for id in ids.iter().filter_map(|id| id.parse().ok()) {
-        let Ok(Some(document)) = storage.document(&id).await else { continue };
-        if let Err(error) = network.deliver(&peer, Arc::clone(document.bytes())).await {
-            tracing::debug!(%peer, %error, "catch-up ended");
-            return;
-        }
-    }
+    });
+    Ok(bound)
 }

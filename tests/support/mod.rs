@@ -1,6 +1,7 @@
 //! Real `zerostate` processes for the tests: started, asked, waited for within bounds, and never left behind.
 
 pub mod helia;
+pub mod liar;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,6 +1,7 @@
 //! `zerostate node`: the node without a console, for services and scripts.
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +22,9 @@ pub struct NodeArgs {
     /// Do not look for peers on the local network
     #[arg(long)]
     no_mdns: bool,
+    /// Answer Prometheus at this address, like 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(clap::Args)]
@@ -39,6 +43,7 @@ impl NodeArgs {
         }
         config.network.bootstrap.extend(self.bootstrap);
         config.network.mdns &= !self.no_mdns;
+        config.metrics.listen = self.metrics.or(config.metrics.listen);
     }
 }
 
@@ -102,11 +107,13 @@ fn announce(globals: &Globals, node: &Node) -> Result<(), Failure> {
             "did": me.did(),
             "addrs": node.addresses(),
             "api": node.socket(),
+            "metrics": node.metrics(),
         }));
     }
     output::line(&format!("zerostate {} is ready", env!("CARGO_PKG_VERSION")))?;
     let mut pairs = vec![("did", me.did().to_string()), ("peer id", me.peer_id())];
     pairs.extend(node.addresses().into_iter().map(|address| ("listening", address)));
     pairs.push(("socket", node.socket().display().to_string()));
+    pairs.extend(node.metrics().map(|address| ("metrics", format!("http://{address}/metrics"))));
     output::pairs(&pairs)
 }

@@ -21,7 +21,7 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use providers::Lookups;
+use providers::{Announcements, Lookups};
 
 use super::behaviour::{Behaviour, Kad, Topic};
 use super::handle::{Command, Reply, peer_of};
@@ -88,6 +88,7 @@ pub(super) struct Worker {
     deliveries: HashMap<OutboundRequestId, Reply<()>>,
     asked: HashMap<OutboundRequestId, Asking>,
     lookups: Lookups,
+    announcements: Announcements,
     /// The way into the IPFS DHT, and when it was last gone.
     ipfs_bootstrap: Vec<(PeerId, Multiaddr)>,
     ipfs_joined: Option<Instant>,
@@ -139,6 +140,7 @@ impl Worker {
             deliveries: HashMap::new(),
             asked: HashMap::new(),
             lookups: Lookups::default(),
+            announcements: Announcements::default(),
             ipfs_bootstrap,
             ipfs_joined: None,
             changed: true,
@@ -188,6 +190,7 @@ impl Worker {
         self.see_guests_off(now);
         self.end_late_lookups(now);
         self.join_ipfs(now);
+        self.announce_more();
         if self.outbox.len() > 0 {
             Topic::ALL.into_iter().for_each(|topic| self.flush(topic));
         }

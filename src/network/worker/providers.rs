@@ -1,6 +1,6 @@
 //! Who has what: provider records in the DHT, under the multihash of a CID as IPFS has it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use cid::Cid;
@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{Worker, answer};
 use crate::network::NetworkError;
-use crate::network::behaviour::Kad;
+use crate::network::behaviour::{Behaviour, Kad, MAX_PROVIDED};
 use crate::network::handle::Reply;
 
 /// Lookups at once.
@@ -24,6 +24,8 @@ const LOOKUP_WITHIN: Duration = Duration::from_secs(8);
 const MAX_ADDRESSES: usize = 8;
 const MAX_KEY: usize = 72;
 
+/// Each is a walk through the DHT.
+const ANNOUNCED_A_SECOND: usize = 32;
 /// How often the way into the IPFS DHT is tried, while there is nobody of it in the table.
 const IPFS_AGAIN: Duration = Duration::from_secs(30);
 
@@ -41,6 +43,14 @@ pub(super) struct Lookups {
     open: HashMap<u64, Lookup>,
 }
 
+/// What the DHTs are to be told.
+#[derive(Default)]
+pub(super) struct Announcements {
+    waiting: VecDeque<(Dht, RecordKey)>,
+    /// In this second.
+    begun: usize,
+}
+
 struct Lookup {
     reply: Reply<Vec<PeerId>>,
     since: Instant,
@@ -54,13 +64,12 @@ fn key(cid: &Cid) -> RecordKey {
     RecordKey::new(&cid.hash().to_bytes())
 }
 
-impl Worker {
-    fn dhts(&mut self) -> impl Iterator<Item = (Dht, &mut Kad)> {
-        let behaviour = self.swarm.behaviour_mut();
-        let ipfs = behaviour.ipfs.as_mut().map(|kad| (Dht::Ipfs, kad));
-        [(Dht::Own, &mut behaviour.kad)].into_iter().chain(ipfs)
-    }
+fn dhts(behaviour: &mut Behaviour) -> impl Iterator<Item = (Dht, &mut Kad)> {
+    let ipfs = behaviour.ipfs.as_mut().map(|kad| (Dht::Ipfs, kad));
+    [(Dht::Own, &mut behaviour.kad)].into_iter().chain(ipfs)
+}
 
+impl Worker {
     /// Into the IPFS DHT at the start, and again whenever nobody of it is left in the table.
     pub(super) fn join_ipfs(&mut self, now: Instant) {
         let Some(kad) = self.swarm.behaviour_mut().ipfs.as_mut() else { return };
@@ -77,18 +86,47 @@ impl Worker {
         }
     }
 
+    /// Takes what is to be announced: that happens as soon as there is somebody to announce it to.
     pub(super) fn provide(&mut self, cid: &Cid) -> Result<(), NetworkError> {
-        for (dht, kad) in self.dhts() {
-            if let Err(error) = kad.start_providing(key(cid)) {
-                tracing::debug!(%cid, ?dht, %error, "not provided");
-                return Err(NetworkError::Overloaded);
-            }
+        if self.announcements.waiting.len() >= MAX_PROVIDED {
+            return Err(NetworkError::Overloaded);
         }
+        for (dht, _) in dhts(self.swarm.behaviour_mut()) {
+            self.announcements.waiting.push_back((dht, key(cid)));
+        }
+        self.announce();
         Ok(())
     }
 
     pub(super) fn stop_providing(&mut self, cid: &Cid) {
-        self.dhts().for_each(|(_, kad)| kad.stop_providing(&key(cid)));
+        let key = key(cid);
+        self.announcements.waiting.retain(|(_, other)| *other != key);
+        dhts(self.swarm.behaviour_mut()).for_each(|(_, kad)| kad.stop_providing(&key));
+    }
+
+    /// A second has passed: some of what waits may go.
+    pub(super) fn announce_more(&mut self) {
+        self.announcements.begun = 0;
+        self.announce();
+    }
+
+    fn announce(&mut self) {
+        let Announcements { waiting, begun } = &mut self.announcements;
+        for (dht, kad) in dhts(self.swarm.behaviour_mut()) {
+            if super::in_table(kad) == 0 {
+                continue;
+            }
+            waiting.retain(|(of, key)| {
+                if *of != dht || *begun >= ANNOUNCED_A_SECOND {
+                    return true;
+                }
+                *begun += 1;
+                if let Err(error) = kad.start_providing(key.clone()) {
+                    tracing::warn!(?dht, %error, "an artifact is not announced");
+                }
+                false
+            });
+        }
     }
 
     /// Somebody says that it has something; Kademlia has made sure that it speaks for itself.
@@ -107,7 +145,9 @@ impl Worker {
             return answer(reply, Err(NetworkError::Overloaded));
         }
         let key = key(cid);
-        let queries = self.dhts().map(|(dht, kad)| (dht, kad.get_providers(key.clone()))).collect();
+        let queries = dhts(self.swarm.behaviour_mut())
+            .map(|(dht, kad)| (dht, kad.get_providers(key.clone())))
+            .collect();
         let lookup =
             Lookup { reply, since: Instant::now(), reached: Vec::new(), dialled: HashSet::new(), queries };
         let id = self.lookups.begun;
@@ -189,7 +229,7 @@ impl Worker {
         let open = self.lookups.open.iter();
         let ended: Vec<u64> = open.filter(|(_, lookup)| over(lookup)).map(|(id, _)| *id).collect();
         for lookup in ended.iter().filter_map(|id| self.lookups.open.remove(id)).collect::<Vec<_>>() {
-            for (dht, kad) in self.dhts() {
+            for (dht, kad) in dhts(self.swarm.behaviour_mut()) {
                 for (_, id) in lookup.queries.iter().filter(|(of, _)| *of == dht) {
                     if let Some(mut query) = kad.query_mut(id) {
                         query.finish();
