@@ -33,7 +33,7 @@ use super::file::{Download, Upload};
 use super::link::Link;
 use super::metrics;
 use super::snapshot::Snapshot;
-use crate::document::Untrusted;
+use crate::document::{RAW_BLOCK, Untrusted};
 
 /// A command with a module's stdin in base64 is the largest body.
 const BODY_MAX: usize = 96 << 20;
@@ -172,9 +172,6 @@ async fn read_artifact(State(served): State<Served>, Path(cid): Path<String>) ->
 struct Format {
     format: Option<String>,
 }
-
-/// The media type of a raw block.
-const RAW_BLOCK: &str = "application/vnd.ipld.raw";
 
 /// What a trustless gateway answers, from the store alone: whoever may ask here has other means to have something fetched.
 async fn gateway(

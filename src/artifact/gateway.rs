@@ -12,10 +12,7 @@ use reqwest::{Client, Url, redirect};
 
 use super::ArtifactError;
 use crate::dag::MAX_BLOCK;
-use crate::document::{Sha256Digest, Untrusted};
-
-/// The media type of a raw block.
-pub const RAW_BLOCK: &str = "application/vnd.ipld.raw";
+use crate::document::{RAW_BLOCK, Sha256Digest, Untrusted};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A block of 2 MiB over half a megabit.

@@ -59,6 +59,8 @@ use crate::identity::{Did, DidError};
 
 /// The multicodec of raw bytes.
 pub const RAW_CODEC: u64 = 0x55;
+/// The media type of a block as it is.
+pub const RAW_BLOCK: &str = "application/vnd.ipld.raw";
 /// The multihash code of sha2-256.
 pub const SHA2_256: u64 = 0x12;
 /// The multicodec of a node of a Merkle DAG.
