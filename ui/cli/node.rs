@@ -101,14 +101,17 @@ pub async fn run(globals: &Globals, verb: NodeVerb) -> Outcome {
 fn announce(globals: &Globals, node: &Node) -> Result<(), Failure> {
     let me = node.identity();
     if globals.json {
-        return output::json(&json!({
+        let mut ready = json!({
             "event": "ready",
             "peer_id": me.peer_id(),
             "did": me.did(),
             "addrs": node.addresses(),
             "api": node.socket(),
-            "metrics": node.metrics(),
-        }));
+        });
+        if let Some(address) = node.metrics() {
+            ready["metrics"] = json!(address);
+        }
+        return output::json(&ready);
     }
     output::line(&format!("zerostate {} is ready", env!("CARGO_PKG_VERSION")))?;
     let mut pairs = vec![("did", me.did().to_string()), ("peer id", me.peer_id())];
