@@ -108,8 +108,8 @@ fn announce(globals: &Globals, node: &Node) -> Result<(), Failure> {
             "addrs": node.addresses(),
             "api": node.socket(),
         });
-        if let Some(address) = node.metrics() {
-            ready["metrics"] = json!(address);
+        if let (Some(address), Some(fields)) = (node.metrics(), ready.as_object_mut()) {
+            fields.insert("metrics".into(), json!(address));
         }
         return output::json(&ready);
     }
