@@ -16,7 +16,7 @@ use zerostate::api::socket_path;
 use zerostate::document::{Sha256Digest, content_id};
 
 use crate::support::helia::random_bytes as bytes;
-use crate::support::{Desk, HELLO, Node, Running, eventually, program, submitted, text, two};
+use crate::support::{Desk, HELLO, Node, Running, eventually, program, submitted, text, two, zerostate};
 
 const MIB: usize = 1 << 20;
 
@@ -197,6 +197,7 @@ enum Manner {
     WrongBytes,
     Endless,
     NotFound,
+    Silent,
 }
 
 fn gateway(manner: Manner, blocks: Arc<HashMap<String, Vec<u8>>>) -> String {
@@ -219,6 +220,10 @@ fn answer(manner: Manner, blocks: &HashMap<String, Vec<u8>>, mut stream: TcpStre
     let cid = request.strip_prefix("GET /ipfs/").and_then(|rest| rest.split('?').next()).unwrap_or_default();
     let block = blocks.get(cid).filter(|_| asks_raw && request.contains("?format=raw "));
     match (manner, block) {
+        (Manner::Silent, _) => {
+            // Until the asker has had enough.
+            stream.read_to_end(&mut Vec::new()).map(drop)
+        }
         (Manner::Honest, Some(block)) => {
             write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", block.len())?;
             stream.write_all(block)
@@ -277,6 +282,12 @@ fn gateways_help_out_and_the_socket_answers_as_one() {
     assert_eq!(format!("\"{}\"", text(&got["sources"][0], "from")), gateways[3]);
     assert!(fs::read(desk.path("out")).unwrap() == file);
     assert_eq!(all_blocks_are_right(&taker.dir), 4);
+
+    // One that does not answer does not keep the next one from being asked.
+    let silent = format!("\"{}\"", gateway(Manner::Silent, Arc::clone(&blocks)));
+    let taker = start("e", &[silent.clone(), silent, gateways[3].clone()]);
+    let got = taker.ask(&["artifact", "get", cid]);
+    assert_eq!(format!("\"{}\"", text(&got["sources"][0], "from")), gateways[3]);
 
     // Without the honest one there is a reason for each.
     let taker = start("c", &gateways[..3]);
@@ -413,4 +424,56 @@ fn a_node_that_starts_again_announces_what_it_has() {
     });
     assert_eq!(got["sha256"], added["sha256"]);
     eventually("the giver is a peer now", || taker.peer(&giver));
+}
+
+#[test]
+fn what_is_added_while_garbage_is_collected_is_there_afterwards() {
+    let desk = Desk::new();
+    let node = Node::start(&desk.path("a"));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let dir = node.dir.clone();
+    thread::scope(|scope| {
+        let collector = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                zerostate(&dir, &["artifact", "gc"]).exits(0);
+            }
+        });
+        for seed in 0..12 {
+            // Every other one is there already, unpinned, and may be going just now.
+            let file = desk.file("file", bytes(3 * MIB, 1 + seed / 2));
+            let added = node.ask(&["artifact", "add", &file, "--pin"]);
+            let cid = text(&added, "cid");
+            node.run(&["artifact", "get", cid, "--output", &desk.named("out")]).exits(0);
+            assert!(fs::read(desk.path("out")).unwrap() == bytes(3 * MIB, 1 + seed / 2));
+            node.ask(&["artifact", "unpin", cid]);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        collector.join().unwrap();
+    });
+    all_blocks_are_right(&node.dir);
+}
+
+#[test]
+fn a_get_that_hints_lead_nowhere_ends_in_time_and_says_what_was_tried() {
+    let desk = Desk::new();
+    let node = Node::start(&desk.path("a"));
+    // They take connections and never say a word.
+    let mute: Vec<TcpListener> = (0..8).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let hints =
+        mute.iter().map(|listener| format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port()));
+    let hints: Vec<String> = hints.collect();
+    let cid = content_id(b"nobody's").to_string();
+    let args = hints.iter().flat_map(|hint| ["--from", hint.as_str()]);
+    let args: Vec<&str> = ["artifact", "get", cid.as_str()].into_iter().chain(args).collect();
+    let failed = node.run(&args).fails(1, "does not answer");
+    assert!(failed.stderr.contains("neither stored here nor to be had"), "{failed:?}");
+    // Files that stand in for others stay what they are.
+    let added = node.ask(&["artifact", "add", &desk.file("file", bytes(1000, 1))]);
+    let mine = desk.file("out.part", "mine");
+    std::os::unix::fs::symlink(desk.path("target"), desk.path("out")).unwrap();
+    fs::write(desk.path("target"), "old").unwrap();
+    node.ask(&["artifact", "get", text(&added, "cid"), "--output", &desk.named("out")]);
+    assert!(desk.path("out").is_symlink() && fs::read(desk.path("target")).unwrap() == bytes(1000, 1));
+    assert_eq!(fs::read(mine).unwrap(), b"mine");
+    node.run(&["artifact", "get", "nonsense"]).fails(2, "is no CID");
 }

@@ -1,6 +1,7 @@
 //! Putting a file into the store, while it comes.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
@@ -8,20 +9,23 @@ use futures::{Stream, StreamExt as _, pin_mut};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::transfer::Direction;
-use super::{ArtifactError, ArtifactRecord, Artifacts};
+use super::{ADDED_AT_ONCE, ArtifactError, ArtifactRecord, Artifacts, Lease};
 use crate::dag::{Block, CHUNK, Layout, Part, leaf};
 use crate::document::Sha256Digest;
 use crate::storage::{Blocks, StorageError};
 
+/// Who finds all places taken waits so long for one.
+const PLACE_WITHIN: Duration = Duration::from_secs(10);
 /// Chunks that are hashed and written at once.
 const WRITING: usize = 4;
 
 /// How a file is added.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Terms {
-    /// Its size, where it is known: for the progress alone.
+    /// Its size, where it is known.
     pub size: Option<u64>,
     /// The most that is taken.
     pub limit: u64,
@@ -39,7 +43,12 @@ impl Artifacts {
         S: Stream<Item = std::io::Result<Bytes>> + Send,
     {
         let inner = &self.inner;
-        let _place = inner.places.acquire().await;
+        if terms.size.is_some_and(|size| size > terms.limit) {
+            return Err(ArtifactError::TooLarge(terms.limit));
+        }
+        let Ok(Ok(_place)) = timeout(PLACE_WITHIN, inner.adding.acquire()).await else {
+            return Err(ArtifactError::Busy(ADDED_AT_ONCE));
+        };
         let ongoing = inner.transfers.begin(Direction::Add, None, terms.size);
         let mut writing = Writing::new(self);
         let mut whole = Sha256::new();
@@ -71,10 +80,15 @@ impl Artifacts {
         if size == 0 {
             return Err(ArtifactError::Empty);
         }
-        let cid = writing.finish().await?;
+        let (cid, lease) = writing.finish().await?;
         let sha256 = Sha256Digest::from_bytes(whole.finalize().into());
         let record = ArtifactRecord { cid, sha256, size, pinned: terms.pin, added_at: Timestamp::now() };
-        inner.complete(record).await
+        let record = inner.complete(record, &lease).await?;
+        if let Some(network) = &inner.network {
+            // Somebody may have asked for a block of it before it was here.
+            network.stored(lease.cids()).await?;
+        }
+        Ok(record)
     }
 
     /// Puts bytes into the store.
@@ -94,7 +108,7 @@ struct Writing {
     artifacts: Artifacts,
     layout: Layout,
     leaves: VecDeque<JoinHandle<Result<Part, StorageError>>>,
-    lease: super::Lease,
+    lease: Lease,
 }
 
 impl Writing {
@@ -111,9 +125,13 @@ impl Writing {
         if self.leaves.len() >= WRITING {
             self.next_leaf().await?;
         }
-        self.artifacts.make_room(chunk.len()).await?;
+        let place = self.artifacts.make_room(chunk.len()).await?;
         let (blocks, lease) = (self.artifacts.inner.storage.blocks().clone(), self.lease.clone());
-        self.leaves.push_back(tokio::task::spawn_blocking(move || write_leaf(&blocks, &lease, &chunk)));
+        self.leaves.push_back(tokio::task::spawn_blocking(move || {
+            let written = write_leaf(&blocks, &lease, &chunk);
+            drop(place);
+            written
+        }));
         Ok(())
     }
 
@@ -127,12 +145,13 @@ impl Writing {
     }
 
     async fn node(&self, Block { cid, bytes }: Block) -> Result<(), ArtifactError> {
-        self.artifacts.make_room(bytes.len()).await?;
+        let _place = self.artifacts.make_room(bytes.len()).await?;
         self.lease.add(&cid);
         Ok(self.artifacts.inner.storage.blocks().put_checked(&cid, bytes.into()).await?)
     }
 
-    async fn finish(mut self) -> Result<Cid, ArtifactError> {
+    /// The file's CID, and the lease on all of it.
+    async fn finish(mut self) -> Result<(Cid, Lease), ArtifactError> {
         while !self.leaves.is_empty() {
             self.next_leaf().await?;
         }
@@ -140,11 +159,11 @@ impl Writing {
         for node in nodes {
             self.node(node).await?;
         }
-        Ok(root.cid)
+        Ok((root.cid, self.lease))
     }
 }
 
-fn write_leaf(blocks: &Blocks, lease: &super::Lease, chunk: &Bytes) -> Result<Part, StorageError> {
+fn write_leaf(blocks: &Blocks, lease: &Lease, chunk: &Bytes) -> Result<Part, StorageError> {
     let leaf = leaf(chunk);
     lease.add(&leaf.cid);
     blocks.put_checked_blocking(&leaf.cid, chunk)?;

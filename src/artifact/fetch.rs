@@ -4,19 +4,20 @@
 //! session, or from a gateway; when the session knows nobody, the hints and the DHT are asked who has the file.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt as _;
+use futures::future::join_all;
 use futures::stream::FuturesOrdered;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::transfer::{Direction, Ongoing};
-use super::{ArtifactError, ArtifactRecord, Artifacts, Lease};
+use super::{ArtifactError, ArtifactRecord, Artifacts, GOT_AT_ONCE, Lease};
 use crate::dag::{Walk, Wanted, canonical};
 use crate::document::Sha256Digest;
 use crate::network::{Fetched, NetworkError, Session};
@@ -74,15 +75,24 @@ impl Artifacts {
             check(&known, order)?;
             return Ok((known, BTreeMap::new()));
         }
-        let _place = inner.places.acquire().await;
+        let Ok(Ok(_place)) = timeout(AT_LEAST, inner.getting.acquire()).await else {
+            return Err(ArtifactError::Busy(GOT_AT_ONCE));
+        };
         let lease = inner.leases.hold();
         lease.add(&cid);
         let ongoing = inner.transfers.begin(Direction::Get, Some(cid), None);
-        let fetch = Fetch { artifacts: self, order, lease, ongoing: &ongoing, search: Mutex::default() };
+        let fetch = Fetch {
+            artifacts: self,
+            order,
+            lease: lease.clone(),
+            ongoing: &ongoing,
+            searching: tokio::sync::Mutex::default(),
+            search: Mutex::default(),
+        };
         let (sha256, size) = fetch.run(cid).await?;
         let record = ArtifactRecord { cid, sha256, size, pinned: false, added_at: Timestamp::now() };
         check(&record, order)?;
-        Ok((inner.complete(record).await?, ongoing.sources()))
+        Ok((inner.complete(record, &lease).await?, ongoing.sources()))
     }
 }
 
@@ -105,6 +115,7 @@ struct Search {
     rounds: u32,
     last: Option<Instant>,
     said: Vec<String>,
+    gateways: Vec<String>,
 }
 
 struct Fetch<'a> {
@@ -112,6 +123,8 @@ struct Fetch<'a> {
     order: &'a Order,
     lease: Lease,
     ongoing: &'a Ongoing,
+    /// Held by the one who searches for all.
+    searching: tokio::sync::Mutex<()>,
     search: Mutex<Search>,
 }
 
@@ -142,7 +155,7 @@ impl Fetch<'_> {
             let next = match timeout_at(end.min(Instant::now() + STARVED), coming.next()).await {
                 Ok(Some(next)) => next?,
                 Ok(None) => break,
-                Err(_) => return Err(late(self.said().await)),
+                Err(_) => return Err(late(self.said())),
             };
             let (wanted, bytes, source) = next;
             let knew_size = walk.size().is_some();
@@ -186,7 +199,7 @@ impl Fetch<'_> {
             };
             let silent = match given {
                 Ok(Fetched { bytes, from }) => {
-                    self.search.lock().await.rounds = 0;
+                    self.found().rounds = 0;
                     break (bytes, from);
                 }
                 Err(NetworkError::NoProvider(_)) => false,
@@ -197,7 +210,7 @@ impl Fetch<'_> {
                 break given;
             }
         };
-        self.artifacts.make_room(bytes.len()).await?;
+        let _place = self.artifacts.make_room(bytes.len()).await?;
         storage.blocks().put_checked(&cid, bytes.clone()).await?;
         if let Some(network) = &self.artifacts.inner.network {
             network.stored(vec![cid]).await?;
@@ -218,23 +231,23 @@ impl Fetch<'_> {
         let (given, worth_it) = tokio::select! {
             given = &mut gateway => match given {
                 Ok(given) => return Ok(Some(given)),
-                Err(said) => (Err(said), search.await?),
+                Err(said) => {
+                    self.found().gateways = said;
+                    (Err(()), search.await?)
+                }
             },
             worth_it = &mut search => match worth_it? {
                 true => return Ok(None),
-                false => (gateway.await, false),
+                false => {
+                    let given = gateway.await.map_err(|said| self.found().gateways = said);
+                    (given, false)
+                }
             },
         };
         match given {
             Ok(given) => Ok(Some(given)),
             Err(_) if worth_it => Ok(None),
-            Err(gateways) => {
-                let mut tried = self.said().await;
-                for said in gateways.into_iter().take(COMPLAINTS) {
-                    tried = format!("{tried}; {said}");
-                }
-                Err(ArtifactError::Missing { cid: self.order.cid.to_string(), tried })
-            }
+            Err(_) => Err(ArtifactError::Missing { cid: self.order.cid.to_string(), tried: self.said() }),
         }
     }
 
@@ -244,26 +257,34 @@ impl Fetch<'_> {
             return Ok(false);
         };
         let asked = Instant::now();
-        let mut search = self.search.lock().await;
-        match search.last {
+        let _searching = self.searching.lock().await;
+        let last = self.found().last;
+        match last {
             // Somebody else has looked meanwhile.
-            Some(last) if last > asked => return Ok(search.rounds < ROUNDS),
+            Some(last) if last > asked => return Ok(self.found().rounds < ROUNDS),
             Some(last) => tokio::time::sleep_until(last + SEARCH_PAUSE).await,
             None => {}
         }
+        let hints = self.order.hints.iter().map(|hint| async move {
+            match timeout(HINT_WITHIN, network.visit(hint)).await {
+                Ok(Ok(peer)) => Ok(peer),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err(format!("{hint} does not answer")),
+            }
+        });
+        let (visited, providers) = tokio::join!(join_all(hints), network.providers(&self.order.cid));
         let mut said = vec![match silent {
             true => "the peers that may have it do not send it".to_owned(),
             false => "no connected peer has it".to_owned(),
         }];
         let mut found = Vec::new();
-        for hint in &self.order.hints {
-            match timeout(HINT_WITHIN, network.connect(hint)).await {
-                Ok(Ok(peer)) => found.push(peer),
-                Ok(Err(error)) => said.push(error.to_string()),
-                Err(_) => said.push(format!("{hint} does not answer")),
+        for visited in visited {
+            match visited {
+                Ok(peer) => found.push(peer),
+                Err(why) => said.push(why),
             }
         }
-        match network.providers(&self.order.cid).await {
+        match providers {
             Ok(providers) if providers.is_empty() => said.push("the DHT names nobody who answers".to_owned()),
             Ok(providers) => found.extend(providers),
             Err(error) => said.push(format!("the DHT: {error}")),
@@ -271,18 +292,24 @@ impl Fetch<'_> {
         for peer in &found {
             session.suggest(peer).await?;
         }
+        let some_came = self.ongoing.sources().keys().any(|source| source != "store");
+        let hopeful = silent || some_came || !found.is_empty();
+        let mut search = self.found();
         search.rounds = search.rounds.saturating_add(1);
         search.last = Some(Instant::now());
         search.said = said;
-        let some_came = self.ongoing.sources().keys().any(|source| source != "store");
-        let hopeful = silent || some_came || !found.is_empty();
         Ok(hopeful && search.rounds < ROUNDS)
     }
 
+    fn found(&self) -> MutexGuard<'_, Search> {
+        self.search.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What was tried in the last search, as a sentence.
-    async fn said(&self) -> String {
-        let search = self.search.lock().await;
-        let said: Vec<&str> = search.said.iter().take(COMPLAINTS).map(String::as_str).collect();
-        if said.is_empty() { "nobody was asked".to_owned() } else { said.join("; ") }
+    fn said(&self) -> String {
+        let search = self.found();
+        let said = search.said.iter().take(COMPLAINTS).chain(search.gateways.iter().take(COMPLAINTS));
+        let said: Vec<&str> = said.map(String::as_str).collect();
+        if said.is_empty() { "nobody has answered yet".to_owned() } else { said.join("; ") }
     }
 }

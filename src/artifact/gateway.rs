@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH};
 use reqwest::{Client, Url, redirect};
 
@@ -19,13 +21,17 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// From a path to a subdomain, and to https.
 const REDIRECTS: usize = 3;
-/// A gateway that sent wrong bytes is left alone for so long.
-const BANNED: Duration = Duration::from_secs(600);
+/// Then the next one is asked as well.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A gateway that sent wrong bytes, or nothing, is left alone for so long.
+const WRONG_ASIDE: Duration = Duration::from_secs(600);
+const SILENT_ASIDE: Duration = Duration::from_secs(60);
 
 pub(super) struct Gateways {
     client: Option<Client>,
     gateways: Vec<Url>,
-    banned: Mutex<HashMap<usize, Instant>>,
+    /// Until when a gateway is left alone, and why.
+    aside: Mutex<HashMap<usize, (Instant, &'static str)>>,
 }
 
 impl Gateways {
@@ -33,43 +39,80 @@ impl Gateways {
         let parsed = gateways.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
         // Without a gateway no certificates need be read.
         let client = if parsed.is_empty() { None } else { Some(client()?) };
-        Ok(Self { client, gateways: parsed, banned: Mutex::default() })
+        Ok(Self { client, gateways: parsed, aside: Mutex::default() })
     }
 
-    /// A block from the first gateway that has it, and which one that was; or what each of them said.
+    /// A block from a gateway that has it, and which one that was; or what each of them said. They are asked in their order, the
+    /// next one when the one before says no or is slow to answer.
     pub(super) async fn block(&self, cid: &Cid) -> Result<(Bytes, String), Vec<String>> {
         let mut said = Vec::new();
         let Some(client) = &self.client else { return Err(said) };
-        for (number, gateway) in self.gateways.iter().enumerate() {
-            let name = gateway.as_str().trim_end_matches('/').to_owned();
-            if self.is_banned(number) {
-                said.push(format!("{name} sent wrong bytes a short while ago"));
-                continue;
+        let mut asked = FuturesUnordered::new();
+        let mut others = self.gateways.iter().enumerate();
+        loop {
+            let next = others.next();
+            if let Some((number, gateway)) = next {
+                let name = gateway.as_str().trim_end_matches('/').to_owned();
+                match self.aside(number) {
+                    Some(why) => {
+                        said.push(format!("{name} {why} a short while ago"));
+                        continue;
+                    }
+                    None => asked.push(self.ask(client, number, gateway, name, cid)),
+                }
             }
-            match tokio::time::timeout(ANSWER_WITHIN, ask(client, gateway, cid)).await {
-                Ok(Ok(bytes)) if Sha256Digest::from_cid(cid) == Some(Sha256Digest::of(&bytes)) => {
-                    return Ok((bytes, name));
+            let patience = async {
+                match next {
+                    Some(_) => tokio::time::sleep(PATIENCE).await,
+                    None => std::future::pending().await,
                 }
-                Ok(Ok(_)) => {
-                    tracing::warn!(%cid, gateway = name, "a gateway sent wrong bytes");
-                    self.ban(number);
-                    said.push(format!("{name} sent wrong bytes"));
-                }
-                Ok(Err(why)) => said.push(format!("{name}: {why}")),
-                Err(_) => said.push(format!("{name} did not answer within {} s", ANSWER_WITHIN.as_secs())),
+            };
+            tokio::select! {
+                answer = asked.next() => match answer {
+                    Some(Ok(given)) => return Ok(given),
+                    Some(Err(why)) => said.push(why),
+                    None if next.is_none() => return Err(said),
+                    None => {}
+                },
+                () = patience => {}
             }
         }
-        Err(said)
     }
 
-    fn ban(&self, number: usize) {
-        let until = Instant::now() + BANNED;
-        self.banned.lock().unwrap_or_else(PoisonError::into_inner).insert(number, until);
+    async fn ask(
+        &self,
+        client: &Client,
+        number: usize,
+        gateway: &Url,
+        name: String,
+        cid: &Cid,
+    ) -> Result<(Bytes, String), String> {
+        match tokio::time::timeout(ANSWER_WITHIN, ask(client, gateway, cid)).await {
+            Ok(Ok(bytes)) if Sha256Digest::from_cid(cid) == Some(Sha256Digest::of(&bytes)) => {
+                Ok((bytes, name))
+            }
+            Ok(Ok(_)) => {
+                tracing::warn!(%cid, gateway = name, "a gateway sent wrong bytes");
+                self.put_aside(number, "sent wrong bytes", WRONG_ASIDE);
+                Err(format!("{name} sent wrong bytes"))
+            }
+            Ok(Err(why)) => Err(format!("{name}: {why}")),
+            Err(_) => {
+                self.put_aside(number, "did not answer", SILENT_ASIDE);
+                Err(format!("{name} did not answer within {} s", ANSWER_WITHIN.as_secs()))
+            }
+        }
     }
 
-    fn is_banned(&self, number: usize) -> bool {
-        let banned = self.banned.lock().unwrap_or_else(PoisonError::into_inner);
-        banned.get(&number).is_some_and(|until| *until > Instant::now())
+    fn put_aside(&self, number: usize, why: &'static str, time: Duration) {
+        let until = Instant::now() + time;
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (until, why));
+    }
+
+    /// Why a gateway is not asked now.
+    fn aside(&self, number: usize) -> Option<&'static str> {
+        let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        aside.get(&number).filter(|(until, _)| *until > Instant::now()).map(|(_, why)| *why)
     }
 }
 

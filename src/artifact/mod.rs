@@ -13,6 +13,7 @@
 mod add;
 mod fetch;
 mod gateway;
+mod lease;
 mod read;
 mod room;
 mod transfer;
@@ -26,21 +27,23 @@ use tokio::sync::{Mutex, Semaphore, watch};
 pub use crate::storage::ArtifactRecord;
 pub use add::Terms;
 pub use fetch::Order;
+pub use lease::Lease;
 use read::Known;
 pub use read::Reader;
-pub use room::{Freed, Lease};
+pub use room::Freed;
 pub use transfer::{Direction, Transfer};
 
 use crate::dag::{DagError, canonical};
-use crate::document::Sha256Digest;
+use crate::document::{Sha256Digest, bytes_text};
 use crate::network::{Network, NetworkError};
 use crate::storage::{Happening, Storage, StorageError, Write};
 use gateway::Gateways;
-use room::Leases;
+use lease::Leases;
 use transfer::Transfers;
 
-/// Files that are added or got at once; more wait. Each holds some 16 MiB.
-const AT_ONCE: usize = 8;
+/// Files that are added at once, each of which holds some 6 MiB, and got at once, with up to 24 MiB each. More wait for a while.
+const ADDED_AT_ONCE: usize = 32;
+const GOT_AT_ONCE: usize = 8;
 
 /// Where artifacts may come from, and how many stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,14 +78,17 @@ pub enum ArtifactError {
     Late { cid: String, seconds: u64, tried: String },
     #[error("the file {cid} has the sha256 {found}; {expected} was expected")]
     OtherFile { cid: String, found: Sha256Digest, expected: Sha256Digest },
-    #[error("the file has over {0} bytes, which is the most that is taken")]
+    #[error("{0} files are on their way already; try again when some are done")]
+    Busy(usize),
+    #[error("the file has over {max}, which is the most that is taken", max = bytes_text(*.0))]
     TooLarge(u64),
     #[error("an artifact has at least one byte")]
     Empty,
     #[error("what is to be added broke off: {0}")]
     Source(std::io::Error),
     #[error(
-        "the store is full: {wanted} bytes are wanted, {used} of {quota} are taken, and all of it is pinned or needed"
+        "the store is full: {wanted} more are wanted, {used} of {quota} are taken, and all of it is pinned or needed",
+        wanted = bytes_text(*.wanted), used = bytes_text(*.used), quota = bytes_text(*.quota)
     )]
     NoRoom { wanted: u64, used: u64, quota: u64 },
     #[error("{0}")]
@@ -104,9 +110,12 @@ struct Inner {
     leases: Leases,
     known: Known,
     transfers: Transfers,
-    /// Held while room is made.
+    /// Held while room is made, and by those who would be surprised by it.
     making_room: Mutex<()>,
-    places: Arc<Semaphore>,
+    /// What blocks that are being written will take.
+    reserved: std::sync::Mutex<u64>,
+    adding: Semaphore,
+    getting: Semaphore,
 }
 
 impl Artifacts {
@@ -128,7 +137,9 @@ impl Artifacts {
             known: Known::default(),
             transfers: Transfers::default(),
             making_room: Mutex::default(),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            reserved: std::sync::Mutex::default(),
+            adding: Semaphore::new(ADDED_AT_ONCE),
+            getting: Semaphore::new(GOT_AT_ONCE),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -151,6 +162,7 @@ impl Artifacts {
     /// [`ArtifactError::NotHere`].
     pub async fn pin(&self, cid: &Cid, pinned: bool) -> Result<ArtifactRecord, ArtifactError> {
         let cid = canonical(cid);
+        let _no_eviction = self.inner.making_room.lock().await;
         let record = self.inner.storage.artifact(&cid).await?.ok_or(ArtifactError::NotHere(cid))?;
         self.inner.storage.write(&[Write::Pin { cid, pinned }]).await?;
         self.inner.known.forget(&cid);
@@ -186,8 +198,9 @@ impl Artifacts {
 const ANNOUNCED: usize = 4096;
 
 impl Inner {
-    /// All blocks of a file are on the disk: notes it, and tells whoever may want it.
-    async fn complete(&self, record: ArtifactRecord) -> Result<ArtifactRecord, ArtifactError> {
+    /// All blocks of a file are on the disk, and a lease is held on them: notes it, and tells whoever may want it.
+    async fn complete(&self, record: ArtifactRecord, _held: &Lease) -> Result<ArtifactRecord, ArtifactError> {
+        let _no_eviction = self.making_room.lock().await;
         self.storage.blocks().settle().await?;
         let (cid, size) = (record.cid, record.size);
         if self.storage.artifact(&cid).await?.is_none() {

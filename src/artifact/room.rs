@@ -5,13 +5,13 @@
 //! off) go one by one.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{MutexGuard, PoisonError};
 
 use cid::Cid;
 
-use super::{ArtifactError, Artifacts};
+use super::{ArtifactError, Artifacts, Lease};
 use crate::dag::{Node, canonical};
-use crate::document::{AnyEnvelope, Manifest, Stdin};
+use crate::document::{AnyEnvelope, Manifest, Stdin, content_id};
 use crate::storage::{Blocks, Storage, StorageError, Write, on_disk};
 
 /// How much more than is wanted at once is made free, as a part of all.
@@ -28,39 +28,17 @@ pub struct Freed {
     pub bytes: u64,
 }
 
-/// Blocks that stay for as long as this is held by somebody.
-#[derive(Debug, Clone, Default)]
-pub struct Lease(Arc<Mutex<HashSet<Cid>>>);
-
-impl Lease {
-    /// This one, too, and everything below it.
-    pub(super) fn add(&self, cid: &Cid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*cid);
-    }
+/// Place in the store for a block that is about to be written.
+#[must_use]
+pub(super) struct Place {
+    artifacts: Artifacts,
+    bytes: u64,
 }
 
-/// All leases that somebody holds.
-#[derive(Debug, Default)]
-pub(super) struct Leases(Mutex<Vec<Weak<Mutex<HashSet<Cid>>>>>);
-
-impl Leases {
-    pub(super) fn hold(&self) -> Lease {
-        let lease = Lease::default();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Now and then, so that it costs nothing to speak of.
-        if all.len() >= all.capacity() {
-            all.retain(|lease| lease.strong_count() > 0);
-            let room = all.len().max(64);
-            all.reserve(room);
-        }
-        all.push(Arc::downgrade(&lease.0));
-        lease
-    }
-
-    fn held(&self) -> HashSet<Cid> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = all.iter().filter_map(Weak::upgrade);
-        held.flat_map(|lease| lease.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut reserved = self.artifacts.reserved();
+        *reserved = reserved.saturating_sub(self.bytes);
     }
 }
 
@@ -81,38 +59,58 @@ impl Artifacts {
         self.evict(0).await
     }
 
-    /// Sees to it that a block of so many bytes can be stored.
-    pub(super) async fn make_room(&self, bytes: usize) -> Result<(), ArtifactError> {
-        let (blocks, quota) = (self.inner.storage.blocks(), self.inner.quota);
-        let wanted = on_disk(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let fits = || blocks.used().saturating_add(wanted) <= quota;
-        if fits() {
-            return Ok(());
-        }
-        let _making_room = self.inner.making_room.lock().await;
-        if !fits() {
-            let freed = self.evict(quota.saturating_sub(wanted).saturating_sub(quota / SLACK)).await?;
-            tracing::info!(?freed, "room was made in the store");
-        }
-        if fits() { Ok(()) } else { Err(ArtifactError::NoRoom { wanted, used: blocks.used(), quota }) }
+    fn reserved(&self) -> MutexGuard<'_, u64> {
+        self.inner.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores a block that belongs to no artifact, such as an output.
+    fn reserve(&self, bytes: u64) -> Option<Place> {
+        let mut reserved = self.reserved();
+        let taken = self.inner.storage.blocks().used().saturating_add(*reserved).saturating_add(bytes);
+        if taken > self.inner.quota {
+            return None;
+        }
+        *reserved = reserved.saturating_add(bytes);
+        Some(Place { artifacts: self.clone(), bytes })
+    }
+
+    /// Sees to it that a block of so many bytes can be stored, as long as the place is held.
+    pub(super) async fn make_room(&self, bytes: usize) -> Result<Place, ArtifactError> {
+        let (blocks, quota) = (self.inner.storage.blocks(), self.inner.quota);
+        let wanted = on_disk(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if let Some(place) = self.reserve(wanted) {
+            return Ok(place);
+        }
+        let _making_room = self.inner.making_room.lock().await;
+        if let Some(place) = self.reserve(wanted) {
+            return Ok(place);
+        }
+        let others = *self.reserved();
+        let target = quota.saturating_sub(wanted).saturating_sub(others).saturating_sub(quota / SLACK);
+        let freed = self.evict(target).await?;
+        tracing::info!(?freed, "room was made in the store");
+        self.reserve(wanted).ok_or_else(|| ArtifactError::NoRoom { wanted, used: blocks.used(), quota })
+    }
+
+    /// Stores a block that belongs to no artifact, such as an output. It stays while the lease is held, and then as long as
+    /// something needs it.
     ///
     /// # Errors
     /// [`ArtifactError::NoRoom`], [`ArtifactError::Storage`].
-    pub async fn keep(&self, bytes: &[u8]) -> Result<Cid, ArtifactError> {
-        self.make_room(bytes.len()).await?;
-        Ok(self.inner.storage.blocks().keep(bytes).await?)
+    pub async fn keep(&self, bytes: &[u8]) -> Result<Lease, ArtifactError> {
+        let lease = self.hold(&content_id(bytes));
+        let _place = self.make_room(bytes.len()).await?;
+        self.inner.storage.blocks().keep(bytes).await?;
+        Ok(lease)
     }
 
     /// Removes what is not needed, until no more than `target` bytes are taken.
     async fn evict(&self, target: u64) -> Result<Freed, ArtifactError> {
+        let (held, _eviction) = self.inner.leases.begin_eviction();
         let storage = &self.inner.storage;
         let roots = self.needed_roots().await?;
         let artifacts = storage.artifacts().await?;
         let pinned = artifacts.iter().filter(|artifact| artifact.pinned).map(|artifact| artifact.cid);
-        let roots: HashSet<Cid> = roots.into_iter().chain(pinned).collect();
+        let roots: HashSet<Cid> = roots.into_iter().chain(held).chain(pinned).collect();
         let blocks = storage.blocks().clone();
         let planned = tokio::task::spawn_blocking(move || {
             let artifacts = artifacts.into_iter().map(|artifact| artifact.cid).collect();
@@ -123,24 +121,44 @@ impl Artifacts {
         while storage.blocks().used() > target {
             let Some(next) = plan.pop() else { break };
             if let Some(cid) = next.artifact {
+                if self.inner.leases.unless_held(&[cid], || self.inner.known.forget(&cid)).is_none() {
+                    continue;
+                }
                 // First the row: blocks without one are found as such, a row without its blocks would be a lie.
-                self.inner.known.forget(&cid);
                 storage.write(&[Write::NoArtifact(cid)]).await?;
                 freed.artifacts = freed.artifacts.saturating_add(1);
                 if let Some(network) = &self.inner.network {
                     network.stop_providing(&cid).await?;
                 }
             }
-            freed.blocks = freed.blocks.saturating_add(u64::try_from(next.blocks.len()).unwrap_or(0));
-            freed.bytes = freed.bytes.saturating_add(storage.blocks().remove(next.blocks).await?);
+            let (blocks, bytes) = self.remove(next).await?;
+            freed.blocks = freed.blocks.saturating_add(blocks);
+            freed.bytes = freed.bytes.saturating_add(bytes);
         }
         Ok(freed)
+    }
+
+    /// Removes the blocks of a victim that nobody has taken a lease on meanwhile.
+    async fn remove(&self, victim: Victim) -> Result<(u64, u64), ArtifactError> {
+        let (leases, blocks) = (self.inner.leases.clone(), self.inner.storage.blocks().clone());
+        let removing = tokio::task::spawn_blocking(move || {
+            let (mut count, mut bytes) = (0_u64, 0_u64);
+            for cid in victim.blocks {
+                let concerned = [cid, victim.artifact.unwrap_or(cid)];
+                if let Some(freed) = leases.unless_held(&concerned, || blocks.remove_blocking(&cid)) {
+                    count = count.saturating_add(1);
+                    bytes = bytes.saturating_add(freed?);
+                }
+            }
+            Ok((count, bytes))
+        });
+        removing.await.map_err(|error| StorageError::Database(error.to_string()))?
     }
 
     /// What must stay, but for the pinned.
     async fn needed_roots(&self) -> Result<HashSet<Cid>, ArtifactError> {
         let storage = &self.inner.storage;
-        let mut roots = self.inner.leases.held();
+        let mut roots = HashSet::new();
         for task in storage.pending_tasks().await? {
             if let Ok(id) = task.manifest_id.parse() {
                 roots.extend(manifest_needs(storage, &id).await?);

@@ -39,6 +39,8 @@ pub(super) enum Command {
     Connect {
         address: Multiaddr,
         peer: Option<PeerId>,
+        /// Whether the connection is to last, and to be made again.
+        lasting: bool,
         reply: ConnectWaiter,
     },
     Publish {
@@ -162,9 +164,22 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Address`], [`NetworkError::Connect`] with the reason, [`NetworkError::Timeout`] after 10 s.
     pub async fn connect(&self, address: &str) -> Result<String, NetworkError> {
+        self.connect_to(address, true).await
+    }
+
+    /// The same for once: somebody else named the address, so the connection is not kept when nothing is exchanged over it, nor
+    /// made again.
+    ///
+    /// # Errors
+    /// As [`Network::connect`].
+    pub async fn visit(&self, address: &str) -> Result<String, NetworkError> {
+        self.connect_to(address, false).await
+    }
+
+    async fn connect_to(&self, address: &str, lasting: bool) -> Result<String, NetworkError> {
         let parsed = parse(address)?;
         let peer = peer_of(&parsed);
-        let command = |reply| Command::Connect { address: parsed, peer, reply };
+        let command = |reply| Command::Connect { address: parsed, peer, lasting, reply };
         let peer = self.ask(command, CONNECT_LIMIT, address).await?;
         Ok(peer.to_base58())
     }

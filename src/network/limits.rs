@@ -83,6 +83,10 @@ impl FaultBook {
         block
     }
 
+    pub(super) fn is_blocked(&self, peer: &PeerId) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.blocked)
+    }
+
     pub(super) fn count(&self, peer: &PeerId) -> u32 {
         self.entries.get(peer).map_or(0, |entry| entry.faults)
     }

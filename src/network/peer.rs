@@ -25,6 +25,8 @@ const CARDS: (u32, f64) = (4, 0.1);
 /// The burst is for catching up after a reconnect.
 const DELIVERIES: (u32, f64) = (256, 32.0);
 const DOCUMENTS: (u32, f64) = (256, 32.0);
+/// Provider records: a node that starts announces all that it has.
+const PROVISIONS: (u32, f64) = (1024, 64.0);
 
 /// Whoever waits for a connection with its card exchanged.
 pub(super) type ConnectWaiter = oneshot::Sender<Result<PeerId, NetworkError>>;
@@ -47,6 +49,7 @@ pub(super) struct Peer {
     pub(super) cards: Bucket,
     pub(super) deliveries: Bucket,
     pub(super) documents: Bucket,
+    pub(super) provisions: Bucket,
     /// It does not know what a card is.
     pub(super) cardless: bool,
     /// It does not say what it is.
@@ -78,6 +81,7 @@ impl Peer {
             cards: bucket(CARDS),
             deliveries: bucket(DELIVERIES),
             documents: bucket(DOCUMENTS),
+            provisions: bucket(PROVISIONS),
             cardless: false,
             unidentified: false,
             guest: false,

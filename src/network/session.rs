@@ -57,13 +57,4 @@ impl Session {
         let suggest = Command::Suggest { session: self.id, peer };
         self.commands.send(suggest).await.map_err(|_| NetworkError::Stopped)
     }
-
-    /// A block from this peer has the right hash and is no part of what it was said to be part of.
-    ///
-    /// # Errors
-    /// [`NetworkError::PeerId`], [`NetworkError::Stopped`].
-    pub async fn blame(&self, peer_id: &str, what: String) -> Result<(), NetworkError> {
-        let peer = super::handle::parse_peer(peer_id)?;
-        self.commands.send(Command::Blame { peer, what }).await.map_err(|_| NetworkError::Stopped)
-    }
 }

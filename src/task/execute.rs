@@ -108,13 +108,13 @@ impl Context {
         }
     }
 
-    /// The signed receipt of an outcome, and the rows that store it.
+    /// The signed receipt of an outcome, the rows that store it, and a lease on the output until they are.
     pub(super) async fn receipt(
         &self,
         manifest: &Envelope<Manifest>,
         inputs: Content,
         outcome: &Outcome,
-    ) -> Result<(Envelope<Receipt>, Vec<Write>), TaskError> {
+    ) -> Result<(Envelope<Receipt>, Vec<Write>, Lease), TaskError> {
         let terms = manifest.document();
         let error = (outcome.status != Status::Ok)
             .then(|| brief(outcome.error.as_deref().unwrap_or(outcome.status.as_str())));
@@ -140,9 +140,9 @@ impl Context {
             nonce: terms.nonce.clone(),
         };
         let envelope = Envelope::sign(&self.identity, &receipt)?;
-        self.artifacts.keep(&outcome.stdout).await?;
+        let lease = self.artifacts.keep(&outcome.stdout).await?;
         let writes = receipt_rows(&envelope, Some(terms));
-        Ok((envelope, writes))
+        Ok((envelope, writes, lease))
     }
 
     /// Runs a draft here and now; see [`super::Tasks::run`].
@@ -154,7 +154,7 @@ impl Context {
         let inputs = Content::of(&stdin);
         let material = Material { module, stdin, _lease, _hold };
         let outcome = self.execute(terms, material, &[], Priority::Interactive, &reins).await?;
-        let (receipt, mut writes) = self.receipt(&manifest, inputs, &outcome).await?;
+        let (receipt, mut writes, _output) = self.receipt(&manifest, inputs, &outcome).await?;
         writes.insert(0, Write::Document(AnyEnvelope::Manifest(manifest)));
         self.write(writes).await?;
         Ok(Ran { receipt, stdout: outcome.stdout, stderr: outcome.stderr })

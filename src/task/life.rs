@@ -193,7 +193,7 @@ impl Context {
         // What waits for its witnesses does not run any more.
         reins.progress.send_replace(Progress::default());
 
-        let (receipt, rows) = self.receipt(manifest, inputs, &outcome).await?;
+        let (receipt, rows, _output) = self.receipt(manifest, inputs, &outcome).await?;
         let (id, claim) = (*receipt.id(), receipt.document());
         let state = if outcome.status == Status::InvalidModule {
             let reason = claim.error.clone().unwrap_or_else(|| outcome.status.to_string());

@@ -23,6 +23,10 @@ pub enum Manner {
     HalfAMessage(Vec<u8>),
     Rubbish,
     Silent,
+    /// Announces a message and sends a byte of it now and then.
+    Drip,
+    /// A message of a hundred thousand empty blocks, again and again.
+    Flood,
     /// Gives these, under whatever name they are here, and says of all others that it has them not.
     Gives(HashMap<Cid, Vec<u8>>),
 }
@@ -164,6 +168,21 @@ async fn serve(manner: Manner, mut stream: Stream) -> io::Result<()> {
             }
             Manner::Rubbish => stream.write_all(&[5, 0xff, 0xff, 0xff, 0xff, 0xff]).await?,
             Manner::Silent => {}
+            Manner::Drip => {
+                stream.write_all(&[0x80, 0x80, 0x40]).await?;
+                loop {
+                    stream.write_all(&[0x1a]).await?;
+                    stream.flush().await?;
+                    // This is what makes it slow, not a wait for anything.
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+            }
+            Manner::Flood => {
+                let flood = message(vec![block(RAW_CODEC, Vec::new()); 100_000]);
+                loop {
+                    stream.write_all(&flood).await?;
+                }
+            }
             Manner::Gives(blocks) => {
                 for want in wants {
                     let cid = Cid::try_from(want.cid.as_slice()).unwrap();

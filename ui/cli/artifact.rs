@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
+use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 use zerostate::api::{Answer, Answering as _, ArtifactInfo, Client, Command, Download, SourceView, Upload};
-use zerostate::document::bytes_text;
+use zerostate::dag::canonical;
+use zerostate::document::{Untrusted, bytes_text};
 
 use super::progress::{Progress, rate_text};
 use super::{Failure, Globals, Outcome, output};
@@ -21,6 +23,7 @@ const PIECE: usize = 256 * 1024;
 pub enum ArtifactVerb {
     /// Put a file into the node's store
     Add {
+        /// The file, or stdin (-)
         file: PathBuf,
         /// Keep it until it is unpinned, however full the store is
         #[arg(long)]
@@ -28,6 +31,7 @@ pub enum ArtifactVerb {
     },
     /// Get an artifact into the store, from peers, IPFS nodes or gateways
     Get {
+        /// Its CID, of version 1 or 0
         cid: String,
         /// Write it to this file, or to stdout (-)
         #[arg(long, value_name = "FILE")]
@@ -61,13 +65,18 @@ pub async fn run(globals: &Globals, verb: ArtifactVerb) -> Outcome {
 async fn add(globals: &Globals, client: &Client, path: &Path, pin: bool) -> Outcome {
     let shown = path.display();
     let cannot = |error: std::io::Error| Failure::usage(format!("cannot read {shown}: {error}"));
-    let file = tokio::fs::File::open(path).await.map_err(cannot)?;
-    let meta = file.metadata().await.map_err(cannot)?;
-    if meta.is_dir() {
-        return Err(Failure::usage(format!("cannot read {shown}: it is a folder")));
-    }
-    // A pipe has no size that it would know.
-    let size = meta.is_file().then_some(meta.len());
+    let (file, size): (Box<dyn AsyncRead + Send + Unpin>, _) = if path == Path::new("-") {
+        (Box::new(tokio::io::stdin()), None)
+    } else {
+        let file = tokio::fs::File::open(path).await.map_err(cannot)?;
+        let meta = file.metadata().await.map_err(cannot)?;
+        if meta.is_dir() {
+            return Err(Failure::usage(format!("cannot read {shown}: it is a folder")));
+        }
+        // A pipe does not know its size, nor do the files of /proc.
+        let size = Some(meta.len()).filter(|size| meta.is_file() && *size > 0);
+        (Box::new(file), size)
+    };
     let progress = Arc::new(Mutex::new((Progress::new("adding"), 0_u64)));
     let told = Arc::clone(&progress);
     let bytes = ReaderStream::with_capacity(file, PIECE).inspect_ok(move |piece| {
@@ -111,8 +120,9 @@ async fn get(
     output: Option<PathBuf>,
     from: Vec<String>,
 ) -> Outcome {
+    let parsed = cid.parse().map_err(|_| Failure::usage(format!("{} is no CID", Untrusted::new(&cid))))?;
     let mut progress = Progress::new("getting");
-    let answer = followed(client, cid, from, &mut progress).await;
+    let answer = followed(client, canonical(&parsed).to_string(), from, &mut progress).await;
     progress.clear();
     let Answer::Got { artifact: info, sources } = answer? else { return Err(output::unexpected()) };
     let took = progress.elapsed();
@@ -188,15 +198,23 @@ async fn write_out(client: &Client, info: &ArtifactInfo, path: &Path) -> Result<
         return Ok(());
     }
     let cannot = |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
+    // What a link leads to is meant, and what is no file, such as a pipe, is written to as it is.
+    let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if std::fs::metadata(&place).is_ok_and(|there| !there.is_file()) {
+        let mut there = File::options().write(true).open(&place).map_err(cannot)?;
+        while let Some(piece) = bytes.next().await {
+            there.write_all(&piece?).map_err(cannot)?;
+        }
+        return there.flush().map_err(cannot);
+    }
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let part = place.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let mut file = File::create_new(&part).map_err(cannot)?;
     let written = async {
-        let mut file = File::create(&part).map_err(cannot)?;
         while let Some(piece) = bytes.next().await {
             file.write_all(&piece?).map_err(cannot)?;
         }
-        file.sync_all().and_then(|()| std::fs::rename(&part, path)).map_err(cannot)
+        file.sync_all().and_then(|()| std::fs::rename(&part, &place)).map_err(cannot)
     };
     let outcome: Result<(), Failure> = written.await;
     if outcome.is_err()

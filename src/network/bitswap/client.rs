@@ -33,8 +33,12 @@ const SLOW: Duration = Duration::from_secs(8);
 const STALL: Duration = Duration::from_secs(3);
 /// So long a peer that was asked on the off chance has, before one is asked that is known to have the block.
 const MOMENT: Duration = Duration::from_millis(250);
-/// However busily it sends: a block that has not come by then is asked for elsewhere.
-const TOO_LONG: Duration = Duration::from_secs(60);
+/// However busily it sends: a block that has not come by then is asked for elsewhere. With nobody else to ask, even a slow line
+/// is better than none.
+const LONG: Duration = Duration::from_secs(15);
+const TOO_LONG: Duration = Duration::from_secs(50);
+/// Who loses its streams so often in a row is asked for other blocks only.
+const MAX_LOSSES: u32 = 2;
 /// Peers that are asked whether they have something before anybody is known to.
 const ASKED: usize = 32;
 /// Blocks that have come, of which it is known who else was asked.
@@ -93,6 +97,8 @@ struct Remote {
     recent: VecDeque<Cid>,
     /// Sent something that nobody asked for; not asked again.
     liar: bool,
+    /// How often in a row what it was told, or owed, was lost with a stream.
+    losses: u32,
     /// What it is to be told.
     tell: Vec<Want>,
 }
@@ -127,6 +133,7 @@ impl Client {
             window: WINDOW,
             recent: VecDeque::new(),
             liar: false,
+            losses: 0,
             tell: Vec::new(),
         };
         if self.peers.insert(peer, remote).is_none() {
@@ -149,13 +156,24 @@ impl Client {
 
     /// What was on its way to a peer is lost: it is asked again, or another.
     pub(super) fn lost(&mut self, peer: &PeerId, now: Instant) {
-        if let Some(remote) = self.peers.get_mut(peer) {
-            remote.owed.clear();
-            remote.tell.clear();
-        }
+        let Some(remote) = self.peers.get_mut(peer) else { return };
+        remote.owed.clear();
+        remote.tell.clear();
+        remote.losses = remote.losses.saturating_add(1);
+        let hopeless = remote.losses >= MAX_LOSSES;
         for sought in self.sought.values_mut() {
+            let before = sought.asked.len();
             sought.asked.retain(|(other, _)| other != peer);
-            sought.sounded.remove(peer);
+            let concerned = sought.sounded.remove(peer) || sought.asked.len() != before;
+            if hopeless && concerned {
+                sought.refused.insert(*peer);
+                sought.stalled = true;
+            }
+        }
+        if hopeless {
+            for session in self.sessions.values_mut() {
+                session.providers.retain(|other| other != peer);
+            }
         }
         let all: Vec<Cid> = self.sought.keys().copied().collect();
         all.iter().for_each(|cid| self.ask(cid, now));
@@ -211,6 +229,7 @@ impl Client {
     /// A block has come.
     pub(super) fn block(&mut self, peer: PeerId, block: &Block, now: Instant) -> Arrival {
         let Some(remote) = self.peers.get_mut(&peer) else { return Arrival::Late };
+        remote.losses = 0;
         let owed = remote.owed.remove(&block.cid);
         if !owed && !remote.recent.contains(&block.cid) {
             remote.liar = true;
@@ -325,7 +344,12 @@ impl Client {
             for (peer, since) in &sought.asked {
                 let waited = now.saturating_duration_since(*since);
                 let silent = self.peers.get(peer).is_none_or(|remote| !remote.gauge.heard_within(STALL, now));
-                if (waited >= STALL && silent) || waited >= TOO_LONG {
+                let sessions = sought.waiters.iter().filter_map(|waiter| self.sessions.get(&waiter.session));
+                let another = sessions
+                    .flat_map(|session| session.providers.iter())
+                    .any(|other| other != peer && !sought.refused.contains(other));
+                let patience = if another { LONG } else { TOO_LONG };
+                if (waited >= STALL && silent) || waited >= patience {
                     stalled.push((*cid, *peer));
                 }
             }

@@ -41,7 +41,9 @@ const MAX_INBOUND: usize = 64;
 const READING: usize = 2 * MAX_MESSAGE;
 /// From its length to its last byte. Who needs longer for 4 MiB holds up a stream on purpose.
 const READ_WITHIN: Duration = Duration::from_secs(60);
-const WRITE_WITHIN: Duration = Duration::from_secs(60);
+/// Who is sent something takes so many bytes in such a time: what waits for it is in memory meanwhile.
+const TAKEN: usize = 64 * 1024;
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 /// An inbound stream on which nothing comes. Go keeps its stream for as long as the connection lasts.
 const IDLE: Duration = Duration::from_secs(600);
 /// The outbound stream is closed when there was nothing to write for so long: Helia waits for its end.
@@ -58,6 +60,10 @@ pub enum Told {
     /// The other side does not speak Bitswap.
     Unsupported,
     Fault(String),
+    /// A message that ended in the middle: a fault, unless the whole connection did.
+    CutOff,
+    /// It asks and does not take what it is sent. Everything that waited for it is lost.
+    NotRead(String),
 }
 
 /// A message, hidden from the outside.
@@ -117,7 +123,7 @@ pub struct VersionUsed(Version);
 /// What reading from a stream led to: a message, and the stream to go on with.
 type Reading =
     BoxFuture<'static, Result<Option<(Message, Box<dyn AsyncRead + core::marker::Send + Unpin>)>, ReadError>>;
-type Writing = BoxFuture<'static, Result<(Sent, Outbound), String>>;
+type Writing = BoxFuture<'static, Result<(Sent, Outbound), Told>>;
 
 struct Outbound {
     stream: WriteHalf<Stream>,
@@ -159,10 +165,10 @@ impl Handler {
         self.inbound.push(read(io, Arc::clone(&self.gauge), Arc::clone(&self.reading)).boxed());
     }
 
-    fn fail(&mut self, why: String) {
+    fn fail(&mut self, told: Told) {
         self.waiting.clear();
         self.out = Out::Closed;
-        self.told.push_back(Told::NotSent(why));
+        self.told.push_back(told);
     }
 
     /// Drives the outbound side as far as it goes; `true` when a stream is to be opened.
@@ -207,15 +213,21 @@ impl Handler {
     }
 }
 
-async fn send(mut outbound: Outbound, message: Message) -> Result<(Sent, Outbound), String> {
+async fn send(mut outbound: Outbound, message: Message) -> Result<(Sent, Outbound), Told> {
     let sent = message.sent();
     let frame = message.encode(outbound.version);
     drop(message);
-    match timeout(WRITE_WITHIN, write(&mut outbound.stream, &frame)).await {
-        Ok(Ok(())) => Ok((sent, outbound)),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("it took nothing for a minute".to_owned()),
+    for piece in frame.chunks(TAKEN) {
+        match timeout(TAKEN_WITHIN, write(&mut outbound.stream, piece)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(Told::NotSent(error.to_string())),
+            Err(_) => {
+                let what = format!("asked for what it does not take: {TAKEN} bytes in {TAKEN_WITHIN:?}");
+                return Err(Told::NotRead(what));
+            }
+        }
     }
+    Ok((sent, outbound))
 }
 
 /// The next message of a stream.
@@ -236,7 +248,11 @@ async fn read(
     let body = async {
         // Closed never: the handler holds it.
         let _place = reading.acquire_many(places).await.ok();
-        read_body(&mut io, length, || gauge.hear()).await
+        let body = read_body(&mut io, length, |bytes| gauge.drip(bytes)).await;
+        if body.is_ok() {
+            gauge.hear();
+        }
+        body
     };
     let late = || {
         ReadError::Fault(format!("a Bitswap message that was not whole after {} s", READ_WITHIN.as_secs()))
@@ -291,8 +307,8 @@ impl ConnectionHandler for Handler {
                     self.out = Out::Closed;
                     self.told.push_back(Told::Unsupported);
                 }
-                StreamUpgradeError::Timeout => self.fail("no stream in time".to_owned()),
-                StreamUpgradeError::Io(error) => self.fail(error.to_string()),
+                StreamUpgradeError::Timeout => self.fail(Told::NotSent("no stream in time".to_owned())),
+                StreamUpgradeError::Io(error) => self.fail(Told::NotSent(error.to_string())),
                 StreamUpgradeError::Apply(never) => match never {},
             },
             _ => {}
@@ -316,6 +332,7 @@ impl ConnectionHandler for Handler {
                     Told::Received(Received(message))
                 }
                 Err(ReadError::Fault(what)) => Told::Fault(what),
+                Err(ReadError::CutOff) => Told::CutOff,
                 Err(ReadError::Io(error)) => {
                     tracing::trace!(%error, "a Bitswap stream ended");
                     continue;

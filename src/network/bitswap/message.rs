@@ -15,6 +15,9 @@ pub(super) const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 pub(super) const MAX_UNASKED: usize = 512 * 1024;
 /// Entries of a message that are looked at; js and go send at most so many.
 pub(super) const MAX_ENTRIES: usize = 1024;
+/// Blocks of a message, and its presences and wants together with what nobody knows: both well above what is sent.
+const MAX_BLOCKS: usize = 1024;
+const MAX_FIELDS: usize = 32 * 1024;
 /// What a body is given before its bytes are there.
 const FIRST_ALLOCATION: usize = 64 * 1024;
 /// Bytes of a length: `MAX_MESSAGE` needs four.
@@ -196,6 +199,7 @@ impl Message {
     /// # Errors
     /// What is wrong with it, for the book of faults.
     pub(super) fn decode(body: Bytes) -> Result<Self, String> {
+        bounded(&body)?;
         let message =
             pb::Message::decode(body).map_err(|error| format!("a Bitswap message that is none: {error}"))?;
         let wantlist = message.wantlist.unwrap_or_default();
@@ -238,6 +242,53 @@ impl Message {
     }
 }
 
+/// Counts the blocks, presences and wants of a message before any of them is given memory: two bytes on the wire may be a
+/// hundred here.
+fn bounded(body: &[u8]) -> Result<(), String> {
+    let (mut blocks, mut others) = (0_usize, 0_usize);
+    each_field(body, |tag, content| {
+        match tag {
+            1 => each_field(content, |_, _| {
+                others += 1;
+                Ok(())
+            })?,
+            2 | 3 => blocks += 1,
+            _ => others += 1,
+        }
+        Ok(())
+    })?;
+    if blocks > MAX_BLOCKS || others > MAX_FIELDS {
+        return Err(format!(
+            "a Bitswap message of {blocks} blocks and {others} other things, where {MAX_BLOCKS} and {MAX_FIELDS} are allowed"
+        ));
+    }
+    Ok(())
+}
+
+/// Walks over the fields of a protobuf message; of those without a length, the content is empty.
+fn each_field(
+    mut buffer: &[u8],
+    mut seen: impl FnMut(u32, &[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+    let none = |error: prost::DecodeError| format!("a Bitswap message that is none: {error}");
+    while !buffer.is_empty() {
+        let (tag, kind) = decode_key(&mut buffer).map_err(none)?;
+        if kind == WireType::LengthDelimited {
+            let length = decode_varint(&mut buffer).map_err(none)?;
+            let parts = usize::try_from(length).ok().and_then(|length| buffer.split_at_checked(length));
+            let (content, rest) =
+                parts.ok_or_else(|| "a Bitswap message that is none: a field beyond its end".to_owned())?;
+            seen(tag, content)?;
+            buffer = rest;
+        } else {
+            skip_field(kind, tag, &mut buffer, DecodeContext::default()).map_err(none)?;
+            seen(tag, &[])?;
+        }
+    }
+    Ok(())
+}
+
 /// A CID from a peer: nothing where it is of a kind that nobody here could have asked for.
 fn parse(bytes: &[u8]) -> Result<Option<Cid>, String> {
     let cid = Cid::try_from(bytes).map_err(|error| format!("a CID that is none: {error}"))?;
@@ -269,6 +320,8 @@ pub(super) enum ReadError {
     Io(std::io::Error),
     /// The peer's.
     Fault(String),
+    /// The peer's, unless the connection ended.
+    CutOff,
 }
 
 impl From<std::io::Error> for ReadError {
@@ -297,11 +350,11 @@ pub(super) async fn read_length(io: &mut (impl AsyncRead + Unpin)) -> Result<Opt
     Err(ReadError::Fault("a Bitswap message of more than 256 MiB".to_owned()))
 }
 
-/// So many bytes; memory grows with what really arrives. `heard` is called whenever some have.
+/// So many bytes; memory grows with what really arrives. `heard` is told how many have come.
 pub(super) async fn read_body(
     io: &mut (impl AsyncRead + Unpin),
     length: usize,
-    heard: impl Fn(),
+    heard: impl Fn(usize),
 ) -> Result<Bytes, ReadError> {
     let mut body = Vec::with_capacity(length.min(FIRST_ALLOCATION));
     let mut filled = 0;
@@ -311,10 +364,10 @@ pub(super) async fn read_body(
         let Some(room) = body.get_mut(filled..) else { break };
         let read = io.read(room).await?;
         if read == 0 {
-            return Err(ReadError::Fault("a Bitswap message that ends in the middle".to_owned()));
+            return Err(ReadError::CutOff);
         }
         filled += read;
-        heard();
+        heard(read);
     }
     Ok(body.into())
 }
@@ -349,7 +402,7 @@ mod tests {
     async fn decode(frame: &[u8]) -> Result<Message, String> {
         let mut io = Cursor::new(frame);
         let length = read_length(&mut io).await.map_err(|_| "length")?.ok_or("end")?;
-        let body = read_body(&mut io, length, || {}).await.map_err(|_| "body")?;
+        let body = read_body(&mut io, length, |_| {}).await.map_err(|_| "body")?;
         Message::decode(body)
     }
 
@@ -397,6 +450,12 @@ mod tests {
             (block(vec![7, 0x55, 0x12, 32], vec![0; 9]), "version 7"),
             (vec![3, 0xff, 0xff, 0xff], "that is none"),
             (vec![5, 0x0a, 3, 0x0a, 1, 7], "that is none"),
+            (vec![3, 0x12, 9, 1], "beyond its end"),
+            (
+                pb::Message { blocks: vec![Bytes::new(); 1025], ..Default::default() }
+                    .encode_length_delimited_to_vec(),
+                "1025 blocks",
+            ),
         ];
         for (frame, expected) in cases {
             let said = decode(&frame).await.unwrap_err();
@@ -404,6 +463,6 @@ mod tests {
         }
         let mut endless = Cursor::new(&[0xff; 10]);
         assert!(matches!(read_length(&mut endless).await, Err(ReadError::Fault(_))));
-        assert!(matches!(read_body(&mut Cursor::new(&[1, 2]), 3, || {}).await, Err(ReadError::Fault(_))));
+        assert!(matches!(read_body(&mut Cursor::new(&[1, 2]), 3, |_| {}).await, Err(ReadError::CutOff)));
     }
 }

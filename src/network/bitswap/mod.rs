@@ -54,6 +54,9 @@ const TICK: Duration = Duration::from_millis(250);
 const MESSAGES: usize = 4;
 /// Small blocks share a message of so many bytes.
 const TOGETHER: usize = 512 * 1024;
+/// Messages that ended in the middle, of which it is not clear yet why, and how long it takes to be.
+const CUT_OFF: usize = 256;
+const OUTLIVED: Duration = Duration::from_secs(1);
 /// A source that takes longer has lost the block, as far as the asker is concerned.
 const READ_WITHIN: Duration = Duration::from_secs(20);
 
@@ -140,6 +143,8 @@ pub(super) struct Behaviour {
     /// What peers that have gone exchanged.
     past: Ledger,
     tick: Option<tokio::time::Interval>,
+    /// Messages that ended in the middle, and when.
+    cut_off: Vec<(PeerId, ConnectionId, Instant)>,
 }
 
 impl Behaviour {
@@ -154,6 +159,7 @@ impl Behaviour {
             told: VecDeque::new(),
             past: Ledger::default(),
             tick: None,
+            cut_off: Vec::new(),
         }
     }
 
@@ -206,8 +212,16 @@ impl Behaviour {
         connected.last = now;
         // It has just shown it.
         self.speaks(peer);
+        if !message.blocks.is_empty() {
+            self.told.push_back(Event::Exchanged);
+        }
         for block in &message.blocks {
-            self.on_block(peer, block, now);
+            if self.on_block(peer, block, now) == Arrival::Unasked {
+                // Once is enough: what else it sends is not looked at.
+                let what = format!("a block that it was not asked for: {}", block.cid);
+                self.told.push_back(Event::Fault { peer, what });
+                return;
+            }
         }
         for (cid, has) in &message.presences {
             tracing::trace!(%peer, %cid, has, "presence");
@@ -222,7 +236,7 @@ impl Behaviour {
         }
     }
 
-    fn on_block(&mut self, peer: PeerId, block: &Block, now: Instant) {
+    fn on_block(&mut self, peer: PeerId, block: &Block, now: Instant) -> Arrival {
         let arrival = self.client.block(peer, block, now);
         if let Some(connected) = self.peers.get_mut(&peer) {
             let ledger = &mut connected.ledger;
@@ -231,15 +245,10 @@ impl Behaviour {
             ledger.bytes_received = ledger.bytes_received.saturating_add(bytes);
             ledger.duplicates = ledger.duplicates.saturating_add(u64::from(arrival == Arrival::Late));
         }
-        self.told.push_back(match arrival {
-            Arrival::Wanted | Arrival::Late => Event::Exchanged,
-            Arrival::Unasked => {
-                Event::Fault { peer, what: format!("a block that it was not asked for: {}", block.cid) }
-            }
-        });
+        arrival
     }
 
-    fn on_told(&mut self, peer: PeerId, told: Told, now: Instant) {
+    fn on_told(&mut self, peer: PeerId, connection: ConnectionId, told: Told, now: Instant) {
         match told {
             Told::Received(Received(message)) => self.on_message(peer, &message, now),
             Told::Sent(sent) => {
@@ -267,7 +276,28 @@ impl Behaviour {
                 self.client.peer_left(&peer, now);
             }
             Told::Fault(what) => self.told.push_back(Event::Fault { peer, what }),
+            Told::CutOff if self.cut_off.len() < CUT_OFF => self.cut_off.push((peer, connection, now)),
+            Told::CutOff => {}
+            Told::NotRead(what) => {
+                self.lost(peer, now);
+                self.server.forget(&peer);
+                self.told.push_back(Event::Fault { peer, what });
+            }
         }
+    }
+
+    /// Called every second: a message that ended in the middle is a fault if the connection has outlived it.
+    pub(super) fn judge_cut_off(&mut self, now: Instant) {
+        let (told, peers) = (&mut self.told, &self.peers);
+        self.cut_off.retain(|(peer, connection, at)| {
+            let there = peers.get(peer).is_some_and(|known| known.connections.contains(connection));
+            let judged = now.saturating_duration_since(*at) >= OUTLIVED;
+            if there && judged {
+                let what = "a Bitswap message that ends in the middle".to_owned();
+                told.push_back(Event::Fault { peer: *peer, what });
+            }
+            there && !judged
+        });
     }
 
     /// What was handed to a peer's handler is lost.
@@ -390,8 +420,13 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, told: THandlerOutEvent<Self>) {
-        self.on_told(peer, told, Instant::now());
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        told: THandlerOutEvent<Self>,
+    ) {
+        self.on_told(peer, connection, told, Instant::now());
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {

@@ -20,6 +20,8 @@ const MAX_PRESENCES: usize = 2 * MAX_WANTS;
 /// Place for blocks in memory, in bytes: for one peer, and for all.
 const PEER_BYTES: u64 = 4 << 20;
 const ALL_BYTES: u64 = 16 << 20;
+/// And besides, for the one block of those who have nothing under way.
+const FIRST_BYTES: u64 = 32 << 20;
 /// Wants a peer may send at once and in a second: 256 KiB blocks at 1 GB/s, each with its cancel.
 const WANT_BURST: u32 = 16_384;
 const WANTS_PER_SECOND: f64 = 8_000.0;
@@ -112,12 +114,11 @@ impl Server {
     /// The next block to be read, whoever's turn it is.
     pub(super) fn next(&mut self, size: impl Fn(&Cid) -> Option<u64>) -> Option<ToRead> {
         for _ in 0..self.turns.len() {
-            if self.under_way >= ALL_BYTES {
-                return None;
-            }
             let peer = self.turns.pop_front()?;
             let Some(asker) = self.askers.get_mut(&peer) else { continue };
-            if asker.under_way >= PEER_BYTES {
+            // Those who fill the common place and take nothing hold up nobody who has nothing under way.
+            let all = if asker.under_way == 0 { ALL_BYTES + FIRST_BYTES } else { ALL_BYTES };
+            if asker.under_way >= PEER_BYTES || self.under_way >= all {
                 self.turns.push_back(peer);
                 continue;
             }
@@ -150,6 +151,14 @@ impl Server {
     /// What was on its way to a peer is lost. It will ask again for what it still wants.
     pub(super) fn lost(&mut self, peer: &PeerId) {
         self.done(peer, u64::MAX);
+    }
+
+    /// A peer does not take what it asked for: it is not sent any more of it.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        if let Some(asker) = self.askers.get_mut(peer) {
+            asker.line.clear();
+            asker.wants.clear();
+        }
     }
 
     /// A block could not be read after all.

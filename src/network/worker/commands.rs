@@ -22,7 +22,9 @@ const MAX_UNDER_WAY: usize = 512;
 impl Worker {
     pub(super) fn on_command(&mut self, command: Command) {
         match command {
-            Command::Connect { address, peer, reply } => self.connect(address, peer, reply),
+            Command::Connect { address, peer, lasting, reply } => {
+                self.connect(address, peer, lasting, reply);
+            }
             Command::Publish { topic, envelope, reply } => {
                 self.publish(topic, envelope);
                 answer(reply, Ok(()));
@@ -68,7 +70,7 @@ impl Worker {
         if under_way >= MAX_UNDER_WAY { Err(NetworkError::Overloaded) } else { Ok(()) }
     }
 
-    fn connect(&mut self, address: Multiaddr, peer: Option<PeerId>, reply: ConnectWaiter) {
+    fn connect(&mut self, address: Multiaddr, peer: Option<PeerId>, lasting: bool, reply: ConnectWaiter) {
         if self.dials.len() >= MAX_UNDER_WAY {
             return answer(reply, Err(NetworkError::Overloaded));
         }
@@ -78,7 +80,7 @@ impl Worker {
         }
         let known = peer.or_else(|| self.peer_at(&address));
         if let Some((id, peer)) = known.and_then(|id| self.peers.get_mut(&id).map(|peer| (id, peer))) {
-            peer.chosen = true;
+            peer.chosen |= lasting;
             if peer.is_known() {
                 answer(reply, Ok(id));
             } else {
@@ -97,7 +99,7 @@ impl Worker {
         let connection = options.connection_id();
         match self.swarm.dial(options) {
             Ok(()) => {
-                self.dials.insert(connection, Dial::Asked { address, reply });
+                self.dials.insert(connection, Dial::Asked { address, lasting, reply });
             }
             Err(error) => answer(reply, Err(connect_error(&address, &error))),
         }

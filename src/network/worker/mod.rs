@@ -9,11 +9,12 @@ mod providers;
 mod requests;
 mod swarm;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use libp2p::kad::RecordKey;
 use libp2p::request_response::OutboundRequestId;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
@@ -56,7 +57,7 @@ pub(super) struct Parts {
 /// Why a connection is being dialled.
 enum Dial {
     /// Somebody asked for it and waits.
-    Asked { address: Multiaddr, reply: ConnectWaiter },
+    Asked { address: Multiaddr, lasting: bool, reply: ConnectWaiter },
     /// It is on the list.
     Again(Multiaddr),
 }
@@ -89,6 +90,9 @@ pub(super) struct Worker {
     asked: HashMap<OutboundRequestId, Asking>,
     lookups: Lookups,
     announcements: Announcements,
+    /// Keys that others provide, and when the expired ones were last looked for.
+    foreign: HashSet<RecordKey>,
+    foreign_cleared: Option<Instant>,
     /// The way into the IPFS DHT, and when it was last gone.
     ipfs_bootstrap: Vec<(PeerId, Multiaddr)>,
     ipfs_joined: Option<Instant>,
@@ -141,6 +145,8 @@ impl Worker {
             asked: HashMap::new(),
             lookups: Lookups::default(),
             announcements: Announcements::default(),
+            foreign: HashSet::new(),
+            foreign_cleared: None,
             ipfs_bootstrap,
             ipfs_joined: None,
             changed: true,
@@ -188,6 +194,7 @@ impl Worker {
         }
         self.ask_for_missing_cards(now);
         self.see_guests_off(now);
+        self.swarm.behaviour_mut().bitswap.judge_cut_off(now);
         self.end_late_lookups(now);
         self.join_ipfs(now);
         self.announce_more();
@@ -239,6 +246,10 @@ impl Worker {
 
     /// A peer did what no honest node does.
     fn fault(&mut self, peer: PeerId, what: String) {
+        if self.faults.is_blocked(&peer) {
+            // It is being seen off; what still comes of it was on its way.
+            return;
+        }
         let block = self.faults.note(peer, Instant::now());
         tracing::debug!(%peer, what, "fault");
         self.emit(NetworkEvent::Fault { peer_id: peer.to_base58(), what });

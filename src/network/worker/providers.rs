@@ -13,17 +13,23 @@ use super::{Worker, answer};
 use crate::network::NetworkError;
 use crate::network::behaviour::{Behaviour, Kad, MAX_PROVIDED};
 use crate::network::handle::Reply;
+use crate::network::limits::Admission;
 
 /// Lookups at once.
 const MAX_LOOKUPS: usize = 64;
-/// Providers of one thing that are connected to.
+/// Providers of one thing that are connected to at once, and that are tried.
 const MAX_PROVIDERS: usize = 8;
+const MAX_TRIED: usize = 32;
 /// What takes longer ends with what has been found; the handle waits a little longer.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(8);
 /// Addresses of a provider that are kept, and the longest key: a multihash of 64 bytes.
 const MAX_ADDRESSES: usize = 8;
 const MAX_KEY: usize = 72;
 
+/// Keys for which others say that they have the content; so many more are left for what this node has.
+const MAX_FOREIGN: usize = MAX_PROVIDED / 2;
+/// How often what has expired is looked for, while there is no place.
+const CLEAR_EVERY: Duration = Duration::from_secs(60);
 /// Each is a walk through the DHT.
 const ANNOUNCED_A_SECOND: usize = 32;
 /// How often the way into the IPFS DHT is tried, while there is nobody of it in the table.
@@ -56,6 +62,9 @@ struct Lookup {
     since: Instant,
     reached: Vec<PeerId>,
     dialled: HashSet<PeerId>,
+    /// Those that are dialled when one of the others does not answer.
+    further: VecDeque<(PeerId, Vec<Multiaddr>)>,
+    tried: usize,
     /// Those that have more to say.
     queries: Vec<(Dht, QueryId)>,
 }
@@ -134,10 +143,39 @@ impl Worker {
         if record.key.as_ref().len() > MAX_KEY {
             return self.fault(record.provider, "a provider record with a key that is no multihash".into());
         }
+        let Some(peer) = self.peers.get_mut(&record.provider) else { return };
+        match peer.provisions.take(Instant::now()) {
+            Admission::Yes => {}
+            Admission::Later => return,
+            Admission::Flood => return self.fault(record.provider, "provider records without end".into()),
+        }
+        if !self.foreign.contains(&record.key) && !self.has_room_for_foreign() {
+            return tracing::debug!("a provider record found no place");
+        }
+        self.foreign.insert(record.key.clone());
         record.addresses.truncate(MAX_ADDRESSES);
         if let Err(error) = self.swarm.behaviour_mut().kad.store_mut().add_provider(record) {
             tracing::debug!(%error, "a provider record found no place");
         }
+    }
+
+    /// Own records must always find a place in the store, so those of others have a bound of their own. Kademlia does not remove
+    /// what has expired.
+    fn has_room_for_foreign(&mut self) -> bool {
+        let now = Instant::now();
+        if self.foreign.len() >= MAX_FOREIGN
+            && self.foreign_cleared.is_none_or(|at| now.saturating_duration_since(at) >= CLEAR_EVERY)
+        {
+            self.foreign_cleared = Some(now);
+            let store = self.swarm.behaviour_mut().kad.store_mut();
+            self.foreign.retain(|key| {
+                let records = store.providers(key);
+                let expired = records.iter().filter(|record| record.is_expired(now));
+                expired.clone().for_each(|record| store.remove_provider(key, &record.provider));
+                expired.count() < records.len()
+            });
+        }
+        self.foreign.len() < MAX_FOREIGN
     }
 
     pub(super) fn look_up(&mut self, cid: &Cid, reply: Reply<Vec<PeerId>>) {
@@ -148,8 +186,15 @@ impl Worker {
         let queries = dhts(self.swarm.behaviour_mut())
             .map(|(dht, kad)| (dht, kad.get_providers(key.clone())))
             .collect();
-        let lookup =
-            Lookup { reply, since: Instant::now(), reached: Vec::new(), dialled: HashSet::new(), queries };
+        let lookup = Lookup {
+            reply,
+            since: Instant::now(),
+            reached: Vec::new(),
+            dialled: HashSet::new(),
+            further: VecDeque::new(),
+            tried: 0,
+            queries,
+        };
         let id = self.lookups.begun;
         self.lookups.begun += 1;
         self.lookups.open.insert(id, lookup);
@@ -181,10 +226,23 @@ impl Worker {
     fn on_provider(&mut self, id: u64, provider: PeerId, addresses: Vec<Multiaddr>) {
         let own = provider == *self.swarm.local_peer_id();
         let Some(lookup) = self.lookups.open.get_mut(&id).filter(|_| !own) else { return };
-        let known = lookup.reached.contains(&provider) || lookup.dialled.contains(&provider);
-        if known || lookup.reached.len() + lookup.dialled.len() >= MAX_PROVIDERS {
+        let waits = lookup.further.iter().any(|(further, _)| *further == provider);
+        if waits || lookup.reached.contains(&provider) || lookup.dialled.contains(&provider) {
             return;
         }
+        if lookup.tried >= MAX_TRIED {
+            return;
+        }
+        lookup.tried += 1;
+        if lookup.reached.len() + lookup.dialled.len() >= MAX_PROVIDERS {
+            lookup.further.push_back((provider, addresses));
+            return;
+        }
+        self.reach(id, provider, addresses);
+    }
+
+    fn reach(&mut self, id: u64, provider: PeerId, addresses: Vec<Multiaddr>) {
+        let Some(lookup) = self.lookups.open.get_mut(&id) else { return };
         if self.peers.get(&provider).is_some_and(|peer| peer.is_identified()) {
             lookup.reached.push(provider);
             return;
@@ -214,8 +272,16 @@ impl Worker {
     }
 
     pub(super) fn not_reached(&mut self, peer: &PeerId) {
-        for lookup in self.lookups.open.values_mut() {
-            lookup.dialled.remove(peer);
+        let mut next = Vec::new();
+        for (id, lookup) in &mut self.lookups.open {
+            if lookup.dialled.remove(peer)
+                && let Some((provider, addresses)) = lookup.further.pop_front()
+            {
+                next.push((*id, provider, addresses));
+            }
+        }
+        for (id, provider, addresses) in next {
+            self.reach(id, provider, addresses);
         }
         self.end_lookups(|_| false);
     }

@@ -96,10 +96,12 @@ impl Worker {
             self.emit(NetworkEvent::Connected { peer_id: id.to_base58(), address: address.to_string() });
         }
         match self.dials.remove(&connection) {
-            Some(Dial::Asked { address, reply }) => {
-                self.redial.visited(address, id, now);
+            Some(Dial::Asked { address, lasting, reply }) => {
+                if lasting {
+                    self.redial.visited(address, id, now);
+                }
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.chosen = true;
+                    peer.chosen |= lasting;
                     if known {
                         answer(reply, Ok(id));
                     } else {
@@ -140,7 +142,7 @@ impl Worker {
     fn on_dial_failed(&mut self, connection: ConnectionId, peer: Option<PeerId>, error: &DialError) {
         let here = peer.filter(|id| self.peers.contains_key(id));
         match self.dials.remove(&connection) {
-            Some(Dial::Asked { address, reply }) => {
+            Some(Dial::Asked { address, reply, .. }) => {
                 match here.and_then(|id| self.peers.get_mut(&id).map(|p| (id, p))) {
                     // Refused for being one connection too many: there is one already, and that is what was wanted.
                     Some((id, peer)) if peer.is_known() => answer(reply, Ok(id)),

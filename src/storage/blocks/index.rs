@@ -55,9 +55,9 @@ pub(super) struct Index {
 impl Index {
     pub(super) fn insert(&mut self, cid: &Cid, size: u64, used: u32) {
         let (Some(key), Ok(small)) = (Key::of(cid), u32::try_from(size)) else { return };
-        if self.entries.insert(key, Entry { size: small, used }).is_none() {
-            self.total = self.total.saturating_add(on_disk(size));
-        }
+        let before = self.entries.insert(key, Entry { size: small, used });
+        let before = before.map_or(0, |entry| on_disk(entry.size.into()));
+        self.total = self.total.saturating_sub(before).saturating_add(on_disk(size));
     }
 
     pub(super) fn remove(&mut self, cid: &Cid) {

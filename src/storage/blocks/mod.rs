@@ -162,26 +162,20 @@ impl Blocks {
         self.index().total()
     }
 
-    /// Removes blocks; gives back how many bytes of the disk are free now.
+    /// Removes a block, from a thread that may block; gives back how many bytes of the disk are free now.
     ///
     /// # Errors
-    /// [`StorageError::Io`]; those before are removed.
-    pub async fn remove(&self, blocks: Vec<Cid>) -> Result<u64, StorageError> {
-        let this = self.clone();
-        run(move || {
-            let mut freed = 0_u64;
-            for cid in blocks {
-                let path = this.path(&cid);
-                match fs::remove_file(&path) {
-                    Ok(()) => freed = freed.saturating_add(this.size(&cid).map_or(0, on_disk)),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(failure("remove", &path, &error)),
-                }
-                this.index().remove(&cid);
-            }
-            Ok(freed)
-        })
-        .await
+    /// [`StorageError::Io`].
+    pub fn remove_blocking(&self, cid: &Cid) -> Result<u64, StorageError> {
+        let path = self.path(cid);
+        let size = self.size(cid);
+        // First here: whoever puts it meanwhile writes it anew.
+        self.index().remove(cid);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(size.map_or(0, on_disk)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(failure("remove", &path, &error)),
+        }
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
