@@ -10,7 +10,7 @@ use zerostate::document::{DAG_PB_CODEC, Sha256Digest, content_id};
 
 use crate::artifacts::all_blocks_are_right;
 use crate::support::helia::random_bytes;
-use crate::support::liar::{Liar, Manner};
+use crate::support::liar::{Glutton, Liar, Manner};
 use crate::support::{Desk, HELLO, Node, eventually, text};
 
 const MIB: usize = 1 << 20;
@@ -170,4 +170,22 @@ fn dags_that_are_knotted_lie_about_their_size_or_never_end_are_refused_with_a_re
     }
     // The node goes on.
     assert_eq!(node.ask(&["run", "assets/examples/hello.wasm"])["status"], "ok");
+}
+
+#[test]
+fn peers_that_ask_and_do_not_read_hold_up_nobody() {
+    let desk = Desk::new();
+    let (giver, taker) = (Node::start(&desk.path("a")), Node::start(&desk.path("b")));
+    let file = random_bytes(19 * MIB, 5);
+    let added = giver.ask(&["artifact", "add", &desk.file("file", &file)]);
+    let leaves: Vec<Cid> = file.chunks(MIB).map(content_id).collect();
+    let gluttons: Vec<Glutton> = (0..6).map(|_| Glutton::start(giver.address(), &leaves)).collect();
+    taker.meet(&giver);
+    let got = taker.ask(&["artifact", "get", text(&added, "cid"), "--output", &desk.named("out")]);
+    assert!(fs::read(desk.path("out")).unwrap() == file, "{got}");
+    eventually("they are blamed", || {
+        let events = giver.run(&["--json", "events"]).exits(0).stdout;
+        String::from_utf8(events).unwrap().contains("asked for what it does not take").then_some(())
+    });
+    drop(gluttons);
 }

@@ -6,7 +6,7 @@ use std::io;
 use cid::Cid;
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, Stream, StreamProtocol, identify, noise, tcp, yamux};
+use libp2p::{Multiaddr, Stream, StreamProtocol, Swarm, identify, noise, tcp, yamux};
 use prost::Message as _;
 use zerostate::document::RAW_CODEC;
 
@@ -101,28 +101,31 @@ struct Behaviour {
     stream: libp2p_stream::Behaviour,
 }
 
+const BITSWAP: StreamProtocol = StreamProtocol::new("/ipfs/bitswap/1.2.0");
+
+fn swarm() -> Swarm<Behaviour> {
+    libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key| Behaviour {
+            identify: identify::Behaviour::new(identify::Config::new("/ipfs/0.1.0".into(), key.public())),
+            stream: libp2p_stream::Behaviour::new(),
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(super::WITHIN * 10))
+        .build()
+}
+
 impl Liar {
     pub fn start(manner: Manner) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (told, address) = std::sync::mpsc::channel();
         runtime.spawn(async move {
-            let mut swarm = libp2p::SwarmBuilder::with_new_identity()
-                .with_tokio()
-                .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-                .unwrap()
-                .with_behaviour(|key| Behaviour {
-                    identify: identify::Behaviour::new(identify::Config::new(
-                        "/ipfs/0.1.0".into(),
-                        key.public(),
-                    )),
-                    stream: libp2p_stream::Behaviour::new(),
-                })
-                .unwrap()
-                .with_swarm_config(|config| config.with_idle_connection_timeout(super::WITHIN * 10))
-                .build();
+            let mut swarm = swarm();
             let mut control = swarm.behaviour().stream.new_control();
-            let mut streams = control.accept(StreamProtocol::new("/ipfs/bitswap/1.2.0")).unwrap();
+            let mut streams = control.accept(BITSWAP).unwrap();
             tokio::spawn(async move {
                 while let Some((_, stream)) = streams.next().await {
                     tokio::spawn(serve(manner.clone(), stream));
@@ -137,6 +140,49 @@ impl Liar {
         });
         let (address, peer_id) = address.recv_timeout(super::WITHIN).unwrap();
         Self { address: format!("{address}/p2p/{peer_id}"), peer_id, _runtime: runtime }
+    }
+}
+
+/// A peer that asks for blocks and does not read what it is sent. It ends with this value.
+pub struct Glutton(#[allow(dead_code, reason = "what is dropped ends")] tokio::runtime::Runtime);
+
+impl Glutton {
+    pub fn start(address: &str, wanted: &[Cid]) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address: Multiaddr = address.parse().unwrap();
+        let entries =
+            wanted.iter().map(|cid| Entry { cid: cid.to_bytes(), cancel: false, want: 0 }).collect();
+        let asks = Asked { wantlist: Some(Wantlist { entries }) }.encode_length_delimited_to_vec();
+        let (told, asked) = std::sync::mpsc::channel();
+        runtime.spawn(async move {
+            let mut swarm = swarm();
+            let mut control = swarm.behaviour().stream.new_control();
+            let mut streams = control.accept(BITSWAP).unwrap();
+            let Some(libp2p::multiaddr::Protocol::P2p(peer)) = address.iter().last() else { return };
+            swarm.dial(address).unwrap();
+            tokio::spawn(async move {
+                let mut kept = Vec::new();
+                let mut mine = loop {
+                    match control.open_stream(peer, BITSWAP).await {
+                        Ok(stream) => break stream,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                };
+                mine.write_all(&asks).await.unwrap();
+                mine.flush().await.unwrap();
+                kept.push(mine);
+                while let Some((_, stream)) = streams.next().await {
+                    kept.push(stream);
+                    told.send(()).ok();
+                }
+            });
+            loop {
+                swarm.select_next_some().await;
+            }
+        });
+        asked.recv_timeout(super::WITHIN).unwrap();
+        Self(runtime)
     }
 }
 

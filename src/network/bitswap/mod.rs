@@ -315,6 +315,9 @@ impl Behaviour {
         let mut any = false;
         while let Poll::Ready(Some((read, bytes))) = self.reads.poll_next_unpin(cx) {
             any = true;
+            if !self.server.is_current(&read) {
+                continue;
+            }
             match (bytes, self.peers.get_mut(&read.peer)) {
                 (Some(bytes), Some(connected)) => {
                     connected.ready.push_back(Block { cid: canonical(&read.cid), bytes });

@@ -34,6 +34,7 @@ struct Asker {
     presences: Vec<(Cid, bool)>,
     /// What is being read or sent takes so much place.
     under_way: u64,
+    generation: u64,
     bucket: Bucket,
 }
 
@@ -44,6 +45,8 @@ pub(super) struct ToRead {
     /// As the peer asked for it.
     pub(super) cid: Cid,
     pub(super) cost: u64,
+    /// Which of the peer's acquaintances it is for: what is lost with a connection is not sent on the next one.
+    generation: u64,
 }
 
 /// The wants of others.
@@ -53,6 +56,7 @@ pub(super) struct Server {
     /// Whose turn it is.
     turns: VecDeque<PeerId>,
     under_way: u64,
+    generations: u64,
 }
 
 impl Server {
@@ -64,12 +68,16 @@ impl Server {
         size: impl Fn(&Cid) -> Option<u64>,
         now: Instant,
     ) -> bool {
-        let asker = self.askers.entry(peer).or_insert_with(|| Asker {
-            wants: HashMap::new(),
-            line: VecDeque::new(),
-            presences: Vec::new(),
-            under_way: 0,
-            bucket: Bucket::new(WANT_BURST, WANTS_PER_SECOND, now),
+        let asker = self.askers.entry(peer).or_insert_with(|| {
+            self.generations += 1;
+            Asker {
+                wants: HashMap::new(),
+                line: VecDeque::new(),
+                presences: Vec::new(),
+                under_way: 0,
+                generation: self.generations,
+                bucket: Bucket::new(WANT_BURST, WANTS_PER_SECOND, now),
+            }
         });
         if message.full {
             asker.wants.clear();
@@ -134,7 +142,7 @@ impl Server {
             let cost = cost(size);
             asker.under_way = asker.under_way.saturating_add(cost);
             self.under_way = self.under_way.saturating_add(cost);
-            return Some(ToRead { peer, cid, cost });
+            return Some(ToRead { peer, cid, cost, generation: asker.generation });
         }
         None
     }
@@ -151,6 +159,15 @@ impl Server {
     /// What was on its way to a peer is lost. It will ask again for what it still wants.
     pub(super) fn lost(&mut self, peer: &PeerId) {
         self.done(peer, u64::MAX);
+        self.generations += 1;
+        if let Some(asker) = self.askers.get_mut(peer) {
+            asker.generation = self.generations;
+        }
+    }
+
+    /// Whether what was read is still for somebody.
+    pub(super) fn is_current(&self, read: &ToRead) -> bool {
+        self.askers.get(&read.peer).is_some_and(|asker| asker.generation == read.generation)
     }
 
     /// A peer does not take what it asked for: it is not sent any more of it.
