@@ -475,5 +475,5 @@ fn a_get_that_hints_lead_nowhere_ends_in_time_and_says_what_was_tried() {
     node.ask(&["artifact", "get", text(&added, "cid"), "--output", &desk.named("out")]);
     assert!(desk.path("out").is_symlink() && fs::read(desk.path("target")).unwrap() == bytes(1000, 1));
     assert_eq!(fs::read(mine).unwrap(), b"mine");
-    node.run(&["artifact", "get", "nonsense"]).fails(2, "is no CID");
+    node.run(&["artifact", "get", "nonsense"]).fails(2, "is not a CID");
 }
