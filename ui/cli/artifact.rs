@@ -120,7 +120,9 @@ async fn get(
     output: Option<PathBuf>,
     from: Vec<String>,
 ) -> Outcome {
-    let parsed = cid.parse().map_err(|_| Failure::usage(format!("{} is not a CID", Untrusted::new(&cid))))?;
+    let parsed = cid
+        .parse()
+        .map_err(|_| Failure::usage(format!("\"{}\" is not a CID, like bafkrei…", Untrusted::new(&cid))))?;
     let mut progress = Progress::new("getting");
     let answer = followed(client, canonical(&parsed).to_string(), from, &mut progress).await;
     progress.clear();
