@@ -6,6 +6,7 @@
 //!   api           Snapshot, Command, Event; the socket's server and client
 //!   task          a task's life from manifest to attested receipt
 //!   artifact      files by CID: added, got, kept, read
+//!   guild         roles, rules and keys of guilds; pure
 //!   execution     runs WebAssembly in runner processes      the only user of wasmtime
 //!   network       swarm, protocols, gossip, Bitswap, DHT        the only user of libp2p
 //!   storage       database, journal, block files            the only user of rusqlite
@@ -25,6 +26,7 @@ pub mod config;
 pub mod dag;
 pub mod document;
 pub mod execution;
+pub mod guild;
 pub mod identity;
 pub mod network;
 pub mod node;
