@@ -440,11 +440,11 @@ fn what_is_added_while_garbage_is_collected_is_there_afterwards() {
         });
         for seed in 0..12 {
             // Every other one is there already, unpinned, and may be going just now.
-            let file = desk.file("file", bytes(3 * MIB, 1 + seed / 2));
+            let file = desk.file("file", bytes(20 * MIB, 1 + seed / 2));
             let added = node.ask(&["artifact", "add", &file, "--pin"]);
             let cid = text(&added, "cid");
             node.run(&["artifact", "get", cid, "--output", &desk.named("out")]).exits(0);
-            assert!(fs::read(desk.path("out")).unwrap() == bytes(3 * MIB, 1 + seed / 2));
+            assert!(fs::read(desk.path("out")).unwrap() == bytes(20 * MIB, 1 + seed / 2));
             node.ask(&["artifact", "unpin", cid]);
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
