@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -426,15 +427,25 @@ fn a_node_that_starts_again_announces_what_it_has() {
     eventually("the giver is a peer now", || taker.peer(&giver));
 }
 
+struct AtDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
 #[test]
 fn what_is_added_while_garbage_is_collected_is_there_afterwards() {
     let desk = Desk::new();
     let node = Node::start(&desk.path("a"));
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     let dir = node.dir.clone();
     thread::scope(|scope| {
+        // Also when the test fails.
+        let over = AtDrop(|| done.store(true, Ordering::Relaxed));
         let collector = scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 zerostate(&dir, &["artifact", "gc"]).exits(0);
             }
         });
@@ -447,7 +458,7 @@ fn what_is_added_while_garbage_is_collected_is_there_afterwards() {
             assert!(fs::read(desk.path("out")).unwrap() == bytes(20 * MIB, 1 + seed / 2));
             node.ask(&["artifact", "unpin", cid]);
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(over);
         collector.join().unwrap();
     });
     all_blocks_are_right(&node.dir);

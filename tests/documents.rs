@@ -2,6 +2,7 @@
 //! refused with a sentence that says what.
 
 mod attestations;
+mod charters;
 mod drafts;
 mod envelopes;
 mod keys;

@@ -4,7 +4,7 @@
 //!   Draft ──complete──► Manifest ─┐
 //!            run ─────► Receipt ──┼─sign─► Envelope<T> ══ bytes ══► open ──► Envelope<T> (verified)
 //!         re-run ─► Attestation ──┤
-//!                    AgentCard ───┘
+//!           AgentCard, Charter ───┘
 //! ```
 //!
 //! ```
@@ -20,6 +20,7 @@
 
 mod attestation;
 mod card;
+mod charter;
 mod cost;
 mod credits;
 mod draft;
@@ -34,6 +35,7 @@ mod untrusted;
 
 pub use attestation::{Attestation, Comparison, Measured, Verdict};
 pub use card::AgentCard;
+pub use charter::Charter;
 pub use cost::Cost;
 pub use credits::{Credits, CreditsError};
 pub use draft::{ArtifactSource, Completion, Draft, DraftFormat};
@@ -134,6 +136,7 @@ pub enum Kind {
     Receipt,
     Attestation,
     AgentCard,
+    Charter,
 }
 
 impl Kind {
@@ -144,6 +147,7 @@ impl Kind {
             Self::Receipt => "receipt",
             Self::Attestation => "attestation",
             Self::AgentCard => "agent-card",
+            Self::Charter => "charter",
         }
     }
 }
@@ -161,6 +165,7 @@ pub enum AnyEnvelope {
     Receipt(Envelope<Receipt>),
     Attestation(Envelope<Attestation>),
     AgentCard(Envelope<AgentCard>),
+    Charter(Envelope<Charter>),
 }
 
 impl AnyEnvelope {
@@ -174,6 +179,7 @@ impl AnyEnvelope {
         match wire.payload_type.as_ref() {
             Manifest::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Manifest),
             AgentCard::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::AgentCard),
+            Charter::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Charter),
             statement::PAYLOAD_TYPE => match statement::predicate_type(&payload)?.as_str() {
                 receipt::PREDICATE_TYPE => {
                     Envelope::from_verified(&payload, signer, bytes).map(Self::Receipt)
@@ -194,6 +200,7 @@ impl AnyEnvelope {
             Self::Receipt(_) => Kind::Receipt,
             Self::Attestation(_) => Kind::Attestation,
             Self::AgentCard(_) => Kind::AgentCard,
+            Self::Charter(_) => Kind::Charter,
         }
     }
 
@@ -204,6 +211,7 @@ impl AnyEnvelope {
             Self::Receipt(envelope) => envelope.id(),
             Self::Attestation(envelope) => envelope.id(),
             Self::AgentCard(envelope) => envelope.id(),
+            Self::Charter(envelope) => envelope.id(),
         }
     }
 
@@ -214,6 +222,7 @@ impl AnyEnvelope {
             Self::Receipt(envelope) => envelope.signer(),
             Self::Attestation(envelope) => envelope.signer(),
             Self::AgentCard(envelope) => envelope.signer(),
+            Self::Charter(envelope) => envelope.signer(),
         }
     }
 
@@ -224,6 +233,7 @@ impl AnyEnvelope {
             Self::Receipt(envelope) => envelope.bytes(),
             Self::Attestation(envelope) => envelope.bytes(),
             Self::AgentCard(envelope) => envelope.bytes(),
+            Self::Charter(envelope) => envelope.bytes(),
         }
     }
 }

@@ -54,7 +54,7 @@ impl Topic {
             Kind::Receipt => Some(Self::Receipts),
             Kind::Attestation => Some(Self::Attestations),
             Kind::Manifest => Some(Self::Manifests),
-            Kind::AgentCard => None,
+            Kind::AgentCard | Kind::Charter => None,
         }
     }
 

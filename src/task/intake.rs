@@ -39,8 +39,8 @@ impl Context {
             AnyEnvelope::Attestation(attestation) => {
                 return self.take_in_attestation(from, attestation).await;
             }
-            // Cards belong to a connection and come with it.
-            AnyEnvelope::AgentCard(_) => {}
+            // Cards belong to a connection and come with it, charters to whoever asks for them.
+            AnyEnvelope::AgentCard(_) | AnyEnvelope::Charter(_) => {}
         }
         Ok(None)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use zerostate::document::strict::MAX_ENVELOPE_BYTES;
-use zerostate::document::{AnyEnvelope, Document as _, DocumentError, duration_text};
+use zerostate::document::{AnyEnvelope, Document as _, DocumentError, Untrusted, duration_text};
 
 use super::{Failure, Globals, Outcome, draft, output};
 
@@ -97,6 +97,7 @@ fn document(envelope: &AnyEnvelope) -> Value {
         AnyEnvelope::Receipt(envelope) => envelope.document().encode(),
         AnyEnvelope::Attestation(envelope) => envelope.document().encode(),
         AnyEnvelope::AgentCard(envelope) => envelope.document().encode(),
+        AnyEnvelope::Charter(envelope) => envelope.document().encode(),
     };
     payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
@@ -117,6 +118,10 @@ fn sentence(path: &Path, checked: &Checked) -> String {
         }
         AnyEnvelope::Manifest(manifest) => format!("task {}", manifest.document().task_id),
         AnyEnvelope::AgentCard(_) => "an agent's card".to_owned(),
+        AnyEnvelope::Charter(charter) => {
+            let charter = charter.document();
+            format!("the guild \"{}\" until {}", Untrusted::new(&charter.name), charter.expires_at)
+        }
     };
     format!(
         "✓ {}: {} {}\n  signed by {}\n  {what}\n  proven: these words are the signer's, unchanged; not that they are true",
