@@ -16,10 +16,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use zerostate::config::Admit;
 use zerostate::document::{
-    AgentCard, AnyEnvelope, Artifact, Attestation, AttestationTerms, Content, Cost, Credits, Document,
-    DocumentError, Envelope, Environment, Input, Kind, Limits, Manifest, Measured, Output, Payment, Receipt,
-    Sha256Digest, Sla, Status, ValueType,
+    AgentCard, AnyEnvelope, Artifact, Attestation, AttestationTerms, Charter, Content, Cost, Credits,
+    Document, DocumentError, Envelope, Environment, Input, Kind, Limits, Manifest, Measured, Output, Payment,
+    Receipt, Sha256Digest, Sla, Status, ValueType,
 };
 use zerostate::identity::Identity;
 
@@ -154,6 +155,18 @@ pub fn attestation() -> Attestation {
     )
 }
 
+pub fn charter() -> Charter {
+    Charter {
+        name: "count the words".to_owned(),
+        creator: creator().did().clone(),
+        created_at: noon(),
+        expires_at: noon() + Charter::TTL,
+        capacity: Charter::CAPACITY,
+        admit: Admit::Ask,
+        nonce: "00112233445566778899aabbccddeeff".to_owned(),
+    }
+}
+
 pub fn card() -> AgentCard {
     AgentCard {
         capabilities: vec!["camera".to_owned()],
@@ -173,7 +186,7 @@ pub struct Sample {
     pub open: fn(&[u8]) -> Result<(), DocumentError>,
 }
 
-pub fn samples() -> [Sample; 4] {
+pub fn samples() -> [Sample; 5] {
     [
         sample(Kind::Manifest, creator(), &manifest(), |bytes| Envelope::<Manifest>::open(bytes).map(drop)),
         sample(Kind::Receipt, executor(), &receipt(), |bytes| Envelope::<Receipt>::open(bytes).map(drop)),
@@ -181,6 +194,7 @@ pub fn samples() -> [Sample; 4] {
             Envelope::<Attestation>::open(bytes).map(drop)
         }),
         sample(Kind::AgentCard, creator(), &card(), |bytes| Envelope::<AgentCard>::open(bytes).map(drop)),
+        sample(Kind::Charter, creator(), &charter(), |bytes| Envelope::<Charter>::open(bytes).map(drop)),
     ]
 }
 

@@ -130,7 +130,7 @@ fn what_could_not_be_run_is_unverifiable_and_says_why() {
 /// Neither signed nor, when its author signs it by hand, opened.
 #[track_caller]
 fn does_not_follow(why: &str, change: impl FnOnce(&mut Attestation)) {
-    let [_, _, sample, _] = samples();
+    let [_, _, sample, ..] = samples();
     let mut attestation = attestation();
     change(&mut attestation);
     let refused = Envelope::sign(&witness(), &attestation);
@@ -180,7 +180,7 @@ fn agreeing_to_a_status_that_depends_on_the_machine_does_not_follow_either() {
 
 #[test]
 fn lists_and_reasons_are_bounded() {
-    let [_, _, sample, _] = samples();
+    let [_, _, sample, ..] = samples();
     let row = Comparison { what: "x".to_owned(), claimed: "1".to_owned(), measured: "2".to_owned() };
     let mut attestation = compare(|_, measured, _| measured.fuel_used += 1);
     attestation.compared = vec![row; 17];
@@ -195,7 +195,7 @@ fn lists_and_reasons_are_bounded() {
 
 #[test]
 fn other_tools_read_the_properties_so_they_must_be_those_that_were_found() {
-    let [_, _, sample, _] = samples();
+    let [_, _, sample, ..] = samples();
     let document = sample.json();
     let properties = [
         "ZEROSTATE_STATUS_EQUAL",
@@ -224,7 +224,7 @@ fn other_tools_read_the_properties_so_they_must_be_those_that_were_found() {
 
 #[test]
 fn the_subject_of_an_attestation_is_the_receipt() {
-    let [_, _, sample, _] = samples();
+    let [_, _, sample, ..] = samples();
     let mut document = sample.json();
     let digest = Sha256Digest::from_cid(&receipt_id(&receipt())).unwrap();
     assert_eq!(document["subject"][0]["digest"]["sha256"], json!(digest.to_string()));

@@ -1,21 +1,6 @@
 //! Charters: what a guild is, in the bounds that it has.
 
-use zerostate::config::Admit;
-use zerostate::document::Charter;
-
 use super::*;
-
-fn charter() -> Charter {
-    Charter {
-        name: "count the words".to_owned(),
-        creator: creator().did().clone(),
-        created_at: noon(),
-        expires_at: noon() + Charter::TTL,
-        capacity: Charter::CAPACITY,
-        admit: Admit::Ask,
-        nonce: "00112233445566778899aabbccddeeff".to_owned(),
-    }
-}
 
 #[test]
 fn a_charter_comes_back_as_it_was_signed_and_only_by_its_creator() {
