@@ -293,7 +293,7 @@ fn no_kind_is_accepted_as_another_even_when_its_author_signs_it_so() {
 
 #[test]
 fn a_statement_with_another_predicate_type_is_not_that_kind() {
-    let [_, receipt, attestation, _] = samples();
+    let [_, receipt, attestation, ..] = samples();
     for (sample, other) in [(&receipt, ATTESTATION_PREDICATE), (&attestation, RECEIPT_PREDICATE)] {
         let mut payload = sample.json();
         payload["predicateType"] = json!(other);

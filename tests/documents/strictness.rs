@@ -362,7 +362,7 @@ fn in_order(payload: &[u8], place: &str) -> String {
 
 #[test]
 fn digests_and_cids_have_one_spelling() {
-    let [manifest, receipt, attestation, _] = samples();
+    let [manifest, receipt, attestation, ..] = samples();
     let cid = super::manifest().artifact.cid;
     let other_base = cid.to_string_of_base(multibase::Base::Base58Btc).unwrap();
     let places = [
