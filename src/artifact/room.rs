@@ -117,11 +117,13 @@ impl Artifacts {
             plan(&blocks, &roots, artifacts)
         });
         let mut plan = planned.await.map_err(|error| StorageError::Database(error.to_string()))?;
-        let mut freed = Freed::default();
+        let (mut freed, mut kept) = (Freed::default(), HashSet::new());
         while storage.blocks().used() > target {
-            let Some(next) = plan.pop() else { break };
+            let Some(mut next) = plan.pop() else { break };
             if let Some(cid) = next.artifact {
                 if self.inner.leases.unless_held(&[cid], || self.inner.known.forget(&cid)).is_none() {
+                    // Somebody has come for it meanwhile: what it has in common with others stays as well.
+                    kept.extend(next.own);
                     continue;
                 }
                 // First the row: blocks without one are found as such, a row without its blocks would be a lie.
@@ -131,6 +133,7 @@ impl Artifacts {
                     network.stop_providing(&cid).await?;
                 }
             }
+            next.blocks.retain(|cid| !kept.contains(cid));
             let (blocks, bytes) = self.remove(next).await?;
             freed.blocks = freed.blocks.saturating_add(blocks);
             freed.bytes = freed.bytes.saturating_add(bytes);
@@ -197,7 +200,10 @@ async fn manifest_needs(storage: &Storage, id: &Cid) -> Result<Vec<Cid>, Storage
 struct Victim {
     used: u32,
     artifact: Option<Cid>,
+    /// What goes with it.
     blocks: Vec<Cid>,
+    /// All that it has, of which others may have some, too.
+    own: HashSet<Cid>,
 }
 
 /// What can go, the least recently used last.
@@ -219,21 +225,27 @@ fn plan(blocks: &Blocks, needed: &HashSet<Cid>, artifacts: Vec<Cid>) -> Vec<Vict
     let mut victims = Vec::new();
     for stored in blocks.all() {
         if !kept.contains(&stored.cid) && !owners.contains_key(&stored.cid) {
-            victims.push(Victim { used: stored.used, artifact: None, blocks: vec![stored.cid] });
+            victims.push(Victim {
+                used: stored.used,
+                artifact: None,
+                blocks: vec![stored.cid],
+                own: HashSet::new(),
+            });
         }
     }
     files.sort_by_key(|(root, _)| blocks.stored(root).map_or(0, |stored| stored.used));
     // In the order in which they go: a block that two files share goes with the second.
     for (root, own) in files {
         let used = blocks.stored(&root).map_or(0, |stored| stored.used);
-        let alone = own.into_iter().filter(|cid| {
+        let alone = own.iter().copied().filter(|cid| {
             let last = owners.get_mut(cid).is_none_or(|count| {
                 *count = count.saturating_sub(1);
                 *count == 0
             });
             last && !kept.contains(cid)
         });
-        victims.push(Victim { used, artifact: Some(root), blocks: alone.collect() });
+        let blocks = alone.collect();
+        victims.push(Victim { used, artifact: Some(root), blocks, own });
     }
     // Of those used in the same second, in the order above; it is popped from the end.
     victims.sort_by_key(|victim| victim.used);
