@@ -17,6 +17,7 @@ use zerostate::document::{Attestation, Document, Envelope, Receipt, Sha256Digest
 use zerostate::identity::Identity;
 
 use crate::documents::{self, ATTESTATION_PREDICATE, RECEIPT_PREDICATE};
+use crate::support::helia::PIP_INSTALL;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/verify.py");
 const REQUIREMENTS: &str = include_str!("interop/requirements.txt");
@@ -60,19 +61,8 @@ async fn python() -> Result<PathBuf, String> {
         return Ok(python);
     }
     succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home)).await?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--retries",
-        "1",
-        "-r",
-    ];
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/requirements.txt");
-    succeed(Command::new(&python).args(pip).arg(requirements)).await?;
+    succeed(Command::new(&python).args(PIP_INSTALL).arg(requirements)).await?;
     fs::write(&ready, REQUIREMENTS).map_err(|error| error.to_string())?;
     Ok(python)
 }

@@ -21,6 +21,11 @@ const FILES: [(&str, &str); 4] = [
 /// A get of 20 MiB takes a third of a second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What installs the packages of a requirements file, which comes next.
+#[rustfmt::skip]
+pub const PIP_INSTALL: [&str; 9] =
+    ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "1", "-r"];
+
 fn succeed(command: &mut Command) -> Result<String, String> {
     let shown = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{shown}: {error}"))?;
@@ -55,17 +60,7 @@ pub fn set_up() -> Result<(PathBuf, PathBuf), String> {
             fs::write(home.join(name), content).map_err(|error| error.to_string())?;
         }
         succeed(Command::new("python3").args(["-m", "venv"]).arg(home.join("venv")))?;
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-            "--retries",
-            "1",
-        ];
-        succeed(Command::new(&python).args(pip).arg("-r").arg(home.join("requirements.txt")))?;
+        succeed(Command::new(&python).args(PIP_INSTALL).arg(home.join("requirements.txt")))?;
         let folder = node(&python)?;
         let npm = folder.join("lib/node_modules/npm/bin/npm-cli.js");
         let ci =

@@ -144,7 +144,9 @@ impl Liar {
 }
 
 /// A peer that asks for blocks and does not read what it is sent. It ends with this value.
-pub struct Glutton(#[allow(dead_code, reason = "what is dropped ends")] tokio::runtime::Runtime);
+pub struct Glutton {
+    _runtime: tokio::runtime::Runtime,
+}
 
 impl Glutton {
     pub fn start(address: &str, wanted: &[Cid]) -> Self {
@@ -182,7 +184,7 @@ impl Glutton {
             }
         });
         asked.recv_timeout(super::WITHIN).unwrap();
-        Self(runtime)
+        Self { _runtime: runtime }
     }
 }
 
