@@ -172,6 +172,7 @@ impl Answering for Client {
                     | Command::Connect { .. }
                     | Command::ArtifactGet { .. }
                     | Command::Submit { .. }
+                    | Command::Guild(_)
             );
             parse(&if takes_long { answer.await? } else { in_time(answer).await? })
         }

@@ -5,8 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::guild::{GuildAnswer, GuildCommand};
 use super::snapshot::TaskView;
-use crate::document::{Comparison, Draft, Manifest, Receipt, Status, Untrusted, Verdict};
+use crate::document::{Comparison, Draft, Manifest, Receipt, Status, Untrusted, Verdict, base64_bytes};
 use crate::identity::Did;
 use crate::storage::{AttestationRecord, Event, ReceiptRecord};
 
@@ -57,6 +58,8 @@ pub enum Command {
     ArtifactGc,
     /// [`Answer::Events`], oldest first, after `after`.
     Events { after: u64, limit: u32 },
+    /// Something about guilds; [`Answer::Guild`].
+    Guild(GuildCommand),
     /// Say yes or no to something in the inbox; [`Answer::Done`] or what the yes led to.
     Inbox { inbox_id: String, accept: bool },
     /// End the node in good order; [`Answer::Done`] comes first.
@@ -123,6 +126,7 @@ pub enum Answer {
         bytes: u64,
     },
     Events(Vec<Event>),
+    Guild(GuildAnswer),
 }
 
 /// The outcome of [`Command::Run`].
@@ -245,21 +249,5 @@ impl ApiError {
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
-    }
-}
-
-/// Bytes as base64 text in JSON.
-pub(crate) mod base64_bytes {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(bytes))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map_err(|_| serde::de::Error::custom("base64 is expected"))
     }
 }

@@ -115,7 +115,8 @@ impl Collector for Scrape {
         out.gauge("tasks_running", "Tasks running here, re-runs among them", signed(node.running))?;
         out.gauge("receipts", "Receipts stored", signed(snapshot.receipts.total))?;
         out.gauge("attestations", "Attestations stored", signed(snapshot.attestations.total))?;
-        out.gauge("guilds", "Guilds this node is in", len(&snapshot.guilds))?;
+        out.gauge("guilds", "Guilds this node is in", signed(snapshot.guilds.total))?;
+        out.gauge("guild_secrets", "Secrets of guilds in memory", signed(snapshot.node.guild_secrets))?;
         out.gauge("inbox", "What waits for the operator", len(&snapshot.inbox))
     }
 }

@@ -11,6 +11,7 @@
 mod client;
 mod command;
 mod file;
+mod guild;
 mod link;
 mod metrics;
 mod server;
@@ -22,12 +23,12 @@ pub use command::{
     RunReport, SourceView, TaskDetail, TimelineStep,
 };
 pub use file::{Download, Upload};
+pub use guild::{GuildAnswer, GuildAsking, GuildCommand, GuildLine, GuildMember, GuildView, Missed};
 pub use link::{Answering, Link};
 pub use metrics::serve_metrics;
 pub use server::serve;
 pub use snapshot::{
-    GuildMember, GuildView, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail,
-    TaskView, TransferView,
+    InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail, TaskView, TransferView,
 };
 
 pub use crate::storage::{

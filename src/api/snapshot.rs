@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::command::SourceView;
+use super::guild::GuildView;
 use crate::document::{Payment, Untrusted};
 use crate::identity::Did;
 use crate::storage::{AttestationRecord, Event, ReceiptRecord, TaskRecord};
@@ -14,7 +15,8 @@ pub struct Snapshot {
     pub at: Timestamp,
     pub node: NodeView,
     pub peers: Vec<PeerView>,
-    pub guilds: Vec<GuildView>,
+    /// Those that end first come first.
+    pub guilds: Tail<GuildView>,
     pub tasks: Tail<TaskView>,
     pub receipts: Tail<ReceiptRecord>,
     pub attestations: Tail<AttestationRecord>,
@@ -27,7 +29,7 @@ pub struct Snapshot {
     pub log: Vec<LogLine>,
 }
 
-/// The newest entries (newest first) of a list of `total`.
+/// The first entries, mostly the newest, of a list of `total`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tail<T> {
     pub total: u64,
@@ -63,6 +65,8 @@ pub struct NodeView {
     pub store_quota: u64,
     /// Tasks that run here now, own ones and re-runs for attestation.
     pub running: u64,
+    /// Secrets of guilds in memory: none, when it is in no guild.
+    pub guild_secrets: u64,
     /// `ask` or `always`.
     pub attest_policy: String,
 }
@@ -137,24 +141,6 @@ impl TransferView {
             seconds => format!("{} h left", seconds / 3_600),
         })
     }
-}
-
-/// A guild this node is in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GuildView {
-    pub guild_id: String,
-    pub name: Untrusted,
-    pub role: String,
-    pub members: Vec<GuildMember>,
-    pub expires_at: Timestamp,
-}
-
-/// A member of a guild.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GuildMember {
-    pub did: Did,
-    pub name: Option<Untrusted>,
-    pub role: String,
 }
 
 /// A task and, while it runs here, how far it is.

@@ -123,7 +123,7 @@ pub enum DocumentError {
 }
 
 impl DocumentError {
-    fn json(error: serde_json::Error) -> Self {
+    pub(crate) fn json(error: serde_json::Error) -> Self {
         Self::Json(Untrusted::new(&error.to_string()).to_string())
     }
 }
@@ -315,6 +315,34 @@ impl fmt::Debug for Sha256Digest {
 /// The CIDv1 (raw, sha2-256) of bytes.
 pub fn content_id(bytes: &[u8]) -> Cid {
     Sha256Digest::of(bytes).to_cid()
+}
+
+/// Bytes as base64 text in JSON.
+pub mod base64_bytes {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes canonical base64 with padding.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(bytes: &impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    /// Reads canonical base64 with padding.
+    ///
+    /// # Errors
+    /// When the text is not that, or the bytes are too many or too few.
+    pub fn deserialize<'de, D: Deserializer<'de>, B: TryFrom<Vec<u8>>>(
+        deserializer: D,
+    ) -> Result<B, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text).map_err(|_| serde::de::Error::custom("base64 is expected"))?;
+        let found = bytes.len();
+        bytes.try_into().map_err(|_| serde::de::Error::custom(format!("not {found} bytes are expected")))
+    }
 }
 
 /// CIDs as text in JSON, in their one canonical spelling (base32, CIDv1).

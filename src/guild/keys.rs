@@ -2,8 +2,8 @@
 //! by HPKE ([RFC 9180](https://www.rfc-editor.org/rfc/rfc9180), base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305); and from it
 //! comes, by HKDF-SHA256, one key for each sender, under which messages are sealed by XChaCha20-Poly1305.
 //!
-//! A sender's counter is the nonce, so no two messages under one key have the same. It is reserved before it is used: whoever
-//! starts again goes on behind what was reserved.
+//! A sender's counter is the nonce, so no two messages under one key have the same. Secrets and counters are in memory alone:
+//! whoever starts again gets the secret of a new epoch, and never counts on where it was.
 
 use std::collections::HashMap;
 
@@ -17,12 +17,14 @@ use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
 use super::window::Window;
+use crate::document::{base64_bytes, strict::INTEGER_END};
 use crate::identity::Did;
 
 type Hpke = X25519HkdfSha256;
@@ -33,7 +35,8 @@ const MAX_TEXT: usize = 64 * 1024;
 const MAX_SENDERS: usize = 1024;
 
 /// Why a message or a secret is not sealed or not opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum KeyError {
     #[error("the public key is none that a secret can be shared with")]
     PublicKey,
@@ -43,8 +46,8 @@ pub enum KeyError {
     OtherEpoch { found: u64, current: u64 },
     #[error("it has come already, or is too old to tell")]
     Replayed,
-    #[error("the counters that were reserved are used up")]
-    NotReserved,
+    #[error("no more can be said in this epoch")]
+    UsedUp,
     #[error("no key can be derived")]
     NotDerived,
     #[error("over {MAX_TEXT} bytes")]
@@ -124,10 +127,13 @@ impl GuildKey {
 }
 
 /// An epoch's secret on its way to one member.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wrapped {
+    #[serde(with = "base64_bytes")]
     pub encapped: [u8; 32],
     /// The secret and its tag: 48 bytes.
+    #[serde(with = "base64_bytes")]
     pub sealed: Vec<u8>,
 }
 
@@ -178,11 +184,13 @@ impl EpochSecret {
 }
 
 /// A message as it travels.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sealed {
     pub epoch: u64,
     pub sender: Did,
     pub counter: u64,
+    #[serde(with = "base64_bytes")]
     pub text: Vec<u8>,
 }
 
@@ -204,46 +212,29 @@ pub struct Sealer {
     me: Did,
     key: Secret,
     next: u64,
-    /// Counters below this may be used: that they are has been made durable.
-    reserved: u64,
 }
 
 impl Sealer {
-    /// How many counters are reserved at once.
-    pub const AT_ONCE: u64 = 1024;
-
-    /// Begins at `next`: 0 in a new epoch, what was reserved after a restart.
+    /// There must be one alone for a sender and an epoch: it counts from 0.
     ///
     /// # Errors
     /// [`KeyError::NotDerived`].
-    pub fn new(secret: &EpochSecret, context: Context, me: Did, next: u64) -> Result<Self, KeyError> {
+    pub fn new(secret: &EpochSecret, context: Context, me: Did) -> Result<Self, KeyError> {
         let key = secret.sender_key(&context, &me)?;
-        Ok(Self { context, me, key, next, reserved: next })
-    }
-
-    /// What must be made durable before the next message, if anything: then [`Sealer::reserve`] is called with it.
-    pub fn to_reserve(&self) -> Option<u64> {
-        (self.next >= self.reserved).then(|| self.next.saturating_add(Self::AT_ONCE))
-    }
-
-    /// Counters below `end` are reserved for this sealer, durably.
-    pub fn reserve(&mut self, end: u64) {
-        self.reserved = self.reserved.max(end);
+        Ok(Self { context, me, key, next: 0 })
     }
 
     /// Seals a message.
     ///
     /// # Errors
-    /// [`KeyError::NotReserved`], [`KeyError::TooLong`].
+    /// [`KeyError::TooLong`], [`KeyError::UsedUp`].
     pub fn seal(&mut self, text: &[u8]) -> Result<Sealed, KeyError> {
         if text.len() > MAX_TEXT {
             return Err(KeyError::TooLong);
         }
         let counter = self.next;
-        if counter >= self.reserved {
-            return Err(KeyError::NotReserved);
-        }
-        self.next = counter.checked_add(1).ok_or(KeyError::NotReserved)?;
+        // Numbers in JSON end there.
+        self.next = counter.checked_add(1).filter(|next| *next < INTEGER_END).ok_or(KeyError::UsedUp)?;
         let aad = self.context.bind("zerostate guild message v1", &self.me, Some(counter));
         let sealed = cipher(&self.key).encrypt(&nonce(counter), Payload { msg: text, aad: &aad });
         let text = sealed.map_err(|_| KeyError::TooLong)?;
@@ -262,6 +253,16 @@ impl Opener {
     /// For the epoch that `secret` is of.
     pub fn new(secret: EpochSecret, context: Context) -> Self {
         Self { context, secret, senders: HashMap::new() }
+    }
+
+    /// The secret it opens them with.
+    pub(super) fn secret(&self) -> &EpochSecret {
+        &self.secret
+    }
+
+    /// The epoch it opens messages of.
+    pub fn epoch(&self) -> u64 {
+        self.context.epoch
     }
 
     /// Opens a message, once. Whether its sender is a member, and may speak, is for the rules to say.

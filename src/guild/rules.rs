@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Role};
+use super::{Action, KeyError, Role};
 use crate::config::Admit;
-use crate::document::Untrusted;
+use crate::document::{Charter, Untrusted};
 use crate::identity::Did;
 
 /// How often a member is heard.
 pub const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
 /// Who was not heard for two heartbeats and half a one, which is what two missed ones take, is gone.
-const SILENCE: SignedDuration = SignedDuration::from_secs(75);
+pub(super) const SILENCE: SignedDuration = SignedDuration::from_secs(75);
 /// Who asks to join, while nobody has answered.
 const MAX_ASKING: usize = 64;
 
@@ -31,8 +31,8 @@ pub struct Terms {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub role: Role,
-    /// The public half of its key for this guild.
-    pub key: [u8; 32],
+    /// The public half of its key for this guild. The creator has none: it makes the secrets.
+    pub key: Option<[u8; 32]>,
     /// When it was last heard.
     pub heard: Timestamp,
 }
@@ -55,6 +55,8 @@ pub enum Change {
     /// Somebody asks to join, and the creator is to answer.
     Asked(Did),
     Joined(Did),
+    /// A member has started again, with another key.
+    Returned(Did),
     Refused(Did),
     Left(Did),
     Removed(Did),
@@ -92,14 +94,28 @@ pub enum Refusal {
     NotPermitted { role: Role, action: Action },
     #[error("the creator of a guild stays its creator until it dissolves it")]
     CreatorStays,
+    #[error("there is no such guild here")]
+    NoSuchGuild,
+    #[error("{found} bytes, where a message has at most {limit}")]
+    TooLong { found: usize, limit: usize },
+    #[error("{0}")]
+    Key(KeyError),
+    #[error("it does not hold: {0}")]
+    Invalid(Untrusted),
+    #[error("{0} cannot be reached from here")]
+    NotReached(Did),
+    #[error("it was said by another than it claims")]
+    NotTheSender,
 }
 
+#[derive(Debug, Clone)]
 struct Asking {
     role: Role,
     key: [u8; 32],
 }
 
 /// A guild as its rules see it.
+#[derive(Debug, Clone)]
 pub struct Guild {
     terms: Terms,
     members: BTreeMap<Did, Member>,
@@ -108,12 +124,30 @@ pub struct Guild {
     ended: Option<End>,
 }
 
+impl Terms {
+    /// What a charter says of them.
+    pub fn of(charter: &Charter) -> Self {
+        Self {
+            creator: charter.creator.clone(),
+            admit: charter.admit,
+            capacity: usize::try_from(charter.capacity).unwrap_or(usize::MAX),
+            expires_at: charter.expires_at,
+        }
+    }
+}
+
 impl Guild {
     /// A new guild, with its creator in it.
-    pub fn new(terms: Terms, creator_key: [u8; 32], now: Timestamp) -> Self {
-        let creator = Member { role: Role::Creator, key: creator_key, heard: now };
+    pub fn new(terms: Terms, now: Timestamp) -> Self {
+        let creator = Member { role: Role::Creator, key: None, heard: now };
         let members = BTreeMap::from([(terms.creator.clone(), creator)]);
         Self { terms, members, asking: BTreeMap::new(), epoch: 1, ended: None }
+    }
+
+    /// A guild whose creator has started again, with the members and the epoch it had. The secrets are gone, so it is in the next
+    /// epoch.
+    pub fn restored(terms: Terms, members: BTreeMap<Did, Member>, epoch: u64) -> Self {
+        Self { terms, members, asking: BTreeMap::new(), epoch: epoch.saturating_add(1), ended: None }
     }
 
     pub fn terms(&self) -> &Terms {
@@ -125,12 +159,12 @@ impl Guild {
         &self.members
     }
 
-    /// Who waits for the creator's answer.
-    pub fn asking(&self) -> impl Iterator<Item = &Did> {
-        self.asking.keys()
+    /// Who waits for the creator's answer, and as what it would come.
+    pub fn asking(&self) -> impl Iterator<Item = (&Did, Role)> {
+        self.asking.iter().map(|(who, asking)| (who, asking.role))
     }
 
-    /// Grows with every change of members: who left has no part in what comes after.
+    /// Grows with every change of members or roles: who left has no part in what comes after.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -192,6 +226,22 @@ impl Guild {
         Ok(self.take_in(who, role, key, now))
     }
 
+    /// A member that has started again comes with a new key: the old one is lost. Its role stays.
+    ///
+    /// # Errors
+    /// [`Refusal::Over`], [`Refusal::NotIn`], [`Refusal::CreatorStays`].
+    pub fn come_back(&mut self, who: &Did, key: [u8; 32], now: Timestamp) -> Result<Change, Refusal> {
+        if self.ended.is_some() || now >= self.terms.expires_at {
+            return Err(Refusal::Over);
+        }
+        self.other_than_creator(who)?;
+        if let Some(member) = self.members.get_mut(who) {
+            (member.key, member.heard) = (Some(key), now);
+        }
+        self.epoch += 1;
+        Ok(Change::Returned(who.clone()))
+    }
+
     /// The creator takes in somebody who has asked.
     ///
     /// # Errors
@@ -242,6 +292,7 @@ impl Guild {
         if let Some(member) = self.members.get_mut(who) {
             member.role = role;
         }
+        self.epoch += 1;
         Ok(Change::Role(who.clone(), role))
     }
 
@@ -322,7 +373,7 @@ impl Guild {
 
     fn take_in(&mut self, who: &Did, role: Role, key: [u8; 32], now: Timestamp) -> Change {
         self.asking.remove(who);
-        self.members.insert(who.clone(), Member { role, key, heard: now });
+        self.members.insert(who.clone(), Member { role, key: Some(key), heard: now });
         self.epoch += 1;
         Change::Joined(who.clone())
     }

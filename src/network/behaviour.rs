@@ -43,10 +43,11 @@ pub(super) enum Topic {
     Receipts,
     Attestations,
     Manifests,
+    Guilds,
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 3] = [Self::Receipts, Self::Attestations, Self::Manifests];
+    pub(super) const ALL: [Self; 4] = [Self::Receipts, Self::Attestations, Self::Manifests, Self::Guilds];
 
     /// Where a kind of document is announced, if it is.
     pub(super) fn of(kind: Kind) -> Option<Self> {
@@ -54,7 +55,8 @@ impl Topic {
             Kind::Receipt => Some(Self::Receipts),
             Kind::Attestation => Some(Self::Attestations),
             Kind::Manifest => Some(Self::Manifests),
-            Kind::AgentCard | Kind::Charter => None,
+            Kind::Charter => Some(Self::Guilds),
+            Kind::AgentCard => None,
         }
     }
 
@@ -63,6 +65,7 @@ impl Topic {
             Self::Receipts => "/zerostate/receipts/1",
             Self::Attestations => "/zerostate/attestations/1",
             Self::Manifests => "/zerostate/manifests/1",
+            Self::Guilds => "/zerostate/guilds/1",
         }
     }
 
@@ -96,6 +99,7 @@ pub(super) struct Behaviour {
     pub(super) card: Exchange,
     pub(super) deliver: Exchange,
     pub(super) document: Exchange,
+    pub(super) guild: Exchange,
     pub(super) bitswap: bitswap::Behaviour,
 }
 
@@ -126,6 +130,7 @@ impl Behaviour {
             card: wire::card(),
             deliver: wire::deliver(),
             document: wire::document(),
+            guild: wire::guild(),
             bitswap: bitswap::Behaviour::new(source),
         })
     }

@@ -53,6 +53,17 @@ pub(super) enum Command {
         envelope: Arc<[u8]>,
         reply: Reply<()>,
     },
+    /// Something said in the guild protocol.
+    Guild {
+        peer: PeerId,
+        said: Arc<[u8]>,
+        reply: Reply<Vec<u8>>,
+    },
+    /// A connection to a peer, wherever it is known to be.
+    Reach {
+        peer: PeerId,
+        reply: ConnectWaiter,
+    },
     Document {
         peer: PeerId,
         id: Cid,
@@ -213,6 +224,33 @@ impl Network {
                 (outcome, _) => return outcome,
             }
         }
+    }
+
+    /// Says something to one peer in the guild protocol and gives back what it answers. A busy peer is asked four times within
+    /// two seconds.
+    ///
+    /// # Errors
+    /// As [`Network::deliver`].
+    pub async fn guild(&self, peer_id: &str, said: Arc<[u8]>) -> Result<Vec<u8>, NetworkError> {
+        let peer = parse_peer(peer_id)?;
+        let mut waits = BUSY_WAITS.into_iter();
+        loop {
+            let said = Arc::clone(&said);
+            let command = |reply| Command::Guild { peer, said, reply };
+            match (self.ask(command, DELIVER_LIMIT, peer_id).await, waits.next()) {
+                (Err(NetworkError::Busy(_)), Some(wait)) => tokio::time::sleep(wait).await,
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    /// Connects to a peer of which only the id is known here, wherever the DHT has met it.
+    ///
+    /// # Errors
+    /// As [`Network::connect`].
+    pub async fn reach(&self, peer_id: &str) -> Result<(), NetworkError> {
+        let peer = parse_peer(peer_id)?;
+        self.ask(|reply| Command::Reach { peer, reply }, CONNECT_LIMIT, peer_id).await.map(drop)
     }
 
     /// Begins a session, to get blocks that belong together. `likely` are the ids of peers to ask first, if they are connected.

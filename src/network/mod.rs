@@ -8,8 +8,9 @@
 //!   NetworkEvent ◄──mpsc──┘                               (documents that verified, peers that came and went)
 //! ```
 //!
-//! Three request protocols share one wire format ([`wire`]): `/zerostate/card/1` (who are you), `/zerostate/deliver/1`
-//! (take this document) and `/zerostate/document/1` (give me the document with this id). Blocks go over [`bitswap`], also to
+//! Four request protocols share one wire format ([`wire`]): `/zerostate/card/1` (who are you), `/zerostate/deliver/1`
+//! (take this document), `/zerostate/document/1` (give me the document with this id) and `/zerostate/guild/1`, whose bytes
+//! mean nothing here. Blocks go over [`bitswap`], also to
 //! and from IPFS nodes, which are guests here: they have no card and see nothing else. Announcements go over GossipSub; peers
 //! are found by mDNS, by the bootstrap list and by Kademlia, providers of blocks by their records there.
 //!
@@ -66,11 +67,15 @@ pub use error::NetworkError;
 pub use handle::{Network, check_address};
 pub use session::{Fetched, Session};
 pub use state::{NetworkEvent, NetworkState, PeerState};
-pub use wire::{CARD_PROTOCOL, DELIVER_PROTOCOL, DOCUMENT_PROTOCOL};
+pub use wire::{CARD_PROTOCOL, DELIVER_PROTOCOL, DOCUMENT_PROTOCOL, GUILD_PROTOCOL};
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cid::Cid;
 use futures::future::BoxFuture;
+
+use crate::identity::Did;
 
 /// Events that may wait for the node above.
 pub const EVENTS_WAITING: usize = 1024;
@@ -117,4 +122,7 @@ pub trait Source: Send + Sync + 'static {
 
     /// The envelope of the document `id`.
     fn document(&self, id: &Cid) -> BoxFuture<'_, Option<Vec<u8>>>;
+
+    /// What this node answers to something that was said to it in the guild protocol, or `None` when it cannot answer now.
+    fn guild(&self, from: &Did, said: Arc<[u8]>) -> BoxFuture<'_, Option<Vec<u8>>>;
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::limits::Bucket;
 use super::meter::Counts;
+use super::worker::Sayings;
 use super::{Ledger, NetworkError, PeerState};
 use crate::document::{AgentCard, Envelope, Untrusted};
 use crate::identity::Did;
@@ -25,6 +26,8 @@ const CARDS: (u32, f64) = (4, 0.1);
 /// The burst is for catching up after a reconnect.
 const DELIVERIES: (u32, f64) = (256, 32.0);
 const DOCUMENTS: (u32, f64) = (256, 32.0);
+/// What is said in guilds: everything that makes a task's life goes this way.
+const GUILD: (u32, f64) = (4096, 2048.0);
 /// Provider records: a node that starts announces all that it has.
 const PROVISIONS: (u32, f64) = (1024, 64.0);
 
@@ -50,6 +53,8 @@ pub(super) struct Peer {
     pub(super) deliveries: Bucket,
     pub(super) documents: Bucket,
     pub(super) provisions: Bucket,
+    pub(super) guild: Bucket,
+    pub(super) sayings: Sayings,
     /// It does not know what a card is.
     pub(super) cardless: bool,
     /// It does not say what it is.
@@ -82,6 +87,8 @@ impl Peer {
             deliveries: bucket(DELIVERIES),
             documents: bucket(DOCUMENTS),
             provisions: bucket(PROVISIONS),
+            guild: bucket(GUILD),
+            sayings: Sayings::default(),
             cardless: false,
             unidentified: false,
             guest: false,

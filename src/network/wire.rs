@@ -1,4 +1,4 @@
-//! The bytes of the three request protocols. All are one frame each way:
+//! The bytes of the four request protocols. All are one frame each way:
 //!
 //! ```text
 //!   request   length (u32, big-endian)  body
@@ -10,6 +10,7 @@
 //!   card      an agent card       the other side's agent card
 //!   deliver   an envelope         nothing: it was verified and taken
 //!   document  its id, binary      its envelope
+//!   guild     JSON, see `guild`   JSON
 //! ```
 //!
 //! A length is checked before anything is read for it, and memory grows with what really arrives. Bad frames become
@@ -33,6 +34,9 @@ pub const DELIVER_PROTOCOL: &str = "/zerostate/deliver/1";
 /// One document by its id.
 pub const DOCUMENT_PROTOCOL: &str = "/zerostate/document/1";
 
+/// What members of guilds, and those who would be, say to each other.
+pub const GUILD_PROTOCOL: &str = "/zerostate/guild/1";
+
 /// A binary CIDv1 with sha2-256 has 36 bytes; other hashes may be longer.
 const MAX_CID_BYTES: usize = 128;
 /// A sentence.
@@ -44,6 +48,8 @@ const READ_REQUEST: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one protocol on one connection, both directions together.
 const MAX_STREAMS: usize = 32;
+/// Of the guild protocol there are more: a member speaks to all others at once, for several guilds and tasks.
+const MAX_GUILD_STREAMS: usize = 256;
 
 const YES: u8 = 0;
 const NO: u8 = 1;
@@ -82,27 +88,35 @@ pub(super) struct FrameCodec {
     max_answer: u64,
 }
 
-fn exchange(protocol: &'static str, max_request: usize, max_answer: u64) -> Exchange {
+fn exchange(protocol: &'static str, max_request: usize, max_answer: u64, streams: usize) -> Exchange {
     let config = request_response::Config::default()
         .with_request_timeout(EXCHANGE_TIMEOUT)
-        .with_max_concurrent_streams(MAX_STREAMS);
+        .with_max_concurrent_streams(streams);
     let protocols = [(StreamProtocol::new(protocol), ProtocolSupport::Full)];
     Exchange::with_codec(FrameCodec { max_request, max_answer }, protocols, config)
 }
 
 pub(super) fn card() -> Exchange {
-    exchange(CARD_PROTOCOL, MAX_ENVELOPE_BYTES, MAX_DOCUMENT_ANSWER)
+    exchange(CARD_PROTOCOL, MAX_ENVELOPE_BYTES, MAX_DOCUMENT_ANSWER, MAX_STREAMS)
 }
 
 /// A card is a document, and a document is an envelope.
 pub(super) const MAX_DOCUMENT_ANSWER: u64 = MAX_ENVELOPE_BYTES as u64;
 
 pub(super) fn deliver() -> Exchange {
-    exchange(DELIVER_PROTOCOL, MAX_ENVELOPE_BYTES, 0)
+    exchange(DELIVER_PROTOCOL, MAX_ENVELOPE_BYTES, 0, MAX_STREAMS)
 }
 
 pub(super) fn document() -> Exchange {
-    exchange(DOCUMENT_PROTOCOL, MAX_CID_BYTES, MAX_DOCUMENT_ANSWER)
+    exchange(DOCUMENT_PROTOCOL, MAX_CID_BYTES, MAX_DOCUMENT_ANSWER, MAX_STREAMS)
+}
+
+/// The most that is said at once in the guild protocol: an envelope of 88 KiB in base64, and what is around it.
+pub(super) const MAX_GUILD_BYTES: u64 = 192 * 1024;
+
+pub(super) fn guild() -> Exchange {
+    let max = usize::try_from(MAX_GUILD_BYTES).unwrap_or(usize::MAX);
+    exchange(GUILD_PROTOCOL, max, MAX_GUILD_BYTES, MAX_GUILD_STREAMS)
 }
 
 /// Why a frame could not be read.

@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
+use super::guilds::GuildCommands;
 use super::reducer::{sources, view};
 use crate::api::{
     Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, Download, ErrorKind, Event,
@@ -28,6 +29,7 @@ pub(super) struct Commands {
     pub(super) artifacts: Artifacts,
     pub(super) network: Network,
     pub(super) tasks: Tasks,
+    pub(super) guilds: GuildCommands,
     pub(super) stop: CancellationToken,
 }
 
@@ -127,10 +129,17 @@ impl Commands {
             Command::Events { after, limit } => {
                 Ok(Answer::Events(self.storage.events_after(after, limit).await?))
             }
-            Command::Inbox { inbox_id, .. } => Err(ApiError::new(
-                ErrorKind::NotFound,
-                format!("nothing with the id {inbox_id} waits in the inbox"),
-            )),
+            Command::Guild(command) => Ok(Answer::Guild(self.guilds.answer(command).await?)),
+            Command::Inbox { inbox_id, accept } => {
+                let decided = self.guilds.decide(&inbox_id, accept).await;
+                let nothing = || {
+                    let id = Untrusted::new(&inbox_id);
+                    ApiError::new(ErrorKind::NotFound, format!("nothing with the id {id} waits in the inbox"))
+                        .hint("`zerostate inbox list` shows what does")
+                };
+                decided.unwrap_or_else(|| Err(nothing()))?;
+                Ok(Answer::Done)
+            }
             Command::Stop => {
                 self.stop.cancel();
                 Ok(Answer::Done)
@@ -366,7 +375,7 @@ fn parse_cid(text: &str) -> Result<Cid, ApiError> {
     })
 }
 
-fn long_enough(what: &str, prefix: &str) -> Result<(), ApiError> {
+pub(super) fn long_enough(what: &str, prefix: &str) -> Result<(), ApiError> {
     if prefix.len() >= PREFIX_MIN {
         return Ok(());
     }
@@ -379,7 +388,7 @@ fn long_enough(what: &str, prefix: &str) -> Result<(), ApiError> {
     ))
 }
 
-fn ambiguous(what: &str, prefix: &str) -> ApiError {
+pub(super) fn ambiguous(what: &str, prefix: &str) -> ApiError {
     ApiError::new(ErrorKind::Input, format!("several {what} ids begin with {prefix}; give more of it"))
 }
 

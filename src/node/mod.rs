@@ -1,11 +1,12 @@
 //! The composition root: starts every part in order, watches over them, stops them in the opposite order.
 //!
 //! ```text
-//!   start:  data directory ─► key ─► storage ─► runners ─► network ─► artifacts ─► tasks ─► reducer ─► socket
-//!   stop:   socket ◄─ reducer ◄─ tasks ◄─ network ◄─ storage, within two seconds
+//!   start:  data directory ─► key ─► storage ─► runners ─► network ─► guilds ─► artifacts ─► tasks ─► reducer ─► socket
+//!   stop:   socket ◄─ reducer ◄─ tasks ◄─ guilds ◄─ network ◄─ storage, within two seconds
 //! ```
 
 mod commands;
+mod guilds;
 mod reducer;
 mod traffic;
 
@@ -27,10 +28,11 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Link};
 use crate::artifact::{ArtifactError, Artifacts, ArtifactsConfig};
 use crate::config::{Attest, Config, Size, Span};
-use crate::document::{AgentCard, DocumentError, Envelope};
+use crate::document::{AgentCard, DocumentError, Envelope, Untrusted};
 use crate::execution::{ExecutionError, Runners, RunnersConfig};
+use crate::guild::{GuildError, Guilds};
 use crate::identity::{Identity, KeyFileError, PassphraseSource, load_or_create};
-use crate::network::{Network, NetworkConfig, NetworkError};
+use crate::network::{Network, NetworkConfig, NetworkError, Source};
 use crate::storage::{DataDir, Happening, Storage, StorageError, Write};
 use crate::task::{Context, Policy, TaskError, Tasks};
 use crate::telemetry::RecentLog;
@@ -55,12 +57,20 @@ pub enum NodeError {
     Artifact(Box<ArtifactError>),
     #[error("{0}")]
     Task(#[from] TaskError),
+    #[error("the guilds: {0}")]
+    Guild(Box<GuildError>),
     #[error("the agent card: {0}")]
     Card(#[from] DocumentError),
     #[error("cannot open the socket {path}: {source}")]
     Socket { path: PathBuf, source: io::Error },
     #[error("cannot serve metrics on {address}: {source}")]
     Metrics { address: SocketAddr, source: io::Error },
+}
+
+impl From<GuildError> for NodeError {
+    fn from(error: GuildError) -> Self {
+        Self::Guild(Box::new(error))
+    }
 }
 
 impl From<ArtifactError> for NodeError {
@@ -166,16 +176,25 @@ impl Node {
             mdns: config.network.mdns,
             ..NetworkConfig::default()
         };
-        let source = Arc::new(traffic::Stored(storage.clone()));
+        let given = Arc::new(traffic::Given { storage: storage.clone(), guilds: OnceLock::new() });
         let (network, events) = Network::start(
             &identity,
             network_config,
-            source,
+            Arc::clone(&given) as Arc<dyn Source>,
             card.bytes().clone(),
             &tracker,
             shutdown.clone(),
         )
         .await?;
+        let guilds = Guilds::start(
+            Arc::clone(&identity),
+            storage.clone(),
+            network.clone(),
+            &tracker,
+            shutdown.clone(),
+        )
+        .await?;
+        given.guilds.get_or_init(|| guilds.clone());
         let policy = Policy {
             attest_always: config.policy.attest == Attest::Always,
             self_execute: config.policy.self_execute,
@@ -200,12 +219,14 @@ impl Node {
             events,
             storage.clone(),
             network.clone(),
+            guilds.clone(),
             tasks.clone(),
             Arc::clone(&identity),
             shutdown.clone(),
         ));
 
         let (publisher, snapshots) = watch::channel(None);
+        let me = (identity.did().clone(), Untrusted::new(&name));
         let about =
             reducer::About { identity: Arc::clone(&identity), name, attest: config.policy.attest, log };
         let parts = reducer::Parts {
@@ -213,6 +234,7 @@ impl Node {
             artifacts: artifacts.clone(),
             network: network.clone(),
             tasks: tasks.clone(),
+            guilds: guilds.clone(),
         };
         let reducer = reducer::Reducer::new(about, parts);
         tracker.spawn(reducer.work(publisher, shutdown.clone()));
@@ -227,6 +249,12 @@ impl Node {
             artifacts,
             network: network.clone(),
             tasks,
+            guilds: guilds::GuildCommands {
+                guilds,
+                network: network.clone(),
+                me,
+                admit: config.policy.admit,
+            },
             stop: shutdown.clone(),
         };
         let link = Link::new(Arc::new(commands), snapshots);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::guilds::{self, Names};
 use crate::api::{
     AttestationRecord, Event, LedgerView, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot,
     SourceView, Tail, TaskRecord, TaskView, TransferView,
@@ -16,6 +17,7 @@ use crate::artifact::{Artifacts, Direction, Transfer};
 use crate::config::Attest;
 use crate::document::Untrusted;
 use crate::execution::DEFAULT_OUTPUT_BYTES as OUTPUT_LIMIT;
+use crate::guild::{Guilds, live_secrets};
 use crate::identity::Identity;
 use crate::network::{Ledger, Network, NetworkState, PeerState};
 use crate::storage::{Happening, Paging, Storage, StorageError};
@@ -29,6 +31,8 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Rows of each list in a snapshot; the rest is paged.
 const TAIL: u32 = 200;
 const LOG_LINES: usize = 100;
+const GUILDS: usize = 100;
+const INBOX: usize = 200;
 
 /// What does not change while the node runs.
 pub(super) struct About {
@@ -44,6 +48,7 @@ pub(super) struct Parts {
     pub(super) artifacts: Artifacts,
     pub(super) network: Network,
     pub(super) tasks: Tasks,
+    pub(super) guilds: Guilds,
 }
 
 pub(super) struct Reducer {
@@ -52,6 +57,7 @@ pub(super) struct Reducer {
     artifacts: Artifacts,
     network: Network,
     tasks: Tasks,
+    guilds: Guilds,
     started_at: Timestamp,
 }
 
@@ -96,8 +102,8 @@ struct Lists {
 
 impl Reducer {
     pub(super) fn new(about: About, parts: Parts) -> Self {
-        let Parts { storage, artifacts, network, tasks } = parts;
-        Self { about, storage, artifacts, network, tasks, started_at: Timestamp::now() }
+        let Parts { storage, artifacts, network, tasks, guilds } = parts;
+        Self { about, storage, artifacts, network, tasks, guilds, started_at: Timestamp::now() }
     }
 
     pub(super) async fn work(
@@ -109,11 +115,13 @@ impl Reducer {
         let mut network = self.network.state();
         let mut live = self.tasks.live();
         let mut transfers = self.artifacts.transfers();
+        let mut guilds = self.guilds.changes();
         let mut logged = self.about.log.changes();
         let mut stale = Stale::ALL;
         let mut lists = Lists::default();
         loop {
             logged.mark_unchanged();
+            guilds.mark_unchanged();
             let pause = match self.refresh(&mut lists, stale).await {
                 Ok(()) => {
                     stale = Stale::default();
@@ -145,6 +153,7 @@ impl Reducer {
                 changed = network.changed() => if changed.is_err() { return },
                 changed = live.changed() => if changed.is_err() { return },
                 changed = transfers.changed() => if changed.is_err() { return },
+                changed = guilds.changed() => if changed.is_err() { return },
                 changed = logged.changed() => if changed.is_err() { return },
             }
             loop {
@@ -190,6 +199,10 @@ impl Reducer {
             .items
             .iter()
             .map(|record| view(record, running.get(record.task_id.as_str()).copied()));
+        let me = (self.about.identity.did().clone(), Untrusted::new(&self.about.name));
+        let (guilds, names) = (self.guilds.list(), Names::new(network, &me));
+        let shown = guilds.iter().take(GUILDS).map(|state| guilds::view(state, &names));
+        let inbox = guilds.iter().flat_map(|state| guilds::join_requests(state)).take(INBOX).collect();
         let log = self.about.log.tail(LOG_LINES).into_iter();
         let log = log.map(|line| LogLine {
             at: line.at,
@@ -215,16 +228,17 @@ impl Reducer {
                 store_used,
                 store_quota,
                 running: u64::try_from(live.len()).unwrap_or(0),
+                guild_secrets: live_secrets(),
                 attest_policy: self.about.attest.as_str().to_owned(),
             },
             peers: network.peers.iter().map(peer).collect(),
-            guilds: Vec::new(),
+            guilds: Tail { total: guilds.len() as u64, items: shown.collect() },
             tasks: Tail { total: lists.tasks.total, items: tasks.collect() },
             receipts: lists.receipts.clone(),
             attestations: lists.attestations.clone(),
             events: lists.events.clone(),
             transfers: transfers.iter().map(transfer).collect(),
-            inbox: Vec::new(),
+            inbox,
             log: log.collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! What the node gives to the network, and what it makes of what it hears there.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::document::Untrusted;
-use crate::identity::Identity;
+use crate::document::{AnyEnvelope, Untrusted};
+use crate::guild::Guilds;
+use crate::identity::{Did, Identity};
 use crate::network::{Network, NetworkEvent, Source};
 use crate::storage::{Happening, Storage, StorageError, Write};
 use crate::task::Tasks;
@@ -19,22 +20,31 @@ use crate::task::Tasks;
 const CATCH_UP: u32 = 32;
 
 /// What this node gives to peers that ask.
-pub(super) struct Stored(pub(super) Storage);
+pub(super) struct Given {
+    pub(super) storage: Storage,
+    /// They need the network, which is there first.
+    pub(super) guilds: OnceLock<Guilds>,
+}
 
-impl Source for Stored {
+impl Source for Given {
     fn size(&self, cid: &cid::Cid) -> Option<u64> {
-        self.0.blocks().size(cid)
+        self.storage.blocks().size(cid)
     }
 
     fn block(&self, cid: &cid::Cid) -> BoxFuture<'_, Option<Bytes>> {
         let cid = *cid;
-        async move { found(&cid, self.0.blocks().get(&cid).await) }.boxed()
+        async move { found(&cid, self.storage.blocks().get(&cid).await) }.boxed()
     }
 
     fn document(&self, id: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {
         let id = *id;
-        async move { found(&id, self.0.document(&id).await).map(|document| document.bytes().to_vec()) }
+        async move { found(&id, self.storage.document(&id).await).map(|document| document.bytes().to_vec()) }
             .boxed()
+    }
+
+    fn guild(&self, from: &Did, said: Arc<[u8]>) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let from = from.clone();
+        async move { self.guilds.get()?.hear(&from, &said).await }.boxed()
     }
 }
 
@@ -50,6 +60,7 @@ pub(super) async fn hear(
     mut events: mpsc::Receiver<NetworkEvent>,
     storage: Storage,
     network: Network,
+    guilds: Guilds,
     tasks: Tasks,
     identity: Arc<Identity>,
     shutdown: CancellationToken,
@@ -63,7 +74,14 @@ pub(super) async fn hear(
         let Some(event) = event else { return };
         let happening = match event {
             NetworkEvent::Document { from, document } => {
-                if tasks.receive(from, Arc::unwrap_or_clone(document)).await.is_err() {
+                let document = match Arc::unwrap_or_clone(document) {
+                    AnyEnvelope::Charter(charter) => {
+                        guilds.announced(charter);
+                        continue;
+                    }
+                    document => document,
+                };
+                if tasks.receive(from, document).await.is_err() {
                     return;
                 }
                 continue;
@@ -85,6 +103,7 @@ pub(super) async fn hear(
                     return;
                 }
                 let card = envelope.document();
+                guilds.met(&card.did);
                 Happening::PeerCard { peer_id, did: card.did.clone(), name: Untrusted::new(&card.name) }
             }
             NetworkEvent::Fault { peer_id, what } => {

@@ -72,6 +72,14 @@ pub enum Happening {
         cid: String,
         size: u64,
     },
+    /// Something about a guild this node is in, or was: `step` says what, `who` about whom.
+    Guild {
+        guild_id: String,
+        name: Untrusted,
+        step: String,
+        who: Did,
+        detail: Option<Untrusted>,
+    },
     /// Something the operator should know.
     Warning {
         text: Untrusted,
@@ -90,6 +98,7 @@ impl Happening {
             Self::PeerCard { .. } => "card",
             Self::PeerFault { .. } => "fault",
             Self::Task { step, .. } => step,
+            Self::Guild { .. } => "guild",
             Self::Receipt { .. } => "receipt",
             Self::Attestation { .. } => "attestation",
             Self::Artifact { .. } => "artifact",
@@ -128,6 +137,10 @@ impl fmt::Display for Happening {
             }
             Self::Artifact { cid, size } => {
                 write!(f, "{} {}", short_id(cid), crate::document::bytes_text(*size))
+            }
+            Self::Guild { name, step, who, detail, .. } => {
+                write!(f, "{name} {step}: {}", who.short())?;
+                detail.as_ref().map_or(Ok(()), |detail| write!(f, ", {detail}"))
             }
             Self::Warning { text } => write!(f, "{text}"),
         }

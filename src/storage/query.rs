@@ -335,6 +335,18 @@ impl Storage {
         .await
     }
 
+    /// The records of all guilds this node is in.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn guilds(&self) -> Result<Vec<String>, StorageError> {
+        self.read(|db| {
+            let mut query = db.prepare_cached("SELECT record FROM guilds")?;
+            Ok(query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// How many there are of each.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::StorageError;
 
 /// Step `n` takes a database from schema `n` to `n + 1`. Steps are never changed, only added.
-const STEPS: [&str; 4] = ["
+const STEPS: [&str; 5] = ["
     CREATE TABLE documents (
         id      TEXT PRIMARY KEY,
         kind    TEXT NOT NULL,
@@ -92,6 +92,11 @@ const STEPS: [&str; 4] = ["
         cid    TEXT PRIMARY KEY,
         pinned INTEGER NOT NULL,
         record TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+", "
+    CREATE TABLE guilds (
+        guild_id TEXT PRIMARY KEY,
+        record   TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 "];
 

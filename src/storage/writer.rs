@@ -44,6 +44,15 @@ pub enum Write {
     },
     /// Its blocks are to be removed.
     NoArtifact(Cid),
+    /// A guild this node is in; the record is the guild's own.
+    Guild {
+        guild_id: String,
+        record: String,
+    },
+    /// It is over, or this node is in it no more.
+    NoGuild {
+        guild_id: String,
+    },
     Peer {
         peer_id: String,
         address: String,
@@ -127,6 +136,14 @@ impl Row {
                 vec![cid.to_string().into(), (*pinned).into()],
             ),
             Write::NoArtifact(cid) => ("DELETE FROM artifacts WHERE cid = ?1", vec![cid.to_string().into()]),
+            Write::Guild { guild_id, record } => (
+                "INSERT INTO guilds (guild_id, record) VALUES (?1, ?2)
+                 ON CONFLICT (guild_id) DO UPDATE SET record = excluded.record",
+                vec![guild_id.clone().into(), record.clone().into()],
+            ),
+            Write::NoGuild { guild_id } => {
+                ("DELETE FROM guilds WHERE guild_id = ?1", vec![guild_id.clone().into()])
+            }
             Write::Peer { peer_id, address, seen_at } => (
                 "INSERT INTO peers (peer_id, address, seen_at) VALUES (?1, ?2, ?3)
                  ON CONFLICT (peer_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",

@@ -12,8 +12,10 @@ mod doctor;
 mod draft;
 mod events;
 mod failure;
+mod guild;
 mod home;
 mod id;
+mod inbox;
 mod lab;
 mod manifest;
 mod node;
@@ -104,6 +106,12 @@ enum Verb {
     /// Put artifacts into the node's store, get them from others, keep them or let them go
     #[command(subcommand)]
     Artifact(artifact::ArtifactVerb),
+    /// Found guilds, join them, speak in them, decide who is in them
+    #[command(subcommand)]
+    Guild(guild::GuildVerb),
+    /// What waits for your yes or no
+    #[command(subcommand)]
+    Inbox(inbox::InboxVerb),
     /// Show the node's journal
     Events(events::EventsVerb),
     /// Check this machine and this data directory
@@ -157,6 +165,8 @@ async fn dispatch(cli: Cli) -> Outcome {
         Some(Verb::Receipt(verb)) => receipt::run(&globals, verb).await,
         Some(Verb::Attest(verb)) => attest::run(&globals, verb).await,
         Some(Verb::Artifact(verb)) => artifact::run(&globals, verb).await,
+        Some(Verb::Guild(verb)) => guild::run(&globals, verb).await,
+        Some(Verb::Inbox(verb)) => inbox::run(&globals, verb).await,
         Some(Verb::Events(verb)) => events::run(&globals, &verb).await,
         Some(Verb::Doctor) => doctor::run(&globals).await,
         Some(Verb::Completions(verb)) => completions::run(&verb),

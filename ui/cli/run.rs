@@ -62,7 +62,8 @@ fn bytes(text: &str) -> Result<u64, String> {
     parse_bytes(text).ok_or_else(|| "a size like 128MiB is expected".to_owned())
 }
 
-fn millis(text: &str) -> Result<u64, String> {
+/// A duration, as people write it.
+pub fn millis(text: &str) -> Result<u64, String> {
     let duration =
         parse_duration(text).ok_or_else(|| "a duration like 30s or 250ms is expected".to_owned())?;
     u64::try_from(duration.as_millis()).map_err(|_| "a shorter duration is expected".to_owned())

@@ -12,7 +12,7 @@ pub async fn run(globals: &Globals) -> Outcome {
         let mut value = serde_json::to_value(node).unwrap_or_default();
         if let Some(fields) = value.as_object_mut() {
             fields.insert("peers".into(), json!(snapshot.peers.len()));
-            fields.insert("guilds".into(), json!(snapshot.guilds.len()));
+            fields.insert("guilds".into(), json!(snapshot.guilds.total));
             fields.insert("tasks".into(), json!(snapshot.tasks.total));
             fields.insert("receipts".into(), json!(snapshot.receipts.total));
             fields.insert("attestations".into(), json!(snapshot.attestations.total));

@@ -54,6 +54,12 @@ impl Source for Shelf {
         let found = self.0.get(id).cloned();
         Box::pin(async move { found })
     }
+
+    /// An echo that says who it was.
+    fn guild(&self, from: &Did, said: Arc<[u8]>) -> BoxFuture<'_, Option<Vec<u8>>> {
+        let answer = [from.as_str().as_bytes(), b" said ", &said].concat();
+        Box::pin(async move { Some(answer) })
+    }
 }
 
 struct Node {

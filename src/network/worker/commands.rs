@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use libp2p::core::transport::TransportError;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, gossipsub};
@@ -45,6 +46,10 @@ impl Worker {
                 }
                 Err(error) => answer(reply, Err(error)),
             },
+            Command::Guild { peer, said, reply } => self.say(peer, said, reply),
+            Command::Reach { peer, reply } => {
+                self.connect(Multiaddr::empty().with(Protocol::P2p(peer)), Some(peer), false, reply);
+            }
             Command::Open { session, likely, guard, reply } => {
                 let opened = self.swarm.behaviour_mut().bitswap.open(session, likely, guard);
                 answer(reply, opened.then_some(()).ok_or(NetworkError::Overloaded));
@@ -90,6 +95,8 @@ impl Worker {
             return;
         }
         let options = match peer {
+            // Wherever it is known to be.
+            Some(peer) if address.len() == 1 => DialOpts::peer_id(peer).build(),
             Some(peer) => DialOpts::peer_id(peer)
                 .addresses(vec![address.clone()])
                 .condition(PeerCondition::Always)

@@ -1,12 +1,13 @@
 //! The task that owns the swarm. Everything that touches it happens here, one thing after another.
 //!
 //! This file has the loop, the chores and the end; `commands.rs` has what the handle asks for, `swarm.rs` what the swarm
-//! reports, `requests.rs` the three request protocols, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHTs.
+//! reports, `requests.rs` the request protocols and `sayings.rs` that of guilds, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHTs.
 
 mod commands;
 mod guests;
 mod providers;
 mod requests;
+mod sayings;
 mod swarm;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use providers::{Announcements, Lookups};
+use sayings::Said;
+pub(super) use sayings::Sayings;
 
 use super::behaviour::{Behaviour, Kad, Topic};
 use super::handle::{Command, Reply, peer_of};
@@ -88,6 +91,7 @@ pub(super) struct Worker {
     dials: HashMap<ConnectionId, Dial>,
     deliveries: HashMap<OutboundRequestId, Reply<()>>,
     asked: HashMap<OutboundRequestId, Asking>,
+    said: HashMap<OutboundRequestId, Said>,
     lookups: Lookups,
     announcements: Announcements,
     /// Keys that others provide, and when the expired ones were last looked for.
@@ -143,6 +147,7 @@ impl Worker {
             dials: HashMap::new(),
             deliveries: HashMap::new(),
             asked: HashMap::new(),
+            said: HashMap::new(),
             lookups: Lookups::default(),
             announcements: Announcements::default(),
             foreign: HashSet::new(),

@@ -18,7 +18,7 @@ use crate::network::{NetworkError, NetworkEvent};
 /// The dialler sends its card first. When it does not, the other side asks.
 const CARD_PATIENCE: Duration = Duration::from_secs(3);
 
-type Event = request_response::Event<Request, Answer>;
+pub(super) type Event = request_response::Event<Request, Answer>;
 
 impl Worker {
     /// Sends this node's card and asks for the other's, once per acquaintance.
@@ -163,7 +163,7 @@ impl Worker {
                 };
                 match Cid::try_from(body.as_ref()) {
                     Ok(id) => {
-                        if let Some(channel) = self.serving.ask(id, channel) {
+                        if let Some(channel) = self.serving.read(id, channel) {
                             self.respond(channel, Answer::Busy);
                         }
                     }
@@ -200,7 +200,7 @@ impl Worker {
 
     /// The door for every request that comes in: the frame must be whole and the peer not too fast. Otherwise the peer is
     /// answered here.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         peer: PeerId,
         request: Request,
@@ -229,7 +229,7 @@ impl Worker {
         }
     }
 
-    /// Answers a request; when the asker is gone, nobody misses the answer. Any of the three behaviours would do:
+    /// Answers a request; when the asker is gone, nobody misses the answer. Any of the behaviours would do:
     /// the channel knows where it leads.
     pub(super) fn respond(&mut self, channel: Channel, answer: Answer) {
         if self.swarm.behaviour_mut().card.send_response(channel, answer).is_err() {
@@ -237,13 +237,13 @@ impl Worker {
         }
     }
 
-    fn malformed(&mut self, peer: PeerId, what: String) -> NetworkError {
+    pub(super) fn malformed(&mut self, peer: PeerId, what: String) -> NetworkError {
         self.fault(peer, what.clone());
         NetworkError::Request { peer: peer.to_base58(), reason: what }
     }
 }
 
-fn failure(peer: PeerId, error: &OutboundFailure) -> NetworkError {
+pub(super) fn failure(peer: PeerId, error: &OutboundFailure) -> NetworkError {
     let peer = peer.to_base58();
     let reason = match error {
         OutboundFailure::Timeout => "no answer in time".to_owned(),

@@ -135,6 +135,7 @@ impl Worker {
                 reason: format!("the connection ended: {reason}"),
             })
         });
+        peer.sayings.end(&id);
         self.redial.lost(&id, Instant::now());
         self.emit(NetworkEvent::Disconnected { peer_id: id.to_base58(), reason });
     }
@@ -172,6 +173,7 @@ impl Worker {
             BehaviourEvent::Card(event) => self.on_card_event(event),
             BehaviourEvent::Deliver(event) => self.on_deliver_event(event),
             BehaviourEvent::Document(event) => self.on_document_event(event),
+            BehaviourEvent::Guild(event) => self.on_guild_event(event),
             BehaviourEvent::Bitswap(event) => self.on_bitswap_event(event),
             BehaviourEvent::Gossip(event) => self.on_gossip_event(event),
             BehaviourEvent::Identify(identify::Event::Received { connection_id, peer_id, info }) => {

@@ -205,14 +205,14 @@ impl Detail {
 
 fn guild(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
     let guild =
-        model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds).find(|guild| guild.guild_id == id);
+        model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds.items).find(|guild| guild.guild_id == id);
     let Some(guild) = guild else {
         return vec![Line::styled("This guild is no more.", model.theme.style(Role::Dim))];
     };
     let mut rows = vec![
         ("name", guild.name.to_string()),
         ("guild", guild.guild_id.clone()),
-        ("my role", guild.role.clone()),
+        ("my role", guild.role.clone().unwrap_or_default()),
         ("until", date(guild.expires_at, &model.zone)),
     ];
     for (i, member) in guild.members.iter().enumerate() {

@@ -67,7 +67,9 @@ impl Entry<'_> {
     fn matches(&self, model: &Model, words: &[String]) -> bool {
         let text = match self {
             Self::Peer(peer) => peers::haystack(peer),
-            Self::Guild(guild) => format!("{} {} {}", guild.name, guild.role, guild.guild_id),
+            Self::Guild(guild) => {
+                format!("{} {} {}", guild.name, guild.role.as_deref().unwrap_or_default(), guild.guild_id)
+            }
             Self::Task(task) => tasks::haystack(task, model),
             Self::Receipt(receipt) => receipts::haystack(receipt, model),
             Self::Attestation(attestation) => attestations::haystack(attestation, model),
@@ -133,7 +135,7 @@ fn all<'a>(model: &'a Model, snapshot: &'a Snapshot, pane: Pane) -> Vec<Entry<'a
     let older = &model.older;
     match pane {
         Pane::Peers => snapshot.peers.iter().map(Entry::Peer).collect(),
-        Pane::Guilds => snapshot.guilds.iter().map(Entry::Guild).collect(),
+        Pane::Guilds => snapshot.guilds.items.iter().map(Entry::Guild).collect(),
         Pane::Inbox => snapshot.inbox.iter().map(Entry::Inbox).collect(),
         Pane::Log => snapshot.log.iter().chain(&model.notices).map(Entry::Log).collect(),
         Pane::Tasks => joined(
@@ -190,7 +192,7 @@ pub fn total(snapshot: &Snapshot, pane: Pane) -> u64 {
     let len = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     match pane {
         Pane::Peers => len(snapshot.peers.len()),
-        Pane::Guilds => len(snapshot.guilds.len()),
+        Pane::Guilds => snapshot.guilds.total,
         Pane::Tasks => snapshot.tasks.total,
         Pane::Receipts => snapshot.receipts.total,
         Pane::Attestations => snapshot.attestations.total,

@@ -27,7 +27,7 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
         if matches!(pane, Pane::Peers | Pane::Guilds | Pane::Inbox) {
             let ids: std::collections::BTreeSet<String> = match pane {
                 Pane::Peers => latest.peers.iter().map(|peer| peer.peer_id.clone()).collect(),
-                Pane::Guilds => latest.guilds.iter().map(|guild| guild.guild_id.clone()).collect(),
+                Pane::Guilds => latest.guilds.items.iter().map(|guild| guild.guild_id.clone()).collect(),
                 _ => latest.inbox.iter().map(|item| item.inbox_id.clone()).collect(),
             };
             model.list_mut(pane).marked.retain(|id| ids.contains(id));

@@ -1,0 +1,279 @@
+//! The handle: what the rest of the node can ask of guilds, and what others say to them.
+
+use std::sync::Arc;
+
+use cid::Cid;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::shared::Shared;
+use super::state::GuildState;
+use super::wire::{Ask, Parcel, Reply, What};
+use super::worker::{Answer, Order, Worker};
+use super::{GuildError, Refusal, Role};
+use crate::config::Admit;
+use crate::document::{Charter, Envelope, Untrusted};
+use crate::identity::{Did, Identity};
+use crate::network::Network;
+use crate::storage::Storage;
+
+/// Guilds a node can be in at once.
+pub(super) const MAX_GUILDS: usize = 16 * 1024;
+/// How old something may be that came through a third member: clocks differ.
+const PARCEL_AGE: SignedDuration = SignedDuration::from_mins(5);
+
+/// What a new guild is to be.
+#[derive(Debug, Clone)]
+pub struct Founding {
+    pub name: String,
+    pub ttl: SignedDuration,
+    pub capacity: u32,
+    pub admit: Admit,
+}
+
+/// A guild that has been made.
+#[derive(Debug, Clone)]
+pub struct Founded {
+    pub id: Cid,
+    pub expires_at: Timestamp,
+    /// For whoever is to join, until the guild ends.
+    pub invitation: String,
+}
+
+/// What came of asking to join.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    pub id: Cid,
+    pub charter: Envelope<Charter>,
+    pub role: Role,
+    /// Whether it is in the guild, and not waiting for the creator's answer.
+    pub inside: bool,
+}
+
+/// A handle to all guilds of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Guilds {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Guilds {
+    /// Takes up the guilds the node was in when it ended.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn start(
+        identity: Arc<Identity>,
+        storage: Storage,
+        network: Network,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Result<Self, GuildError> {
+        let shared = Arc::new(Shared::new(identity, storage, network, tracker.clone(), shutdown));
+        for record in shared.storage.guilds().await? {
+            Worker::resume(&shared, &record).await;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Founds a guild.
+    ///
+    /// # Errors
+    /// [`GuildError::Document`] for terms that no charter may have, [`GuildError::TooMany`], [`GuildError::Storage`].
+    pub async fn create(&self, terms: Founding) -> Result<Founded, GuildError> {
+        let shared = &self.shared;
+        self.has_room()?;
+        let now = Timestamp::now();
+        // To the second, as it is promised.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let random = shared.random()?;
+        let charter = Charter {
+            name: terms.name,
+            creator: shared.me().clone(),
+            created_at: now,
+            expires_at: now.checked_add(terms.ttl).unwrap_or(Timestamp::MAX),
+            capacity: terms.capacity,
+            admit: terms.admit,
+            nonce: hex::encode(random.split_at(16).0),
+        };
+        let charter = Envelope::sign(&shared.identity, &charter)?;
+        let worker = Worker::found(shared, charter.clone()).await?;
+        worker.spawn();
+        let (id, document) = (*charter.id(), charter.document());
+        if document.admit != Admit::Invite {
+            shared.network.provide(&id).await?;
+        }
+        if document.admit == Admit::Open {
+            shared.network.publish(Arc::clone(charter.bytes())).await?;
+        }
+        let expires_at = document.expires_at;
+        let invitation = self.invite(&id, expires_at).await?;
+        Ok(Founded { id, expires_at, invitation })
+    }
+
+    pub(super) fn has_room(&self) -> Result<(), GuildError> {
+        let full = self.shared.live().len() >= MAX_GUILDS;
+        if full { Err(GuildError::TooMany(MAX_GUILDS)) } else { Ok(()) }
+    }
+
+    /// An invitation that is good until then, or until the guild ends.
+    ///
+    /// # Errors
+    /// [`GuildError::Refused`] for who is not its creator.
+    pub async fn invite(&self, guild: &Cid, until: Timestamp) -> Result<String, GuildError> {
+        self.order(guild, |answer| Order::Invite { until, answer }).await
+    }
+
+    /// Leaves a guild; its creator takes it along.
+    ///
+    /// # Errors
+    /// [`GuildError::NotHere`].
+    pub async fn leave(&self, guild: &Cid) -> Result<(), GuildError> {
+        self.order(guild, Order::Leave).await
+    }
+
+    /// Ends an own guild.
+    ///
+    /// # Errors
+    /// [`GuildError::Refused`] for who is not its creator.
+    pub async fn dissolve(&self, guild: &Cid) -> Result<(), GuildError> {
+        self.order(guild, Order::Dissolve).await
+    }
+
+    /// Takes in somebody who asks to join, or does not.
+    ///
+    /// # Errors
+    /// As the rules have it.
+    pub async fn admit(&self, guild: &Cid, who: Did, yes: bool) -> Result<(), GuildError> {
+        self.order(guild, |answer| Order::Admit { who, yes, answer }).await
+    }
+
+    /// Removes a member. When this returns, all who can be reached are told.
+    ///
+    /// # Errors
+    /// As the rules have it.
+    pub async fn remove(&self, guild: &Cid, who: Did) -> Result<(), GuildError> {
+        self.order(guild, |answer| Order::Remove { who, answer }).await
+    }
+
+    /// Gives a member another role.
+    ///
+    /// # Errors
+    /// As the rules have it.
+    pub async fn change_role(&self, guild: &Cid, who: Did, role: Role) -> Result<(), GuildError> {
+        self.order(guild, |answer| Order::ChangeRole { who, role, answer }).await
+    }
+
+    /// Says something in the channel, and gives back who did not take it, and why.
+    ///
+    /// # Errors
+    /// As the rules have it, [`Refusal::TooLong`].
+    pub async fn say(&self, guild: &Cid, text: String) -> Result<Vec<(Did, String)>, GuildError> {
+        self.order(guild, |answer| Order::Say { text, answer }).await
+    }
+
+    /// Somebody is connected: what its and this node's guilds have missed of each other is made up for.
+    pub fn met(&self, who: &Did) {
+        for live in self.shared.live().values() {
+            let state = live.state.borrow();
+            let concerned = state.charter.signer() == who || state.members.iter().any(|m| m.did == *who);
+            if concerned && live.orders.try_send(Order::Met(who.clone())).is_err() {
+                tracing::debug!(guild = %state.id, "a busy guild hears of it with the next heartbeat");
+            }
+        }
+    }
+
+    /// All guilds this node is in, or waits to be in; those that end first come first.
+    pub fn list(&self) -> Vec<Arc<GuildState>> {
+        let mut states: Vec<_> =
+            self.shared.live().values().map(|live| Arc::clone(&live.state.borrow())).collect();
+        states.sort_by_key(|state| (state.charter.document().expires_at, state.id));
+        states
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.shared.live().len()
+    }
+
+    /// One of them.
+    pub fn get(&self, guild: &Cid) -> Option<Arc<GuildState>> {
+        self.shared.of(guild).map(|live| Arc::clone(&live.state.borrow()))
+    }
+
+    /// Guilds that were announced, because anybody may join.
+    pub fn open(&self) -> Vec<Envelope<Charter>> {
+        self.shared.directory().list(Timestamp::now())
+    }
+
+    /// Takes in the charter of a guild that was announced.
+    pub fn announced(&self, charter: Envelope<Charter>) {
+        if charter.signer() != self.shared.me() {
+            self.shared.directory().hear(charter, Timestamp::now());
+        }
+    }
+
+    /// Counts up with everything that changes in any guild.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    async fn order<T>(&self, guild: &Cid, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, GuildError> {
+        let not_here = || GuildError::NotHere(Untrusted::new(&guild.to_string()));
+        let live = self.shared.of(guild).ok_or_else(not_here)?;
+        let (answer, answered) = oneshot::channel();
+        live.orders.send(order(answer)).await.map_err(|_| Refusal::Over)?;
+        answered.await.map_err(|_| Refusal::Over)?
+    }
+
+    /// What this node answers to something that somebody says of a guild; `None` when it cannot answer now.
+    pub async fn hear(&self, from: &Did, said: &[u8]) -> Option<Vec<u8>> {
+        let reply = match Ask::read(said) {
+            Ok(ask) => self.reply(from.clone(), ask, true).await?,
+            Err(error) => Reply::Refused(Refusal::Invalid(Untrusted::new(&error.to_string()))),
+        };
+        match reply.bytes() {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                tracing::warn!(%error, "an answer of a guild cannot be written");
+                None
+            }
+        }
+    }
+
+    async fn reply(&self, from: Did, ask: Ask, straight: bool) -> Option<Reply> {
+        let Some(live) = self.shared.of(&ask.guild) else {
+            return Some(Reply::Refused(Refusal::NoSuchGuild));
+        };
+        match ask.what {
+            What::Charter => Some(Reply::Charter(live.state.borrow().charter.bytes().to_vec())),
+            What::Parcel(parcel) if straight => match self.unpack(&ask.guild, &parcel) {
+                // On the heap, for a parcel in it is answered like anything else.
+                Ok((from, ask)) => Box::pin(self.reply(from, ask, false)).await,
+                Err(refusal) => Some(Reply::Refused(refusal)),
+            },
+            what => {
+                let (reply, replied) = oneshot::channel();
+                live.orders.try_send(Order::Heard { from, what, reply }).ok()?;
+                replied.await.ok()
+            }
+        }
+    }
+
+    /// What came through a third member, and from whom it is.
+    fn unpack(&self, guild: &Cid, parcel: &[u8]) -> Result<(Did, Ask), Refusal> {
+        let invalid = |why: String| Refusal::Invalid(Untrusted::new(&why));
+        let parcel = Envelope::<Parcel>::open(parcel).map_err(|error| invalid(error.to_string()))?;
+        let Parcel { from, to, at, ask } = parcel.document().clone();
+        let age = Timestamp::now().duration_since(at).abs();
+        let passed_on =
+            matches!(ask.what, What::Heartbeat { .. } | What::Leave | What::Message(_) | What::Notice(_));
+        if to != *self.shared.me() || ask.guild != *guild || age > PARCEL_AGE || !passed_on {
+            return Err(invalid(
+                "a parcel for another, of another time, or with what is not passed on".into(),
+            ));
+        }
+        Ok((from, ask))
+    }
+}
