@@ -17,6 +17,7 @@ mod console;
 mod documents;
 mod durability;
 mod execution;
+mod guilds;
 mod helia;
 mod hostile;
 mod interop;

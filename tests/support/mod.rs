@@ -2,6 +2,7 @@
 
 pub mod helia;
 pub mod liar;
+pub mod rogue;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -229,12 +230,26 @@ impl Node {
         args: &[&str],
         variables: &[(&str, &str)],
     ) -> Result<Self, (Option<i32>, String)> {
+        let mut args = args.to_vec();
+        if !args.contains(&"--listen") {
+            args.extend(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+        }
+        Self::launch(dir, &args, variables)
+    }
+
+    /// A node that dials and cannot be dialled.
+    #[track_caller]
+    pub fn start_hidden(desk: &Desk, name: &str) -> Self {
+        let config = desk.file("hidden.toml", "[network]\nlisten = []\n");
+        let started = Self::launch(&desk.path(name), &["--config", &config], &[]);
+        started.unwrap_or_else(|ended| panic!("the node did not start: {ended:?}"))
+    }
+
+    #[track_caller]
+    fn launch(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Result<Self, (Option<i32>, String)> {
         let mut command = program();
         command.envs(variables.iter().copied());
         command.args(["node", "--json", "--no-mdns", "--data-dir"]).arg(dir).args(args);
-        if !args.contains(&"--listen") {
-            command.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
-        }
         let mut process = Running::start(command);
         let Some(line) = process.line() else {
             let status = process.wait(STOP_WITHIN);
