@@ -368,6 +368,7 @@ fn an_outsider_that_carries_the_traffic_and_asks_for_everything_learns_nothing()
     let charter = String::from_utf8(BASE64.decode(charter["charter"].as_str().unwrap()).unwrap()).unwrap();
     assert!(!charter.contains(b.did()));
 
+    rogue.connect(&b);
     for node in [&a, &b] {
         rogue.say(node, b"{\"guild\":17}");
         rogue.say(node, b"\xff\xfe");

@@ -4,7 +4,8 @@
 //!   Draft ──complete──► Manifest ─┐
 //!            run ─────► Receipt ──┼─sign─► Envelope<T> ══ bytes ══► open ──► Envelope<T> (verified)
 //!         re-run ─► Attestation ──┤
-//!           AgentCard, Charter ───┘
+//!           AgentCard, Charter ───┤
+//!           Agreement ──────────┘
 //! ```
 //!
 //! ```
@@ -18,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agreement;
 mod attestation;
 mod card;
 mod charter;
@@ -33,6 +35,7 @@ pub mod strict;
 mod units;
 mod untrusted;
 
+pub use agreement::Agreement;
 pub use attestation::{Attestation, Comparison, Measured, Verdict};
 pub use card::AgentCard;
 pub use charter::Charter;

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use cid::Cid;
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::join::unexpected;
+use super::offered::OfferedKey;
 use super::shared::Shared;
 use super::state::GuildState;
 use super::wire::{Ask, Parcel, Reply, What};
-use super::worker::{Answer, Order, Worker};
-use super::{GuildError, Refusal, Role};
+use super::worker::{Answer, Order, Seat, Worker};
+use super::{Content, GuildError, GuildKey, Offer, Refusal, Role, Told, check_public};
 use crate::config::Admit;
 use crate::document::{Charter, Envelope, Untrusted};
 use crate::identity::{Did, Identity};
@@ -42,6 +45,14 @@ pub struct Founded {
     pub invitation: String,
 }
 
+/// A guild that has been formed of those who offered.
+#[derive(Debug, Clone)]
+pub struct Formed {
+    pub id: Cid,
+    /// Who did not come, and why.
+    pub missing: Vec<(Did, String)>,
+}
+
 /// What came of asking to join.
 #[derive(Debug, Clone)]
 pub struct Joined {
@@ -59,7 +70,7 @@ pub struct Guilds {
 }
 
 impl Guilds {
-    /// Takes up the guilds the node was in when it ended.
+    /// Takes up the guilds the node was in when it ended. What is said about tasks goes to `tasks`.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -69,8 +80,9 @@ impl Guilds {
         network: Network,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
+        tasks: mpsc::Sender<Told>,
     ) -> Result<Self, GuildError> {
-        let shared = Arc::new(Shared::new(identity, storage, network, tracker.clone(), shutdown));
+        let shared = Arc::new(Shared::new(identity, storage, network, tracker.clone(), shutdown, tasks));
         for record in shared.storage.guilds().await? {
             Worker::resume(&shared, &record).await;
         }
@@ -82,6 +94,43 @@ impl Guilds {
     /// # Errors
     /// [`GuildError::Document`] for terms that no charter may have, [`GuildError::TooMany`], [`GuildError::Storage`].
     pub async fn create(&self, terms: Founding) -> Result<Founded, GuildError> {
+        let shared = &self.shared;
+        let charter = self.charter_of(terms)?;
+        let (worker, _) = Worker::found(shared, charter.clone(), &[]).await?;
+        worker.spawn();
+        let (id, document) = (*charter.id(), charter.document());
+        if document.admit != Admit::Invite {
+            shared.network.provide(&id).await?;
+        }
+        if document.admit == Admit::Open {
+            shared.network.publish(Arc::clone(charter.bytes())).await?;
+        }
+        let expires_at = document.expires_at;
+        let invitation = self.invite(&id, expires_at).await?;
+        Ok(Founded { id, expires_at, invitation })
+    }
+
+    /// Founds a guild of those who have offered to be in it. It is there for those who came, whoever does not.
+    ///
+    /// # Errors
+    /// As [`Guilds::create`], and as the rules have it.
+    pub async fn form(&self, terms: Founding, members: &[(Role, Offer)]) -> Result<Formed, GuildError> {
+        let charter = self.charter_of(terms)?;
+        let (worker, asks) = Worker::found(&self.shared, charter.clone(), members).await?;
+        worker.spawn();
+        let asked = asks.iter().map(|(to, ask)| async move {
+            match self.shared.send(to, ask, &[]).await {
+                Ok(Reply::Done) => None,
+                Ok(Reply::Refused(refusal)) => Some((to.clone(), refusal.to_string())),
+                Ok(_) => Some((to.clone(), "it answered with something else than was asked for".to_owned())),
+                Err(error) => Some((to.clone(), error.to_string())),
+            }
+        });
+        let missing = join_all(asked).await.into_iter().flatten().collect();
+        Ok(Formed { id: *charter.id(), missing })
+    }
+
+    fn charter_of(&self, terms: Founding) -> Result<Envelope<Charter>, GuildError> {
         let shared = &self.shared;
         self.has_room()?;
         let now = Timestamp::now();
@@ -97,19 +146,7 @@ impl Guilds {
             admit: terms.admit,
             nonce: hex::encode(random.split_at(16).0),
         };
-        let charter = Envelope::sign(&shared.identity, &charter)?;
-        let worker = Worker::found(shared, charter.clone()).await?;
-        worker.spawn();
-        let (id, document) = (*charter.id(), charter.document());
-        if document.admit != Admit::Invite {
-            shared.network.provide(&id).await?;
-        }
-        if document.admit == Admit::Open {
-            shared.network.publish(Arc::clone(charter.bytes())).await?;
-        }
-        let expires_at = document.expires_at;
-        let invitation = self.invite(&id, expires_at).await?;
-        Ok(Founded { id, expires_at, invitation })
+        Ok(Envelope::sign(&shared.identity, &charter)?)
     }
 
     pub(super) fn has_room(&self) -> Result<(), GuildError> {
@@ -171,6 +208,44 @@ impl Guilds {
     /// As the rules have it, [`Refusal::TooLong`].
     pub async fn say(&self, guild: &Cid, text: String) -> Result<Vec<(Did, String)>, GuildError> {
         self.order(guild, |answer| Order::Say { text, answer }).await
+    }
+
+    /// Says something to some of the members, and gives back what each said to it.
+    ///
+    /// # Errors
+    /// As the rules have it; what went wrong with one of them is in its place.
+    pub async fn tell(
+        &self,
+        guild: &Cid,
+        to: Vec<Did>,
+        content: Content,
+    ) -> Result<Vec<(Did, Result<Option<Content>, GuildError>)>, GuildError> {
+        self.order(guild, |answer| Order::Tell { to, content, answer }).await
+    }
+
+    /// Offers to take part in somebody's task; with the key, this node can be enlisted.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not want it.
+    pub async fn offer(
+        &self,
+        to: &Did,
+        manifest: &Cid,
+        execute: bool,
+        attest: bool,
+    ) -> Result<OfferedKey, GuildError> {
+        let offered = self.shared.offered.add(GuildKey::new(self.shared.random()?), to.clone());
+        let what = What::Offer { execute, attest, key: offered.public() };
+        match self.shared.send(to, &Ask::new(*manifest, what), &[]).await? {
+            Reply::Done => Ok(offered),
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(unexpected(to)),
+        }
+    }
+
+    /// What a guild looks like, and its changes; it closes when the guild is over.
+    pub fn watch(&self, guild: &Cid) -> Option<watch::Receiver<Arc<GuildState>>> {
+        self.shared.of(guild).map(|live| live.state)
     }
 
     /// Somebody is connected: what its and this node's guilds have missed of each other is made up for.
@@ -243,12 +318,22 @@ impl Guilds {
     }
 
     async fn reply(&self, from: Did, ask: Ask, straight: bool) -> Option<Reply> {
-        let Some(live) = self.shared.of(&ask.guild) else {
+        match ask.what {
+            What::Offer { execute, attest, key } if straight => {
+                return self.on_offer(ask.about, Offer { from, execute, attest, key });
+            }
+            What::Enlist { key, charter, notice } if straight => {
+                let enlisted = self.enlist(&from, &ask.about, &key, &charter, &notice).await;
+                return Some(enlisted.map_or_else(|error| Reply::Refused(error.refusal()), |()| Reply::Done));
+            }
+            _ => {}
+        }
+        let Some(live) = self.shared.of(&ask.about) else {
             return Some(Reply::Refused(Refusal::NoSuchGuild));
         };
         match ask.what {
             What::Charter => Some(Reply::Charter(live.state.borrow().charter.bytes().to_vec())),
-            What::Parcel(parcel) if straight => match self.unpack(&ask.guild, &parcel) {
+            What::Parcel(parcel) if straight => match self.unpack(&ask.about, &parcel) {
                 // On the heap, for a parcel in it is answered like anything else.
                 Ok((from, ask)) => Box::pin(self.reply(from, ask, false)).await,
                 Err(refusal) => Some(Reply::Refused(refusal)),
@@ -261,6 +346,35 @@ impl Guilds {
         }
     }
 
+    fn on_offer(&self, manifest: Cid, offer: Offer) -> Option<Reply> {
+        if let Err(error) = check_public(&offer.key) {
+            return Some(Reply::Refused(Refusal::Key(error)));
+        }
+        self.shared.tasks.try_send(Told::Offer { manifest, offer }).ok()?;
+        Some(Reply::Done)
+    }
+
+    /// This node has offered to be in a guild, and now is.
+    async fn enlist(
+        &self,
+        from: &Did,
+        guild: &Cid,
+        key: &[u8; 32],
+        charter: &[u8],
+        notice: &[u8],
+    ) -> Result<(), GuildError> {
+        let charter = Envelope::<Charter>::open(charter)?;
+        if charter.id() != guild || charter.signer() != from {
+            return Err(Refusal::NotTheSender.into());
+        }
+        self.has_room()?;
+        let key = self.shared.offered.take(key, from).ok_or(Refusal::NotOffered)?;
+        let mut worker = Worker::new(&self.shared, charter, Seat::outside(Role::Member, key, None));
+        worker.heed(notice).await?;
+        worker.spawn();
+        Ok(())
+    }
+
     /// What came through a third member, and from whom it is.
     fn unpack(&self, guild: &Cid, parcel: &[u8]) -> Result<(Did, Ask), Refusal> {
         let invalid = |why: String| Refusal::Invalid(Untrusted::new(&why));
@@ -269,7 +383,7 @@ impl Guilds {
         let age = Timestamp::now().duration_since(at).abs();
         let passed_on =
             matches!(ask.what, What::Heartbeat { .. } | What::Leave | What::Message(_) | What::Notice(_));
-        if to != *self.shared.me() || ask.guild != *guild || age > PARCEL_AGE || !passed_on {
+        if to != *self.shared.me() || ask.about != *guild || age > PARCEL_AGE || !passed_on {
             return Err(invalid(
                 "a parcel for another, of another time, or with what is not passed on".into(),
             ));

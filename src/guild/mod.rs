@@ -24,6 +24,7 @@ mod invitation;
 mod join;
 mod keyring;
 mod keys;
+mod offered;
 mod role;
 mod rules;
 mod secret;
@@ -31,18 +32,21 @@ mod shared;
 mod state;
 mod window;
 mod wire;
+mod words;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
-pub use handle::{Founded, Founding, Guilds, Joined};
+pub use handle::{Formed, Founded, Founding, Guilds, Joined};
 pub use invitation::INVITATION;
 pub use keys::{Context, EpochSecret, GuildKey, KeyError, Opener, Sealed, Sealer, Wrapped, check_public};
+pub use offered::OfferedKey;
 pub use role::{Action, Role};
 pub use rules::{Change, End, Guild, HEARTBEAT, Member, Refusal, Terms};
 pub use secret::live_secrets;
 pub use state::{GuildState, Line, MemberState};
+pub use words::{Bytes, Content, Offer, Said, Told};
 
 use crate::document::{DocumentError, Untrusted};
 use crate::network::NetworkError;
@@ -78,5 +82,15 @@ pub enum GuildError {
 impl From<KeyError> for GuildError {
     fn from(error: KeyError) -> Self {
         Self::Refused(Refusal::Key(error))
+    }
+}
+
+impl GuildError {
+    /// What is told of it to others.
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            other => Refusal::Invalid(Untrusted::new(&other.to_string())),
+        }
     }
 }

@@ -104,6 +104,10 @@ pub enum Refusal {
     Invalid(Untrusted),
     #[error("{0} cannot be reached from here")]
     NotReached(Did),
+    #[error("the manifest is not agreed to: {0}")]
+    WrongManifest(Untrusted),
+    #[error("nothing of the kind was offered, or not any more")]
+    NotOffered,
     #[error("it was said by another than it claims")]
     NotTheSender,
 }

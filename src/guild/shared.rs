@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::directory::Directory;
+use super::offered::OfferedKeys;
 use super::state::GuildState;
 use super::wire::{Ask, Parcel, Reply, What};
 use super::worker::Order;
-use super::{GuildError, Refusal};
+use super::{GuildError, Refusal, Told};
 use crate::document::{Envelope, Untrusted};
 use crate::identity::{Did, Identity};
 use crate::network::{Network, NetworkError};
@@ -42,6 +43,9 @@ pub(super) struct Shared {
     pub(super) network: Network,
     pub(super) tracker: TaskTracker,
     pub(super) shutdown: CancellationToken,
+    /// What is said about tasks goes up there.
+    pub(super) tasks: mpsc::Sender<Told>,
+    pub(super) offered: Arc<OfferedKeys>,
     live: Mutex<BTreeMap<Cid, Live>>,
     pub(super) directory: Mutex<Directory>,
     /// Counts what changes in any guild.
@@ -56,6 +60,7 @@ impl Shared {
         network: Network,
         tracker: TaskTracker,
         shutdown: CancellationToken,
+        tasks: mpsc::Sender<Told>,
     ) -> Self {
         Self {
             identity,
@@ -63,6 +68,8 @@ impl Shared {
             network,
             tracker,
             shutdown,
+            tasks,
+            offered: Arc::default(),
             live: Mutex::default(),
             directory: Mutex::default(),
             changes: watch::channel(0).0,
@@ -141,7 +148,7 @@ impl Shared {
         let parcel =
             Parcel { from: self.me().clone(), to: to.clone(), at: Timestamp::now(), ask: ask.clone() };
         let parcel = Envelope::sign(&self.identity, &parcel)?.bytes().to_vec();
-        let said = Ask::new(ask.guild, What::Forward { to: to.clone(), parcel }).bytes()?;
+        let said = Ask::new(ask.about, What::Forward { to: to.clone(), parcel }).bytes()?;
         let connected: Vec<String> =
             self.network.state().borrow().peers.iter().map(|peer| peer.peer_id.clone()).collect();
         let thirds = thirds.iter().filter(|third| *third != to).map(Did::peer_id);

@@ -5,7 +5,9 @@
 //!   anybody ──join─────────────────► creator                a notice with roster and secret · wait · refused
 //!   member  ──heartbeat, leave─────► creator                beat, or the notice that was missed · done
 //!   creator ──notice───────────────► member, or who asked   done
-//!   member  ──message──────────────► member                 done
+//!   member  ──message──────────────► member                 done, or a message
+//!   anybody ──offer────────────────► who announced a task   done
+//!   creator ──enlist───────────────► who offered            done
 //!   member  ──forward──────────────► a third member, which passes the signed parcel inside on
 //! ```
 
@@ -15,22 +17,21 @@ use cid::Cid;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{End, Refusal, Role, Sealed, Wrapped};
+use super::{Content, End, Refusal, Role, Sealed, Wrapped};
 use crate::document::strict::{self, MAX_DOCUMENT_BYTES};
 use crate::document::{Document, DocumentError, Faults, base64_bytes, cid_text};
 use crate::identity::Did;
 
 /// What the network carries at once.
 const MAX_BYTES: usize = 192 * 1024;
-/// The longest text in the channel.
-pub(super) const MAX_SAID: usize = 4096;
 
 /// Something said to a node about a guild.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
+    /// A guild; or a manifest, for which there will be one.
     #[serde(with = "cid_text")]
-    pub(super) guild: Cid,
+    pub(super) about: Cid,
     pub(super) what: What,
 }
 
@@ -61,6 +62,23 @@ pub(super) enum What {
         #[serde(with = "base64_bytes")]
         parcel: Vec<u8>,
     },
+    /// This node would take part in the task of a manifest, in the guild that its creator forms.
+    Offer {
+        execute: bool,
+        attest: bool,
+        #[serde(with = "base64_bytes")]
+        key: [u8; 32],
+    },
+    /// You are in a guild now, as you have offered.
+    Enlist {
+        /// The key that was offered.
+        #[serde(with = "base64_bytes")]
+        key: [u8; 32],
+        #[serde(with = "base64_bytes")]
+        charter: Vec<u8>,
+        #[serde(with = "base64_bytes")]
+        notice: Vec<u8>,
+    },
     /// What a third member passes on.
     Parcel(#[serde(with = "base64_bytes")] Vec<u8>),
 }
@@ -76,14 +94,9 @@ pub(super) enum Reply {
     Wait,
     /// A [`Notice`]'s envelope.
     Notice(#[serde(with = "base64_bytes")] Vec<u8>),
+    /// What is said to a message: some [`Content`].
+    Said(Sealed),
     Refused(Refusal),
-}
-
-/// What a message says once it is opened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Content {
-    Speak(String),
 }
 
 /// What the creator decided, told to one of those whom it concerns.
@@ -172,8 +185,8 @@ signed!(Parcel, "guild-parcel", from);
 signed!(Invitation, "guild-invitation", creator);
 
 impl Ask {
-    pub(super) fn new(guild: Cid, what: What) -> Self {
-        Self { guild, what }
+    pub(super) fn new(about: Cid, what: What) -> Self {
+        Self { about, what }
     }
 
     pub(super) fn bytes(&self) -> Result<Arc<[u8]>, DocumentError> {

@@ -21,13 +21,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Link};
 use crate::artifact::{ArtifactError, Artifacts, ArtifactsConfig};
-use crate::config::{Attest, Config, Size, Span};
+use crate::config::{Accept, Attest, Config, Size, Span};
 use crate::document::{AgentCard, DocumentError, Envelope, Untrusted};
 use crate::execution::{ExecutionError, Runners, RunnersConfig};
 use crate::guild::{GuildError, Guilds};
@@ -41,6 +41,8 @@ use crate::telemetry::RecentLog;
 const STOP_WITHIN: Duration = Duration::from_millis(1_800);
 /// Peers of earlier runs that are dialled at the start.
 const REMEMBERED: u32 = 16;
+/// What guilds hear about tasks and is not taken up yet.
+const TOLD: usize = 1024;
 
 /// Why a node did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -118,9 +120,14 @@ impl Home {
         shutdown: CancellationToken,
     ) -> Result<Tasks, NodeError> {
         let runners = Runners::new(runners_config(config, self.storage.directory()))?;
-        let policy = Policy { attest_always: false, self_execute: true };
+        let policy = Policy {
+            accept: Accept::Never,
+            attest_always: false,
+            self_execute: true,
+            capabilities: Vec::new(),
+        };
         let (identity, storage) = (Arc::clone(&self.identity), self.storage.clone());
-        let context = Context::new(identity, storage, artifacts.clone(), runners, None, policy);
+        let context = Context::new(identity, storage, artifacts.clone(), runners, None, None, policy);
         Ok(Tasks::alone(context, tracker, shutdown))
     }
 }
@@ -186,16 +193,20 @@ impl Node {
             shutdown.clone(),
         )
         .await?;
+        let (teller, told) = mpsc::channel(TOLD);
         let guilds = Guilds::start(
             Arc::clone(&identity),
             storage.clone(),
             network.clone(),
             &tracker,
             shutdown.clone(),
+            teller,
         )
         .await?;
         given.guilds.get_or_init(|| guilds.clone());
         let policy = Policy {
+            accept: config.policy.accept,
+            capabilities: config.capabilities.clone(),
             attest_always: config.policy.attest == Attest::Always,
             self_execute: config.policy.self_execute,
         };
@@ -206,9 +217,10 @@ impl Node {
             artifacts.clone(),
             runners,
             Some(network.clone()),
+            Some(guilds.clone()),
             policy,
         );
-        let tasks = Tasks::start(context, &tracker, shutdown.clone()).await?;
+        let tasks = Tasks::start(context, &tracker, shutdown.clone(), told).await?;
         storage
             .write(&[Write::Event(
                 Timestamp::now(),

@@ -25,7 +25,7 @@ pub use blocks::{Blocks, Stored, on_disk};
 pub use data_dir::DataDir;
 pub use journal::{Event, Happening, short_id};
 pub use query::{Counts, PAGE_MAX, Paging};
-pub use records::{ArtifactRecord, AttestationRecord, ReceiptRecord, TaskRecord, TaskState};
+pub use records::{ArtifactRecord, AttestationRecord, Candidate, ReceiptRecord, TaskRecord, TaskState};
 pub use writer::Write;
 
 use query::Reader;

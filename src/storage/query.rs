@@ -335,6 +335,14 @@ impl Storage {
         .await
     }
 
+    /// A task by its whole id.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn task(&self, task_id: &str) -> Result<Option<TaskRecord>, StorageError> {
+        Ok(self.tasks_matching(task_id).await?.into_iter().find(|task| task.task_id == task_id))
+    }
+
     /// The records of all guilds this node is in.
     ///
     /// # Errors

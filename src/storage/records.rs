@@ -105,6 +105,15 @@ impl TaskState {
     }
 }
 
+/// Somebody who offered to take part in a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub did: Did,
+    /// `executor`, `witness`, `reserve`, or `failed`.
+    pub part: String,
+    pub reason: Untrusted,
+}
+
 /// A task this node submitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskRecord {
@@ -114,6 +123,12 @@ pub struct TaskRecord {
     pub name: Untrusted,
     pub creator: Did,
     pub executor: Option<Did>,
+    /// The guild in which it is done, if it is done in one.
+    #[serde(default)]
+    pub guild_id: Option<String>,
+    /// Who offered to take part, and what came of it.
+    #[serde(default)]
+    pub candidates: Vec<Candidate>,
     #[serde(flatten)]
     pub state: TaskState,
     pub quorum: u32,

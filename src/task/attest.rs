@@ -38,14 +38,30 @@ impl Asked {
 }
 
 impl Context {
-    /// Runs the receipt's task again, signs, stores and announces the finding. A receipt this node has attested already is
-    /// not run again: a witness has one vote.
+    /// Looks into a receipt, and tells everybody what was found.
     pub(super) async fn attest(
         self: Arc<Self>,
         receipt: Envelope<Receipt>,
         asked: Asked,
         reins: Reins,
     ) -> Result<Attested, TaskError> {
+        let claim = receipt.document();
+        let concerned = [claim.executor.peer_id(), claim.requester.peer_id()];
+        let (attested, envelope) = self.look_into(receipt, asked, &reins).await?;
+        let document = AnyEnvelope::Attestation(envelope);
+        self.announce(&document).await;
+        self.deliver(&document, &concerned).await;
+        Ok(attested)
+    }
+
+    /// Runs the receipt's task again, signs and stores the finding. A receipt this node has attested already is not run again:
+    /// a witness has one vote.
+    pub(super) async fn look_into(
+        &self,
+        receipt: Envelope<Receipt>,
+        asked: Asked,
+        reins: &Reins,
+    ) -> Result<(Attested, Envelope<Attestation>), TaskError> {
         let (id, claim, me) = (*receipt.id(), receipt.document(), self.identity.did().clone());
         if claim.executor == me {
             return Err(TaskError::Refused(
@@ -77,8 +93,7 @@ impl Context {
                             let other = format!("inputs: {} where the manifest's have {read}", claim.inputs);
                             (read != claim.inputs).then_some(other)
                         });
-                        let outcome =
-                            self.execute(terms, material, &likely, asked.priority(), &reins).await?;
+                        let outcome = self.execute(terms, material, &likely, asked.priority(), reins).await?;
                         let environment = outcome.environment.clone();
                         let measured = measured(&outcome);
                         Attestation::compare(
@@ -108,14 +123,11 @@ impl Context {
         let envelope = Envelope::sign(&self.identity, &attestation)?;
         self.write(attestation_rows(&envelope, name)).await?;
         drop(once);
-        let document = AnyEnvelope::Attestation(envelope.clone());
-        self.announce(&document).await;
-        self.deliver(&document, &likely).await;
-        Ok(Attested { id: *envelope.id(), attestation })
+        Ok((Attested { id: *envelope.id(), attestation }, envelope))
     }
 
     /// This node's vote on a receipt. That nothing could be said is no vote: it may be tried again.
-    async fn own_vote(&self, receipt: &Cid) -> Result<Option<Attested>, TaskError> {
+    async fn own_vote(&self, receipt: &Cid) -> Result<Option<(Attested, Envelope<Attestation>)>, TaskError> {
         let votes = self.storage.attestations_of(&receipt.to_string()).await?;
         let own = votes
             .iter()
@@ -123,7 +135,7 @@ impl Context {
         let Some(id) = own.and_then(|vote| vote.attestation_id.parse().ok()) else { return Ok(None) };
         Ok(match self.storage.document(&id).await? {
             Some(AnyEnvelope::Attestation(vote)) => {
-                Some(Attested { id, attestation: vote.document().clone() })
+                Some((Attested { id, attestation: vote.document().clone() }, vote))
             }
             _ => None,
         })

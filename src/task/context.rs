@@ -1,18 +1,21 @@
 //! What every life of a task needs of the node around it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cid::Cid;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
+use super::offer::Willing;
 use crate::artifact::Artifacts;
+use crate::config::Accept;
 use crate::document::AnyEnvelope;
 use crate::execution::Runners;
-use crate::identity::Identity;
+use crate::guild::{Content, Guilds, Offer, Said};
+use crate::identity::{Did, Identity};
 use crate::network::Network;
 use crate::storage::{Storage, StorageError, Write};
 
@@ -20,14 +23,35 @@ use crate::storage::{Storage, StorageError, Write};
 const INPUTS_AT_ONCE: usize = 8;
 /// How long a write waits between tries while the disk is full.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
+/// Nodes of which it is remembered how they have done.
+const TRIED_MAX: usize = 4096;
 
 /// What the node does unasked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Policy {
+    /// Run other people's tasks.
+    pub accept: Accept,
     /// Attest every receipt that is announced.
     pub attest_always: bool,
     /// Run own tasks here.
     pub self_execute: bool,
+    /// What this node can do for a task, besides running it.
+    pub capabilities: Vec<String>,
+}
+
+/// How somebody has done in own tasks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tried {
+    pub(super) busy: u32,
+    pub(super) done: u32,
+    pub(super) failed: u32,
+}
+
+/// Something said in a guild about a task.
+pub(super) struct Word {
+    pub(super) from: Did,
+    pub(super) content: Content,
+    pub(super) reply: oneshot::Sender<Said>,
 }
 
 /// The engines below, and who this node is.
@@ -38,7 +62,16 @@ pub struct Context {
     pub runners: Runners,
     /// Absent when something is run without a node.
     pub network: Option<Network>,
+    pub guilds: Option<Guilds>,
     pub policy: Policy,
+    /// Of each own task that waits for offers, where they go.
+    offers: StdMutex<HashMap<Cid, mpsc::Sender<Offer>>>,
+    /// Of each guild in which a task is done, who hears what is said there.
+    sessions: StdMutex<HashMap<Cid, mpsc::Sender<Word>>>,
+    /// Manifests for which this node has offered something.
+    promised: StdMutex<HashMap<Cid, Willing>>,
+    /// How others have done in own tasks since the start.
+    pub(super) tried: StdMutex<HashMap<Did, Tried>>,
     /// Held while attestations are counted, so that a quorum is reached once. Of each task that waits for its quorum, what
     /// ends the waiting.
     pub(super) waiting: Mutex<HashMap<String, CancellationToken>>,
@@ -58,6 +91,7 @@ impl Context {
         artifacts: Artifacts,
         runners: Runners,
         network: Option<Network>,
+        guilds: Option<Guilds>,
         policy: Policy,
     ) -> Self {
         Self {
@@ -66,11 +100,36 @@ impl Context {
             artifacts,
             runners,
             network,
+            guilds,
             policy,
+            offers: StdMutex::default(),
+            sessions: StdMutex::default(),
+            promised: StdMutex::default(),
+            tried: StdMutex::default(),
             waiting: Mutex::default(),
             in_hand: Mutex::default(),
             signing: Mutex::default(),
             inputs: Arc::new(Semaphore::new(INPUTS_AT_ONCE)),
+        }
+    }
+
+    pub(super) fn offers(&self) -> MutexGuard<'_, HashMap<Cid, mpsc::Sender<Offer>>> {
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn sessions(&self) -> MutexGuard<'_, HashMap<Cid, mpsc::Sender<Word>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn promised(&self) -> MutexGuard<'_, HashMap<Cid, Willing>> {
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how somebody has done.
+    pub(super) fn note_try(&self, who: &Did, note: impl FnOnce(&mut Tried)) {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if tried.len() < TRIED_MAX || tried.contains_key(who) {
+            note(tried.entry(who.clone()).or_default());
         }
     }
 

@@ -114,6 +114,7 @@ impl Context {
         manifest: &Envelope<Manifest>,
         inputs: Content,
         outcome: &Outcome,
+        guild: Option<String>,
     ) -> Result<(Envelope<Receipt>, Vec<Write>, Lease), TaskError> {
         let terms = manifest.document();
         let error = (outcome.status != Status::Ok)
@@ -124,7 +125,7 @@ impl Context {
             artifact: terms.artifact.clone(),
             inputs,
             output: Content::of(&outcome.stdout),
-            guild: None,
+            guild,
             executor: self.identity.did().clone(),
             requester: terms.creator.clone(),
             status: outcome.status,
@@ -154,7 +155,7 @@ impl Context {
         let inputs = Content::of(&stdin);
         let material = Material { module, stdin, _lease, _hold };
         let outcome = self.execute(terms, material, &[], Priority::Interactive, &reins).await?;
-        let (receipt, mut writes, _output) = self.receipt(&manifest, inputs, &outcome).await?;
+        let (receipt, mut writes, _output) = self.receipt(&manifest, inputs, &outcome, None).await?;
         writes.insert(0, Write::Document(AnyEnvelope::Manifest(manifest)));
         self.write(writes).await?;
         Ok(Ran { receipt, stdout: outcome.stdout, stderr: outcome.stderr })

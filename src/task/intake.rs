@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use super::attest::attestation_rows;
 use super::execute::receipt_rows;
+use super::offer::Willing;
 use super::{Context, TaskError};
-use crate::document::{AnyEnvelope, Attestation, Envelope, Receipt, Untrusted, Verdict};
+use crate::document::{AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Untrusted, Verdict};
 use crate::storage::{TaskRecord, TaskState, Write};
 
+/// What follows from a document that was taken in.
+pub(super) enum Next {
+    /// By policy the receipt is to be attested.
+    Attest(Envelope<Receipt>),
+    /// By policy this node takes part in the task.
+    Offer(Envelope<Manifest>, Willing),
+}
+
 impl Context {
-    /// Stores what is new. Gives back a receipt that by policy is to be attested now.
-    pub(super) async fn take_in(
-        self: Arc<Self>,
-        from: String,
-        document: AnyEnvelope,
-    ) -> Option<Envelope<Receipt>> {
+    /// Stores what is new, and gives back what follows from it.
+    pub(super) async fn take_in(self: Arc<Self>, from: String, document: AnyEnvelope) -> Option<Next> {
         let id = *document.id();
         // The same document comes by gossip and by hand, at the same moment.
         if !self.in_hand.lock().await.insert(id) {
@@ -28,13 +33,13 @@ impl Context {
         })
     }
 
-    async fn take_in_checked(
-        &self,
-        from: &str,
-        document: AnyEnvelope,
-    ) -> Result<Option<Envelope<Receipt>>, TaskError> {
+    async fn take_in_checked(&self, from: &str, document: AnyEnvelope) -> Result<Option<Next>, TaskError> {
         match document {
-            AnyEnvelope::Manifest(_) => self.write(vec![Write::Document(document)]).await?,
+            AnyEnvelope::Manifest(manifest) => {
+                let willing = self.would(manifest.document());
+                self.write(vec![Write::Document(AnyEnvelope::Manifest(manifest.clone()))]).await?;
+                return Ok(willing.map(|willing| Next::Offer(manifest, willing)));
+            }
             AnyEnvelope::Receipt(receipt) => return self.take_in_receipt(from, receipt).await,
             AnyEnvelope::Attestation(attestation) => {
                 return self.take_in_attestation(from, attestation).await;
@@ -49,7 +54,7 @@ impl Context {
         &self,
         from: &str,
         receipt: Envelope<Receipt>,
-    ) -> Result<Option<Envelope<Receipt>>, TaskError> {
+    ) -> Result<Option<Next>, TaskError> {
         // The row decides: the document alone may have been fetched for an attestation that was then refused.
         if self.storage.receipt(&receipt.id().to_string()).await?.is_some() {
             return Ok(None);
@@ -61,11 +66,11 @@ impl Context {
         Ok(self.to_attest(receipt))
     }
 
-    async fn take_in_attestation(
+    pub(super) async fn take_in_attestation(
         &self,
         from: &str,
         attestation: Envelope<Attestation>,
-    ) -> Result<Option<Envelope<Receipt>>, TaskError> {
+    ) -> Result<Option<Next>, TaskError> {
         let finding = attestation.document();
         let (id, receipt_id) = (attestation.id().to_string(), finding.receipt.to_string());
         let votes = self.storage.attestations_of(&receipt_id).await?;
@@ -106,9 +111,11 @@ impl Context {
         Ok(if new { self.to_attest(receipt) } else { None })
     }
 
-    fn to_attest(&self, receipt: Envelope<Receipt>) -> Option<Envelope<Receipt>> {
+    fn to_attest(&self, receipt: Envelope<Receipt>) -> Option<Next> {
         let others = receipt.document().executor != *self.identity.did();
-        (self.policy.attest_always && others).then_some(receipt)
+        // In a guild there are witnesses for it.
+        let alone = receipt.document().guild.is_none();
+        (self.policy.attest_always && others && alone).then_some(Next::Attest(receipt))
     }
 
     /// Moves an own task on when the stored votes suffice: to attested when its quorum agrees, to disputed when a witness

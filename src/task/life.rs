@@ -13,6 +13,7 @@ use super::execute::Material;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Status, Untrusted};
 use crate::execution::{ExecutionError, Outcome, Phase, Priority, Progress};
+use crate::identity::Did;
 use crate::storage::{Happening, TaskRecord, TaskState, Write};
 
 /// What a life is given by the worker.
@@ -47,7 +48,6 @@ impl Context {
             tracing::debug!("whoever submitted did not wait for the answer");
         }
         if let Some((manifest, record)) = sealed {
-            self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
             self.live(record, manifest, reins).await;
         }
     }
@@ -77,6 +77,8 @@ impl Context {
             name: Untrusted::new(&terms.name),
             creator: terms.creator.clone(),
             executor: None,
+            guild_id: None,
+            candidates: Vec::new(),
             state: TaskState::Published,
             quorum: terms.attestation.quorum,
             created_at: terms.created_at,
@@ -166,10 +168,18 @@ impl Context {
         reins: &Reins,
     ) -> Result<(), TaskError> {
         let terms = manifest.document();
+        if self.by_others(record, manifest, reins).await? {
+            return Ok(());
+        }
+        (record.executor, record.guild_id) = (None, None);
         if !self.policy.self_execute {
-            let why =
-                "no other node has taken it, and this one may not run its own tasks (policy.self_execute)";
-            return Err(TaskError::Refused(why.to_owned()));
+            let failed = record.candidates.iter();
+            let failed: Vec<String> =
+                failed.map(|candidate| format!("{} {}", candidate.did.short(), candidate.reason)).collect();
+            let tried = if failed.is_empty() { String::new() } else { format!(" ({})", failed.join("; ")) };
+            return Err(TaskError::Refused(format!(
+                "no other node has taken it{tried}, and this one may not run its own tasks (policy.self_execute)"
+            )));
         }
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
         let finding = async {
@@ -193,7 +203,7 @@ impl Context {
         // What waits for its witnesses does not run any more.
         reins.progress.send_replace(Progress::default());
 
-        let (receipt, rows, _output) = self.receipt(manifest, inputs, &outcome).await?;
+        let (receipt, rows, _output) = self.receipt(manifest, inputs, &outcome, None).await?;
         let (id, claim) = (*receipt.id(), receipt.document());
         let state = if outcome.status == Status::InvalidModule {
             let reason = claim.error.clone().unwrap_or_else(|| outcome.status.to_string());
@@ -266,11 +276,22 @@ impl Context {
     }
 
     fn step_at(&self, at: Timestamp, record: &TaskRecord, step: &str, detail: Option<Untrusted>) -> Write {
+        self.step_by(self.identity.did(), at, record, step, detail)
+    }
+
+    pub(super) fn step_by(
+        &self,
+        node: &Did,
+        at: Timestamp,
+        record: &TaskRecord,
+        step: &str,
+        detail: Option<Untrusted>,
+    ) -> Write {
         let what = Happening::Task {
             task_id: record.task_id.clone(),
             name: record.name.clone(),
             step: step.to_owned(),
-            node: self.identity.did().clone(),
+            node: node.clone(),
             detail,
         };
         Write::Event(at, what)

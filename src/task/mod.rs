@@ -1,11 +1,13 @@
 //! A task's life, from manifest to attested receipt.
 //!
 //! ```text
-//!   submit ─► drafted ─► published ─► running ─► receipted ─► attested
-//!                │                                   ▲            ▲
-//!   worker ──────┴─ one life per task ───────────────┘            │
-//!      └─ intake of what peers announce ── attestations ──────────┘
+//!   submit ─► drafted ─► published ─► offered ─► guilded ─► agreed ─► running ─► receipted ─► attested
+//!                              │ gossip  ▲ offers   ▲ enlist  ▲ signed    │ receipt   ▲            ▲
+//!   creator:  life.rs, guilded.rs        │          │         │           │           │            │
+//!   others:               offer.rs ──────┘   member.rs, which runs or witnesses it ───┴────────────┘
 //! ```
+//!
+//! Where nobody offers, a task is run here, and its receipt announced to whoever attests it.
 //!
 //! Every step is durable before anybody is told of it: what was answered with a task id is there after `kill -9`, and a node
 //! that starts again takes up what it finds unfinished.
@@ -14,8 +16,12 @@ mod attest;
 mod context;
 mod execute;
 mod find;
+mod guilded;
 mod intake;
 mod life;
+mod member;
+mod offer;
+mod select;
 mod worker;
 
 use std::sync::Arc;
@@ -31,6 +37,7 @@ pub use execute::Ran;
 use crate::artifact::ArtifactError;
 use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
 use crate::execution::{ExecutionError, Progress};
+use crate::guild::{GuildError, Told};
 use crate::storage::{StorageError, TaskRecord};
 use worker::{Request, Worker};
 
@@ -60,6 +67,8 @@ pub enum TaskError {
     Storage(#[from] StorageError),
     #[error("{0}")]
     Execution(#[from] ExecutionError),
+    #[error("{0}")]
+    Guild(#[from] GuildError),
     #[error("the node is stopping")]
     Stopping,
 }
@@ -83,7 +92,8 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Starts the worker and takes up every task that the last run of the node left unfinished.
+    /// Starts the worker and takes up every task that the last run of the node left unfinished. `told` is what guilds hear about
+    /// tasks.
     ///
     /// # Errors
     /// When those cannot be read.
@@ -91,14 +101,16 @@ impl Tasks {
         context: Context,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
+        told: mpsc::Receiver<Told>,
     ) -> Result<Self, TaskError> {
         let unfinished = context.storage.pending_tasks().await?;
-        Ok(Self::spawn(context, unfinished, tracker, shutdown))
+        Ok(Self::spawn(context, unfinished, tracker, shutdown, told))
     }
 
     /// Starts the worker for a single run beside no node: unfinished tasks are left to the next node.
     pub fn alone(context: Context, tracker: &TaskTracker, shutdown: CancellationToken) -> Self {
-        Self::spawn(context, Vec::new(), tracker, shutdown)
+        let (_, told) = mpsc::channel(1);
+        Self::spawn(context, Vec::new(), tracker, shutdown, told)
     }
 
     fn spawn(
@@ -106,12 +118,13 @@ impl Tasks {
         unfinished: Vec<TaskRecord>,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
+        told: mpsc::Receiver<Told>,
     ) -> Self {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (announced, documents) = mpsc::channel(QUEUE);
         let (publisher, live) = watch::channel(Arc::default());
         let worker = Worker::new(Arc::new(context), publisher, shutdown);
-        tracker.spawn(worker.work(unfinished, receiver, documents));
+        tracker.spawn(worker.work(unfinished, receiver, documents, told));
         Self { requests, announced, live }
     }
 

@@ -11,10 +11,14 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::attest::Asked;
+use super::context::Word;
+use super::intake::Next;
 use super::life::Reins;
+use super::member::{answer, invalid};
 use super::{Attested, Context, LiveRun, Ran, TaskError};
 use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Receipt};
 use crate::execution::{Phase, Progress};
+use crate::guild::{Content, Told};
 use crate::storage::{TaskRecord, TaskState};
 
 /// Tasks without a receipt; one more is refused with a clear answer.
@@ -23,6 +27,10 @@ const UNFINISHED_MAX: usize = 10_000;
 const INTAKE_MAX: usize = 64;
 /// Receipts that wait to be attested by policy; more are left to the operator.
 const TO_ATTEST_MAX: usize = 1_000;
+/// Offers that stand at once.
+const OFFERS_MAX: usize = 4096;
+/// Words that wait for one who takes part in a task.
+const WORDS: usize = 64;
 /// How often what runs is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -50,9 +58,10 @@ pub(super) enum Request {
 /// What a job was, for the bookkeeping when it ends.
 enum Ended {
     Run(String),
-    Intake(Option<Envelope<Receipt>>),
+    Intake(Option<Next>),
     Backlog(Vec<Envelope<Receipt>>),
     Attest(String),
+    Offer,
     Done,
 }
 
@@ -67,6 +76,7 @@ pub(super) struct Worker {
     jobs: JoinSet<Ended>,
     running: HashMap<String, Running>,
     intakes: usize,
+    offers: usize,
     to_attest: VecDeque<Envelope<Receipt>>,
     attesting: bool,
     attests: u64,
@@ -85,6 +95,7 @@ impl Worker {
             jobs: JoinSet::new(),
             running: HashMap::new(),
             intakes: 0,
+            offers: 0,
             to_attest: VecDeque::new(),
             attesting: false,
             attests: 0,
@@ -98,6 +109,7 @@ impl Worker {
         unfinished: Vec<TaskRecord>,
         mut requests: mpsc::Receiver<Request>,
         mut announced: mpsc::Receiver<(String, AnyEnvelope)>,
+        mut told: mpsc::Receiver<Told>,
     ) {
         for record in unfinished {
             tracing::info!(task = %record.task_id, state = record.state.word(), "taken up again");
@@ -119,6 +131,7 @@ impl Worker {
                     let context = Arc::clone(&self.context);
                     self.jobs.spawn(async move { Ended::Intake(context.take_in(from, document).await) });
                 }
+                Some(told) = told.recv() => self.hear(told),
                 request = requests.recv() => match request {
                     Some(request) => self.take(request),
                     None => break,
@@ -195,6 +208,43 @@ impl Worker {
         }
     }
 
+    /// Something that was said in a guild, or offered, goes to the life that it is about; with a proposal, one begins.
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Offer { manifest, offer } => {
+                let waiting = self.context.offers().get(&manifest).cloned();
+                if waiting.is_none_or(|waiting| waiting.try_send(offer).is_err()) {
+                    tracing::debug!(%manifest, "an offer that nobody waits for");
+                }
+            }
+            Told::Word { guild, from, content, reply } => {
+                let word = Word { from, content, reply };
+                let session = self.context.sessions().get(&guild).cloned();
+                match session {
+                    Some(session) => {
+                        // Without an answer, it is said again.
+                        if session.try_send(word).is_err() {
+                            tracing::debug!(%guild, "too much is said about one task");
+                        }
+                    }
+                    None if matches!(word.content, Content::Propose { .. }) => self.begin(guild, word),
+                    None => answer(word, Err(invalid("there is no such task here"))),
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, guild: Cid, first: Word) {
+        let (sender, words) = mpsc::channel(WORDS);
+        self.context.sessions().insert(guild, sender);
+        let (id, context) = (guild.to_string(), Arc::clone(&self.context));
+        let reins = self.rein(id.clone());
+        self.jobs.spawn(async move {
+            Box::pin(context.take_part(guild, first, words, reins)).await;
+            Ended::Run(id)
+        });
+    }
+
     fn clear(&mut self, ended: Ended) {
         match ended {
             Ended::Run(id) => self.forget(&id),
@@ -203,6 +253,7 @@ impl Worker {
                 self.forget(&id);
             }
             Ended::Done => {}
+            Ended::Offer => self.offers = self.offers.saturating_sub(1),
             Ended::Backlog(receipts) => {
                 let queued: HashSet<Cid> = self.to_attest.iter().map(|receipt| *receipt.id()).collect();
                 let room = TO_ATTEST_MAX.saturating_sub(self.to_attest.len());
@@ -211,10 +262,21 @@ impl Worker {
             Ended::Intake(to_attest) => {
                 self.intakes = self.intakes.saturating_sub(1);
                 match to_attest {
-                    Some(receipt) if self.to_attest.len() < TO_ATTEST_MAX => {
+                    Some(Next::Offer(manifest, willing)) => {
+                        let context = Arc::clone(&self.context);
+                        if self.offers >= OFFERS_MAX {
+                            return tracing::debug!("enough has been offered for now");
+                        }
+                        self.offers += 1;
+                        self.jobs.spawn(async move {
+                            context.offer(manifest, willing).await;
+                            Ended::Offer
+                        });
+                    }
+                    Some(Next::Attest(receipt)) if self.to_attest.len() < TO_ATTEST_MAX => {
                         self.to_attest.push_back(receipt)
                     }
-                    Some(receipt) => {
+                    Some(Next::Attest(receipt)) => {
                         tracing::warn!(receipt = %receipt.id(), "too many receipts wait to be attested; this one is left")
                     }
                     None => {}

@@ -94,7 +94,7 @@ impl Rogue {
 
     /// Says something to a node, and gives its answer.
     pub fn ask(&self, node: &Node, guild: &Cid, what: &Value) -> Value {
-        let said = json!({ "guild": guild.to_string(), "what": what }).to_string();
+        let said = json!({ "about": guild.to_string(), "what": what }).to_string();
         serde_json::from_slice(&self.say(node, said.as_bytes())).unwrap()
     }
 

@@ -171,6 +171,11 @@ impl Runners {
         }
     }
 
+    /// The most that a job may ask for here.
+    pub fn most(&self) -> &Limits {
+        &self.most
+    }
+
     /// What the pool does at the moment, a few times a second.
     pub fn load(&self) -> watch::Receiver<Load> {
         self.load.clone()

@@ -6,10 +6,11 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
-use super::{Answer, Done, Seat, Worker, tell};
+use super::{Answer, Answers, Done, Seat, Worker, tell};
 use crate::document::Untrusted;
-use crate::guild::wire::{Ask, Content, MAX_SAID, Reply, What};
-use crate::guild::{Action, GuildError, KeyError, Refusal, Sealed};
+use crate::guild::join::unexpected;
+use crate::guild::wire::{Ask, Reply, What};
+use crate::guild::{Content, GuildError, KeyError, Refusal, Said, Sealed, Told};
 use crate::identity::Did;
 
 /// Messages of an epoch of which this node has not heard yet, and how many of them may be of somebody it does not know.
@@ -24,24 +25,6 @@ pub(super) struct Parked {
     sealed: Sealed,
     pub(super) reply: oneshot::Sender<Reply>,
     pub(super) until: Timestamp,
-}
-
-impl Content {
-    /// What somebody does who says it.
-    fn action(&self) -> Action {
-        match self {
-            Self::Speak(_) => Action::Speak,
-        }
-    }
-
-    fn check(&self) -> Result<(), Refusal> {
-        match self {
-            Self::Speak(text) if text.len() > MAX_SAID => {
-                Err(Refusal::TooLong { found: text.len(), limit: MAX_SAID })
-            }
-            Self::Speak(_) => Ok(()),
-        }
-    }
 }
 
 impl Worker {
@@ -72,6 +55,51 @@ impl Worker {
         });
     }
 
+    /// Says something to some of the members, to be answered.
+    pub(super) fn tell_some(&mut self, to: Vec<Did>, content: &Content, answer: Answer<Answers>) {
+        let sealed = match self.seal(content) {
+            Ok(sealed) => sealed,
+            Err(error) => return tell(answer, Err(error)),
+        };
+        let (shared, ask) = (Arc::clone(&self.shared), Ask::new(self.id, What::Message(sealed)));
+        let others = self.others();
+        self.jobs.spawn(async move {
+            let said = to.into_iter().map(|to| async {
+                let reply = shared.send(&to, &ask, &others).await;
+                (to, reply)
+            });
+            Done::Replied { replies: join_all(said).await, answer }
+        });
+    }
+
+    pub(super) fn open_replies(
+        &mut self,
+        replies: Vec<(Did, Result<Reply, GuildError>)>,
+        answer: Answer<Answers>,
+    ) {
+        let opened = replies.into_iter().map(|(from, reply)| {
+            let said = match reply {
+                Ok(Reply::Done | Reply::Refused(Refusal::Key(KeyError::Replayed))) => Ok(None),
+                Ok(Reply::Said(sealed)) => self.unseal(&from, &sealed).map(Some).map_err(GuildError::from),
+                Ok(Reply::Refused(refusal)) => Err(refusal.into()),
+                Ok(_) => Err(unexpected(&from)),
+                Err(error) => Err(error),
+            };
+            (from, said)
+        });
+        let opened = opened.collect();
+        tell(answer, Ok(opened));
+    }
+
+    pub(super) fn answer(&mut self, said: Said, reply: oneshot::Sender<Reply>) {
+        let answered = match said {
+            Ok(None) => Ok(Reply::Done),
+            Ok(Some(content)) => self.seal(&content).map(Reply::Said).map_err(GuildError::refusal),
+            Err(refusal) => Err(refusal),
+        };
+        tell(reply, answered.unwrap_or_else(Reply::Refused));
+    }
+
     fn seal(&mut self, content: &Content) -> Result<Sealed, GuildError> {
         self.may(content.action())?;
         content.check()?;
@@ -84,18 +112,45 @@ impl Worker {
         if sealed.epoch > self.state.epoch && !matches!(self.seat, Seat::Creator(_)) {
             return self.park(from, sealed, reply);
         }
-        let heard = self.open_message(&from, &sealed);
-        tell(reply, heard.map_or_else(Reply::Refused, |()| Reply::Done));
+        let content = match self.unseal(&from, &sealed) {
+            Ok(content) => content,
+            Err(refusal) => return tell(reply, Reply::Refused(refusal)),
+        };
+        self.note_heard(&from, Timestamp::now());
+        match content {
+            Content::Speak(text) => {
+                self.state.note(Timestamp::now(), from, "said", Untrusted::new(&text));
+                self.publish();
+                tell(reply, Reply::Done);
+            }
+            content => self.hand_up(from, content, reply),
+        }
     }
 
-    fn open_message(&mut self, from: &Did, sealed: &Sealed) -> Result<(), Refusal> {
+    /// What is said about tasks is answered by whoever lives them.
+    fn hand_up(&mut self, from: Did, content: Content, reply: oneshot::Sender<Reply>) {
+        let (answer, answered) = oneshot::channel();
+        let told = Told::Word { guild: self.id, from, content, reply: answer };
+        if self.shared.tasks.try_send(told).is_err() {
+            // Without an answer it is asked again.
+            return tracing::debug!(guild = %self.id, "too much is said about tasks");
+        }
+        self.jobs.spawn(async move {
+            match answered.await {
+                Ok(said) => Done::Answered { said, reply },
+                Err(_) => Done::Told,
+            }
+        });
+    }
+
+    /// Opens a message, where it is from whom it says, and that one may say it.
+    fn unseal(&mut self, from: &Did, sealed: &Sealed) -> Result<Content, Refusal> {
         if sealed.sender != *from {
             return Err(Refusal::NotTheSender);
         }
         let role = self.role_of(from).ok_or_else(|| Refusal::NotIn(from.clone()))?;
         let keys = self.keys.as_mut().ok_or(Refusal::Over)?;
-        let now = Timestamp::now();
-        let text = keys.open(sealed, now).map_err(Refusal::Key)?;
+        let text = keys.open(sealed, Timestamp::now()).map_err(Refusal::Key)?;
         let content = Content::read(&text);
         let content = content.map_err(|error| Refusal::Invalid(Untrusted::new(&error.to_string())))?;
         let action = content.action();
@@ -103,12 +158,7 @@ impl Worker {
             return Err(Refusal::NotPermitted { role, action });
         }
         content.check()?;
-        self.note_heard(from, now);
-        match content {
-            Content::Speak(text) => self.state.note(now, from.clone(), "said", Untrusted::new(&text)),
-        }
-        self.publish();
-        Ok(())
+        Ok(content)
     }
 
     /// Keeps a message until the creator has told of its epoch.

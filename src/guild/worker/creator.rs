@@ -14,7 +14,7 @@ use crate::guild::rules::{Change, End, Guild, Member};
 use crate::guild::shared::{Shared, event};
 use crate::guild::state::MemberState;
 use crate::guild::wire::{Ask, Invitation, News, Notice, Reply, Seat as Place, What};
-use crate::guild::{Action, EpochSecret, GuildError, Refusal, Role, Terms, check_public, invitation};
+use crate::guild::{Action, EpochSecret, GuildError, Offer, Refusal, Role, Terms, check_public, invitation};
 use crate::identity::Did;
 
 /// Addresses in an invitation.
@@ -25,22 +25,34 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Things to be said to members.
-type Sayings = Vec<(Did, Ask)>;
+pub(in crate::guild) type Sayings = Vec<(Did, Ask)>;
 
 impl Worker {
-    /// A new guild, with this node in it alone. It is on disk when this returns.
+    /// A new guild, with this node in it and those who have offered to be; and what tells them so. It is on disk when this
+    /// returns.
     pub(in crate::guild) async fn found(
         shared: &Arc<Shared>,
         charter: Envelope<Charter>,
-    ) -> Result<Self, GuildError> {
+        members: &[(Role, Offer)],
+    ) -> Result<(Self, Sayings), GuildError> {
         let now = Timestamp::now();
-        let rules = Guild::new(Terms::of(charter.document()), now);
+        let mut rules = Guild::new(Terms::of(charter.document()), now);
+        for (role, offer) in members {
+            rules.join(&offer.from, *role, offer.key, Some(rules.terms().expires_at), now)?;
+        }
+        let epoch = rules.epoch();
         let mut worker = Self::new(shared, charter, Seat::Creator(rules));
-        let keys = worker.fresh_keys(1)?;
+        let keys = worker.fresh_keys(epoch)?;
         worker.turn(keys, now);
         worker.look(now);
+        let mut asks = Vec::with_capacity(members.len());
+        for (_, Offer { from, key, .. }) in members {
+            let notice = worker.signed(from, worker.roster_for(from)?)?;
+            let charter = worker.state.charter.bytes().to_vec();
+            asks.push((from.clone(), Ask::new(worker.id, What::Enlist { key: *key, charter, notice })));
+        }
         worker.keep(vec![event(&worker.state, "created", shared.me(), "")]).await?;
-        Ok(worker)
+        Ok((worker, asks))
     }
 
     /// A guild whose creator has started again: the secrets are gone, so it begins a new epoch.
@@ -166,15 +178,18 @@ impl Worker {
         Ok(News::Roster { members, secret })
     }
 
-    fn notice(&self, to: &Did, news: News) -> Result<(Did, Ask), GuildError> {
+    fn signed(&self, to: &Did, news: News) -> Result<Vec<u8>, GuildError> {
         let epoch = match news {
             News::Over(_) => self.state.epoch.saturating_add(1),
             _ => self.state.epoch,
         };
         let (guild, creator) = (self.id, self.shared.me().clone());
         let notice = Notice { guild, creator, to: to.clone(), epoch, news };
-        let envelope = Envelope::sign(&self.shared.identity, &notice)?;
-        Ok((to.clone(), Ask::new(self.id, What::Notice(envelope.bytes().to_vec()))))
+        Ok(Envelope::sign(&self.shared.identity, &notice)?.bytes().to_vec())
+    }
+
+    fn notice(&self, to: &Did, news: News) -> Result<(Did, Ask), GuildError> {
+        Ok((to.clone(), Ask::new(self.id, What::Notice(self.signed(to, news)?))))
     }
 
     /// Tells members something in the background. Who is not reached learns it from its next heartbeat.

@@ -19,7 +19,7 @@ use super::rules::{self, Guild};
 use super::shared::{Live, Shared, event};
 use super::state::GuildState;
 use super::wire::{Ask, Reply, What};
-use super::{Action, Context, End, GuildError, GuildKey, HEARTBEAT, Refusal, Role};
+use super::{Action, Content, Context, End, GuildError, GuildKey, HEARTBEAT, Refusal, Role, Said};
 use crate::document::{Charter, Envelope, Untrusted};
 use crate::identity::Did;
 use crate::storage::Write;
@@ -66,6 +66,12 @@ pub(in crate::guild) enum Order {
     },
     /// Somebody is connected, again or for the first time.
     Met(Did),
+    /// Answered with what each said to it.
+    Tell {
+        to: Vec<Did>,
+        content: Content,
+        answer: Answer<Answers>,
+    },
     /// Answered with those who did not take it, and why.
     Say {
         text: String,
@@ -107,7 +113,20 @@ enum Done {
     /// The creator's answer to a heartbeat, or to being asked again.
     FromCreator(Result<Reply, GuildError>),
     Told,
+    /// What members said to something, to be opened.
+    Replied {
+        replies: Vec<(Did, Result<Reply, GuildError>)>,
+        answer: Answer<Answers>,
+    },
+    /// What this node says to something, to be sealed.
+    Answered {
+        said: Said,
+        reply: oneshot::Sender<Reply>,
+    },
 }
+
+/// What each of some members said.
+type Answers = Vec<(Did, Result<Option<Content>, GuildError>)>;
 
 /// What is on disk of a guild: no secrets.
 #[derive(Serialize, Deserialize)]
@@ -269,6 +288,8 @@ impl Worker {
                 self.take_answer(reply).await;
             }
             Done::Told => {}
+            Done::Replied { replies, answer } => self.open_replies(replies, answer),
+            Done::Answered { said, reply } => self.answer(said, reply),
         }
     }
 
@@ -282,6 +303,7 @@ impl Worker {
             Order::Remove { who, answer } => self.remove(who, answer).await,
             Order::ChangeRole { who, role, answer } => self.change_role(who, role, answer).await,
             Order::Met(who) => self.met(&who),
+            Order::Tell { to, content, answer } => self.tell_some(to, &content, answer),
             Order::Say { text, answer } => self.say(text, answer),
         }
     }
@@ -296,19 +318,12 @@ impl Worker {
             What::Notice(notice) => self.heed(&notice).await.map(|()| Reply::Done),
             What::Message(sealed) => return self.on_message(from, sealed, reply),
             What::Forward { to, parcel } => return self.pass_on(&from, to, parcel, reply),
-            What::Charter | What::Parcel(_) => {
-                let why = Untrusted::new("a parcel in a parcel");
+            What::Charter | What::Parcel(_) | What::Offer { .. } | What::Enlist { .. } => {
+                let why = Untrusted::new("a parcel with what is not passed on");
                 Err(Refusal::Invalid(why).into())
             }
         };
-        let answer = answer.unwrap_or_else(|error| {
-            let refusal = match error {
-                GuildError::Refused(refusal) => refusal,
-                other => Refusal::Invalid(Untrusted::new(&other.to_string())),
-            };
-            Reply::Refused(refusal)
-        });
-        tell(reply, answer);
+        tell(reply, answer.unwrap_or_else(|error| Reply::Refused(error.refusal())));
     }
 
     /// Passes a signed parcel on from one member to another.

@@ -1,0 +1,66 @@
+//! The agreement: a member of a guild says by its signature that this task is to be done, and who does what in it.
+
+use cid::Cid;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::strict::{self, MAX_DOCUMENT_BYTES};
+use super::{Document, DocumentError, Faults, cid_text};
+use crate::identity::Did;
+
+/// As many as a manifest may ask for, and some.
+const WITNESSES_MAX: usize = 64;
+
+/// One member's agreement to a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    #[serde(with = "cid_text")]
+    pub guild: Cid,
+    #[serde(with = "cid_text")]
+    pub manifest: Cid,
+    pub executor: Did,
+    pub witnesses: Vec<Did>,
+    /// Who agrees.
+    pub member: Did,
+    pub agreed_at: Timestamp,
+}
+
+impl Agreement {
+    /// Whether it is to the same as another: everything but who agrees, and when.
+    pub fn is_to_the_same_as(&self, other: &Self) -> bool {
+        (self.guild, self.manifest, &self.executor, &self.witnesses)
+            == (other.guild, other.manifest, &other.executor, &other.witnesses)
+    }
+}
+
+impl Document for Agreement {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.zerostate.agreement.v1+json";
+
+    fn encode(&self) -> Result<Vec<u8>, DocumentError> {
+        serde_json::to_vec(self).map_err(DocumentError::json)
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self, DocumentError> {
+        let agreement: Self = strict::from_slice(payload, MAX_DOCUMENT_BYTES)?;
+        agreement.faults().into_result().map_err(DocumentError::Faults)?;
+        Ok(agreement)
+    }
+
+    fn author(&self) -> &Did {
+        &self.member
+    }
+
+    fn faults(&self) -> Faults {
+        let mut f = Faults::default();
+        let found = self.witnesses.len();
+        f.check(found <= WITNESSES_MAX, "witnesses", found, format!("at most {WITNESSES_MAX}"));
+        f.check(
+            !self.witnesses.contains(&self.executor),
+            "executor",
+            &self.executor,
+            "none of the witnesses: nobody attests its own receipt",
+        );
+        f
+    }
+}

@@ -1,0 +1,106 @@
+//! What is said in a guild about tasks, and what of it goes up to whoever lives them.
+
+use cid::Cid;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{Action, Refusal};
+use crate::document::{base64_bytes, cid_text};
+use crate::identity::Did;
+
+/// The longest text in the channel.
+const MAX_SAID: usize = 4096;
+
+/// What a message says once it is opened. Envelopes are as they came: whoever reads them verifies them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Content {
+    Speak(String),
+    /// Let us do this, and these of us in these parts. Answered with an agreement.
+    Propose {
+        #[serde(with = "base64_bytes")]
+        manifest: Vec<u8>,
+        executor: Did,
+        witnesses: Vec<Did>,
+    },
+    /// An agreement's envelope.
+    Agree(#[serde(with = "base64_bytes")] Vec<u8>),
+    /// All have agreed: their agreements' envelopes.
+    Begin {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        agreements: Vec<Bytes>,
+    },
+    /// How far the run is.
+    Progress {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        fuel_used: u64,
+        memory_bytes: u64,
+        output_bytes: u64,
+        elapsed_ms: u64,
+    },
+    /// There will be no receipt.
+    Fail {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        reason: String,
+    },
+    /// A receipt's envelope, and a short output with it.
+    Receipt {
+        #[serde(with = "base64_bytes")]
+        receipt: Vec<u8>,
+        output: Option<Bytes>,
+    },
+    /// An attestation's envelope.
+    Attest(#[serde(with = "base64_bytes")] Vec<u8>),
+}
+
+/// Bytes in base64.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bytes(#[serde(with = "base64_bytes")] pub Vec<u8>);
+
+impl Content {
+    /// What somebody does who says it.
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Speak(_) => Action::Speak,
+            Self::Propose { .. } | Self::Begin { .. } => Action::Propose,
+            Self::Agree(_) => Action::Agree,
+            Self::Progress { .. } | Self::Fail { .. } | Self::Receipt { .. } => Action::Run,
+            Self::Attest(_) => Action::Attest,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Speak(text) if text.len() > MAX_SAID => {
+                Err(Refusal::TooLong { found: text.len(), limit: MAX_SAID })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What answers something that was said: what is said to it, or why it is not taken.
+pub type Said = Result<Option<Content>, Refusal>;
+
+/// Something about a task, from somebody who may say it.
+#[derive(Debug)]
+pub enum Told {
+    /// Somebody would take part in a task of this node's.
+    Offer { manifest: Cid, offer: Offer },
+    /// Said in a guild.
+    Word { guild: Cid, from: Did, content: Content, reply: oneshot::Sender<Said> },
+}
+
+/// What somebody would do for a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    pub from: Did,
+    pub execute: bool,
+    pub attest: bool,
+    /// Its public key for the guild.
+    pub key: [u8; 32],
+}

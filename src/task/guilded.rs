@@ -1,0 +1,465 @@
+//! An own task in a guild: those who offered are weighed, some of them form a guild, agree, and do it.
+
+use std::time::Duration;
+
+use cid::Cid;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::context::Word;
+use super::execute::receipt_rows;
+use super::life::Reins;
+use super::member::{answer, check_receipt, invalid};
+use super::select::{Choice, Known, are_enough, choose};
+use super::{Context, TaskError};
+use crate::config::Admit;
+use crate::document::{Agreement, AnyEnvelope, Envelope, Manifest, Receipt, Status, Untrusted};
+use crate::execution::{ExecutionError, Phase, Progress};
+use crate::guild::{Bytes, Content, Founding, Guilds, Offer, Role};
+use crate::identity::Did;
+use crate::storage::{Candidate, TaskRecord, TaskState, Write};
+
+/// How long offers are waited for, when there are not enough at once.
+const OFFERS_WITHIN: Duration = Duration::from_millis(500);
+/// Offers to one task that are weighed.
+const OFFERS: usize = 128;
+/// Words that wait for a task's life.
+const WORDS: usize = 64;
+/// Who is tried one after the other as the executor.
+const TRIES: usize = 3;
+/// An executor that is not connected any more for so long is gone.
+const GONE_AFTER: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(500);
+/// What a run may take beyond its limit: the way there and back, and the signing.
+const MARGIN: Duration = Duration::from_secs(10);
+/// Witnesses have so long beyond the task's own time.
+const WITNESS_WITHIN: Duration = Duration::from_secs(30);
+const NAME_MAX: usize = 64;
+
+/// Why a try came to nothing, and by whom.
+struct Failed {
+    who: Vec<Did>,
+    why: String,
+}
+
+impl Context {
+    /// Has others do it. `false` when there is nobody who would.
+    pub(super) async fn by_others(
+        &self,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        reins: &Reins,
+    ) -> Result<bool, TaskError> {
+        let Some(guilds) = self.guilds.clone() else { return Ok(false) };
+        if let Some(earlier) = record.guild_id.take().and_then(|id| id.parse::<Cid>().ok()) {
+            // What it came to before this node started again, nobody here knows.
+            dissolve(&guilds, &earlier).await;
+        }
+        let (sender, mut offers) = mpsc::channel(OFFERS);
+        self.offers().insert(*manifest.id(), sender);
+        let done = self.have_done(&guilds, record, manifest, &mut offers, reins).await;
+        self.offers().remove(manifest.id());
+        done
+    }
+
+    async fn have_done(
+        &self,
+        guilds: &Guilds,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        offers: &mut mpsc::Receiver<Offer>,
+        reins: &Reins,
+    ) -> Result<bool, TaskError> {
+        self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
+        let wanted = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
+        let mut known: Vec<Offer> = Vec::new();
+        let mut failed: Vec<Candidate> = Vec::new();
+        for _ in 0..TRIES {
+            let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
+            let gathering = self.gather(offers, &mut known, &failed, wanted);
+            reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?;
+            let Some(choice) = choose(&self.weighed(&known), wanted) else { break };
+            let tried = self.attempt(guilds, record, manifest, &choice, &failed, reins).await?;
+            let Err(Failed { who, why }) = tried else { return Ok(true) };
+            let reason = Untrusted::new(&why);
+            self.write(vec![self.step(record, "candidate-failed", Some(reason.clone()))]).await?;
+            for did in who {
+                known.retain(|offer| offer.from != did);
+                failed.push(Candidate { did, part: "failed".to_owned(), reason: reason.clone() });
+            }
+        }
+        record.candidates = failed;
+        Ok(false)
+    }
+
+    /// Waits for offers: until there are enough, or for a while; not at all where nobody is.
+    async fn gather(
+        &self,
+        offers: &mut mpsc::Receiver<Offer>,
+        known: &mut Vec<Offer>,
+        failed: &[Candidate],
+        wanted: usize,
+    ) {
+        let peers = self.network.as_ref().map(|network| {
+            let state = network.state();
+            let state = state.borrow();
+            state.peers.iter().filter(|peer| !peer.guest).count()
+        });
+        let until = Instant::now() + if peers == Some(0) { Duration::ZERO } else { OFFERS_WITHIN };
+        while !are_enough(known, wanted) && known.len() < OFFERS {
+            let Ok(Some(offer)) = timeout_at(until, offers.recv()).await else { return };
+            let new = known.iter().all(|other| other.from != offer.from);
+            if new && failed.iter().all(|candidate| candidate.did != offer.from) {
+                known.push(offer);
+            }
+        }
+    }
+
+    /// What is known of those who offered.
+    fn weighed(&self, offers: &[Offer]) -> Vec<Known> {
+        let network = self.network.as_ref().map(|network| network.state().borrow().clone());
+        let ping = |who: &Did| {
+            let peers = network.as_ref().map(|network| network.peers.as_slice()).unwrap_or_default();
+            let peer = peers.iter().find(|peer| peer.did.as_deref() == Some(who.as_str()))?;
+            let mut pings = peer.ping.clone();
+            pings.sort_unstable();
+            pings.get(pings.len() / 2).copied()
+        };
+        let tried = self.tried.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = offers.iter().map(|offer| {
+            let tried = tried.get(&offer.from).copied().unwrap_or_default();
+            let ping_us = ping(&offer.from);
+            Known { offer: offer.clone(), busy: tried.busy, done: tried.done, failed: tried.failed, ping_us }
+        });
+        known.collect()
+    }
+
+    async fn attempt(
+        &self,
+        guilds: &Guilds,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        choice: &Choice,
+        failed: &[Candidate],
+        reins: &Reins,
+    ) -> Result<Result<(), Failed>, TaskError> {
+        let parties: Vec<Did> =
+            choice.witnesses.iter().chain([&choice.executor]).map(|offer| offer.from.clone()).collect();
+        parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy += 1));
+        let tried = self.attempt_with(guilds, record, manifest, choice, failed, reins).await;
+        parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy = tried.busy.saturating_sub(1)));
+        match &tried {
+            Ok(Ok(())) => self.note_try(&choice.executor.from, |tried| tried.done += 1),
+            Ok(Err(Failed { who, .. })) => {
+                who.iter().for_each(|who| self.note_try(who, |tried| tried.failed += 1));
+            }
+            Err(_) => {}
+        }
+        tried
+    }
+
+    async fn attempt_with(
+        &self,
+        guilds: &Guilds,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        choice: &Choice,
+        failed: &[Candidate],
+        reins: &Reins,
+    ) -> Result<Result<(), Failed>, TaskError> {
+        let terms = manifest.document();
+        record.candidates = choice.candidates.iter().chain(failed).cloned().collect();
+        record.executor = Some(choice.executor.from.clone());
+        let (me, left) = (self.identity.did(), terms.expires_at.duration_since(Timestamp::now()));
+        let seats = choice.witnesses.iter().map(|offer| (Role::Member, offer.clone()));
+        let members: Vec<(Role, Offer)> =
+            [(Role::Executor, choice.executor.clone())].into_iter().chain(seats).collect();
+        let founding = Founding {
+            name: terms.name.get(..terms.name.floor_char_boundary(NAME_MAX)).unwrap_or_default().to_owned(),
+            ttl: left.clamp(SignedDuration::from_secs(1), crate::document::Charter::TTL),
+            capacity: u32::try_from(members.len() + 1).unwrap_or(u32::MAX),
+            admit: Admit::Invite,
+        };
+        let formed = guilds.form(founding, &members).await?;
+        let guild = formed.id;
+        let (sender, mut words) = mpsc::channel(WORDS);
+        self.sessions().insert(guild, sender);
+        let inside = async {
+            if let Some((_, why)) = formed.missing.first() {
+                let who = formed.missing.iter().map(|(who, _)| who.clone()).collect();
+                return Ok(Err(Failed { who, why: format!("did not come into the guild: {why}") }));
+            }
+            let offered = format!("{} offered", choice.candidates.len());
+            let said = format!(
+                "guild {guild}: executor {}, witnesses {}",
+                choice.executor.from.short(),
+                names(choice.witnesses.iter().map(|offer| &offer.from)),
+            );
+            (record.state, record.updated_at) = (TaskState::Guilded, Timestamp::now());
+            record.guild_id = Some(guild.to_string());
+            self.write(vec![
+                self.step(record, "offered", Some(Untrusted::new(&offered))),
+                Write::Task(record.clone()),
+                self.step(record, "guilded", Some(Untrusted::new(&said))),
+            ])
+            .await?;
+            let plan = Agreement {
+                guild,
+                manifest: *manifest.id(),
+                executor: choice.executor.from.clone(),
+                witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
+                member: me.clone(),
+                agreed_at: Timestamp::now(),
+            };
+            let others: Vec<Did> = members.iter().map(|(_, offer)| offer.from.clone()).collect();
+            let agreements = match self.agree(guilds, &plan, manifest, &others).await? {
+                Ok(agreements) => agreements,
+                Err(failed) => return Ok(Err(failed)),
+            };
+            let agreed = format!("signed by {}", names(others.iter().chain([me])));
+            self.turn(record, TaskState::Agreed, Some(Untrusted::new(&agreed))).await?;
+            let begin = Content::Begin { manifest: *manifest.id(), agreements };
+            for (who, said) in guilds.tell(&guild, others, begin).await? {
+                if let Err(error) = said {
+                    return Ok(Err(Failed { who: vec![who], why: format!("did not begin: {error}") }));
+                }
+            }
+            self.await_receipt(record, manifest, &plan, &mut words, reins).await
+        };
+        let done = reins.cancel.run_until_cancelled(inside).await;
+        let done = done.unwrap_or(Err(TaskError::Execution(ExecutionError::Cancelled)));
+        if matches!(done, Ok(Ok(()))) {
+            self.await_witnesses(record, manifest, &mut words).await?;
+            self.publish_results(record).await?;
+        }
+        self.sessions().remove(&guild);
+        dissolve(guilds, &guild).await;
+        if matches!(done, Ok(Ok(()))) {
+            self.write(vec![self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))))])
+                .await?;
+        }
+        done
+    }
+
+    /// Everybody's signed agreement, this node's among them.
+    async fn agree(
+        &self,
+        guilds: &Guilds,
+        plan: &Agreement,
+        manifest: &Envelope<Manifest>,
+        others: &[Did],
+    ) -> Result<Result<Vec<Bytes>, Failed>, TaskError> {
+        let own = Envelope::sign(&self.identity, plan)?;
+        let propose = Content::Propose {
+            manifest: manifest.bytes().to_vec(),
+            executor: plan.executor.clone(),
+            witnesses: plan.witnesses.clone(),
+        };
+        let mut agreements = vec![Bytes(own.bytes().to_vec())];
+        for (who, said) in guilds.tell(&plan.guild, others.to_vec(), propose).await? {
+            let failed =
+                |why: String| Failed { who: vec![who.clone()], why: format!("did not agree: {why}") };
+            let bytes = match said {
+                Ok(Some(Content::Agree(bytes))) => bytes,
+                Ok(_) => return Ok(Err(failed("it said something else".to_owned()))),
+                Err(error) => return Ok(Err(failed(error.to_string()))),
+            };
+            match Envelope::<Agreement>::open(&bytes) {
+                Ok(agreed) if *agreed.signer() == who && agreed.document().is_to_the_same_as(plan) => {
+                    agreements.push(Bytes(bytes));
+                }
+                Ok(_) => return Ok(Err(failed("its agreement is to something else".to_owned()))),
+                Err(error) => return Ok(Err(failed(error.to_string()))),
+            }
+        }
+        Ok(Ok(agreements))
+    }
+
+    async fn await_receipt(
+        &self,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        plan: &Agreement,
+        words: &mut mpsc::Receiver<Word>,
+        reins: &Reins,
+    ) -> Result<Result<(), Failed>, TaskError> {
+        let terms = manifest.document();
+        reins.limits.get_or_init(|| terms.limits);
+        let failed = |why: String| Ok(Err(Failed { who: vec![plan.executor.clone()], why }));
+        let mut until = Instant::now() + Duration::from_millis(terms.sla.max_start_delay_ms);
+        let mut seen = Instant::now();
+        loop {
+            let word = tokio::select! {
+                word = words.recv() => word.ok_or(TaskError::Stopping)?,
+                () = tokio::time::sleep(LOOK) => {
+                    if self.is_connected(&plan.executor) {
+                        seen = Instant::now();
+                    }
+                    if seen.elapsed() > GONE_AFTER {
+                        return failed("the executor's connection was lost".to_owned());
+                    }
+                    if Instant::now() > until {
+                        let doing = if record.state == TaskState::Running { "end" } else { "begin" };
+                        return failed(format!("the executor did not {doing} in time"));
+                    }
+                    continue;
+                }
+            };
+            if word.from != plan.executor {
+                answer(word, Err(invalid("the executor is waited for")));
+                continue;
+            }
+            match &word.content {
+                Content::Progress { manifest: of, fuel_used, memory_bytes, output_bytes, elapsed_ms }
+                    if of == manifest.id() =>
+                {
+                    reins.progress.send_replace(Progress {
+                        phase: Phase::Running,
+                        fuel_used: *fuel_used,
+                        memory_bytes: *memory_bytes,
+                        output_bytes: *output_bytes,
+                        elapsed: Duration::from_millis(*elapsed_ms),
+                    });
+                    if record.state != TaskState::Running {
+                        until = Instant::now() + terms.limits.time() + MARGIN;
+                        self.turn(record, TaskState::Running, Some(by(&plan.executor))).await?;
+                    }
+                    answer(word, Ok(None));
+                }
+                Content::Fail { manifest: of, reason } if of == manifest.id() => {
+                    let why = format!("the executor gave it up: {}", Untrusted::new(reason));
+                    answer(word, Ok(None));
+                    return failed(why);
+                }
+                Content::Receipt { receipt, output } => {
+                    match check_receipt(receipt, &word.from, plan, manifest) {
+                        Ok(receipt) => {
+                            self.take_receipt(record, manifest, &receipt, output.as_ref()).await?;
+                            answer(word, Ok(None));
+                            reins.progress.send_replace(Progress::default());
+                            return Ok(Ok(()));
+                        }
+                        Err(refusal) => {
+                            let why = refusal.to_string();
+                            answer(word, Err(refusal));
+                            return failed(why);
+                        }
+                    }
+                }
+                _ => answer(word, Err(invalid("of another task, or out of turn"))),
+            }
+        }
+    }
+
+    async fn take_receipt(
+        &self,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        receipt: &Envelope<Receipt>,
+        output: Option<&Bytes>,
+    ) -> Result<(), TaskError> {
+        let (id, claim) = (*receipt.id(), receipt.document());
+        // The output is kept when it is the one that was signed; a long one is got while its executor has it.
+        let _output = match output {
+            Some(Bytes(output)) if claim.output == crate::document::Content::of(output) => {
+                Some(self.artifacts.keep(output).await?)
+            }
+            _ => None,
+        };
+        let mut writes = Vec::new();
+        if record.state != TaskState::Running {
+            // It was done before anybody could see it run.
+            writes.push(self.step_by(&claim.executor, claim.started_at, record, "running", None));
+        }
+        let said = format!("{id} {} for {}, {} fuel", claim.status, claim.cost.total_micro, claim.fuel_used);
+        record.state = if claim.status == Status::InvalidModule {
+            let reason = claim.error.clone().unwrap_or_else(|| claim.status.to_string());
+            TaskState::Failed { reason: Untrusted::new(&reason), receipt: Some(id.to_string()) }
+        } else {
+            TaskState::Receipted { receipt: id }
+        };
+        record.updated_at = Timestamp::now();
+        writes.extend(receipt_rows(receipt, Some(manifest.document())));
+        writes.push(Write::Task(record.clone()));
+        let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
+        writes.push(self.step_by(&claim.executor, Timestamp::now(), record, record.state.word(), Some(said)));
+        Ok(self.write(writes).await?)
+    }
+
+    /// Takes the witnesses' word; those that are missing in the end may still come by the announced receipt.
+    async fn await_witnesses(
+        &self,
+        record: &TaskRecord,
+        manifest: &Envelope<Manifest>,
+        words: &mut mpsc::Receiver<Word>,
+    ) -> Result<(), TaskError> {
+        let TaskState::Receipted { .. } = record.state else { return Ok(()) };
+        let mut missing = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
+        let until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
+        while missing > 0 && record.quorum > 0 {
+            let Ok(word) = timeout_at(until, words.recv()).await else { return Ok(()) };
+            let word = word.ok_or(TaskError::Stopping)?;
+            let Content::Attest(attestation) = &word.content else {
+                answer(word, Err(invalid("attestations are waited for")));
+                continue;
+            };
+            let taken = match Envelope::open(attestation) {
+                Ok(attestation) if *attestation.signer() == word.from => {
+                    let from = word.from.peer_id();
+                    let taken = self.take_in_attestation(&from, attestation).await;
+                    taken.map(|_| None).map_err(|error| invalid(&error.to_string()))
+                }
+                Ok(_) => Err(invalid("an attestation by another")),
+                Err(error) => Err(invalid(&error.to_string())),
+            };
+            missing -= usize::from(taken.is_ok());
+            answer(word, taken);
+            if self.storage.task(&record.task_id).await?.is_none_or(|task| task.is_settled()) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The receipt and what was said of it, for everybody.
+    async fn publish_results(&self, record: &TaskRecord) -> Result<(), TaskError> {
+        let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else {
+            return Ok(());
+        };
+        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
+        let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
+        for id in ids.chain([receipt]) {
+            if let Some(document) = self.storage.document(&id).await? {
+                self.announce(&document).await;
+            }
+        }
+        let said = format!("the receipt and {} attestations", votes.len());
+        Ok(self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?)
+    }
+
+    fn is_connected(&self, who: &Did) -> bool {
+        self.network.as_ref().is_some_and(|network| {
+            let state = network.state();
+            let state = state.borrow();
+            state.peers.iter().any(|peer| peer.did.as_deref() == Some(who.as_str()))
+        })
+    }
+}
+
+fn by(who: &Did) -> Untrusted {
+    Untrusted::new(&format!("by {}", who.short()))
+}
+
+fn names<'a>(who: impl Iterator<Item = &'a Did>) -> String {
+    let names: Vec<String> = who.map(Did::short).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+async fn dissolve(guilds: &Guilds, guild: &Cid) {
+    if guilds.get(guild).is_some()
+        && let Err(error) = guilds.dissolve(guild).await
+    {
+        tracing::debug!(%guild, %error, "not dissolved");
+    }
+}

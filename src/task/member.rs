@@ -1,0 +1,364 @@
+//! A task in somebody else's guild, from its proposal on: this node agrees, and runs it or witnesses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cid::Cid;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::attest::Asked;
+use super::context::Word;
+use super::execute::Material;
+use super::life::Reins;
+use super::{Context, TaskError};
+use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
+use crate::execution::{Phase, Priority};
+use crate::guild::{Bytes, Content, GuildError, Guilds, Refusal, Role};
+use crate::identity::Did;
+use crate::storage::{Happening, Write};
+
+/// How often a run's progress is told.
+const PROGRESS: Duration = Duration::from_millis(250);
+/// An output up to this goes with its receipt; a longer one is fetched.
+const OUTPUT_INLINE: usize = 32 * 1024;
+/// How long what was not taken waits before it is said again, and how often.
+const AGAIN: Duration = Duration::from_millis(500);
+const TIMES: usize = 20;
+
+/// What has been agreed to.
+struct Plan {
+    guild: Cid,
+    manifest: Envelope<Manifest>,
+    agreement: Agreement,
+}
+
+impl Context {
+    /// Does this node's part, and ends with it, or with the guild.
+    pub(super) async fn take_part(
+        self: Arc<Self>,
+        guild: Cid,
+        first: Word,
+        words: mpsc::Receiver<Word>,
+        reins: Reins,
+    ) {
+        let Some(guilds) = self.guilds.clone() else { return };
+        let (cancel, shutdown) = (reins.cancel.clone(), reins.shutdown.clone());
+        let part = self.part(&guilds, guild, first, words, &reins);
+        let done = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            () = over(&guilds, &guild) => Ok(()),
+            done = part => done,
+        };
+        // Whatever of it still runs here ends with the guild.
+        cancel.cancel();
+        if let Err(error) = done {
+            tracing::info!(%guild, %error, "a task of another came to nothing here");
+        }
+        self.sessions().remove(&guild);
+    }
+
+    async fn part(
+        &self,
+        guilds: &Guilds,
+        guild: Cid,
+        first: Word,
+        mut words: mpsc::Receiver<Word>,
+        reins: &Reins,
+    ) -> Result<(), TaskError> {
+        let plan = match self.weigh(guilds, guild, &first) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                let why = refusal.to_string();
+                answer(first, Err(refusal));
+                return Err(TaskError::Refused(why));
+            }
+        };
+        let agreed = Envelope::sign(&self.identity, &plan.agreement)?;
+        let part = if plan.agreement.executor == *self.identity.did() { "executor" } else { "witness" };
+        let formed = Untrusted::new(&format!("guild {guild}, as {part}"));
+        self.write(vec![
+            Write::Document(AnyEnvelope::Manifest(plan.manifest.clone())),
+            self.note(&plan.manifest, "guilded", Some(formed)),
+            self.note(&plan.manifest, "agreed", None),
+        ])
+        .await?;
+        answer(first, Ok(Some(Content::Agree(agreed.bytes().to_vec()))));
+        loop {
+            let word = words.recv().await.ok_or(TaskError::Stopping)?;
+            let Content::Begin { manifest, agreements } = &word.content else {
+                answer(word, Err(invalid("nothing was begun")));
+                continue;
+            };
+            let held = plan.is_agreed(manifest, agreements, &word.from);
+            let begun = held.is_ok();
+            answer(word, held.map(|()| None));
+            if begun {
+                break;
+            }
+        }
+        if plan.agreement.executor == *self.identity.did() {
+            self.run_for(guilds, &plan, reins).await
+        } else {
+            self.witness(guilds, &plan, words, reins).await
+        }
+    }
+
+    /// Whether this node takes part as it is proposed.
+    fn weigh(&self, guilds: &Guilds, guild: Cid, word: &Word) -> Result<Plan, Refusal> {
+        let Content::Propose { manifest, executor, witnesses } = &word.content else {
+            return Err(invalid("nothing was proposed"));
+        };
+        let wrong = |why: String| Refusal::WrongManifest(Untrusted::new(&why));
+        let manifest = Envelope::<Manifest>::open(manifest).map_err(|error| wrong(error.to_string()))?;
+        let (terms, me) = (manifest.document(), self.identity.did());
+        if terms.creator != word.from {
+            return Err(wrong(format!("it is of {}, who does not propose it", terms.creator)));
+        }
+        if terms.expires_at <= Timestamp::now() {
+            return Err(wrong(format!("it expired at {}", terms.expires_at)));
+        }
+        let state = guilds.get(&guild).ok_or(Refusal::NoSuchGuild)?;
+        let role =
+            |who: &Did| state.members.iter().find(|member| member.did == *who).map(|member| member.role);
+        if let Some(stranger) = witnesses.iter().chain([executor]).find(|who| role(who).is_none()) {
+            return Err(Refusal::NotIn(stranger.clone()));
+        }
+        let (runs, attests) = (executor == me, witnesses.contains(me));
+        if role(executor) != Some(Role::Executor) || !(runs || attests) || (runs && attests) {
+            return Err(invalid("the parts are not given out as the roles are"));
+        }
+        let willing = self.promised().get(manifest.id()).copied().or_else(|| self.would(terms));
+        let willing = willing.ok_or(Refusal::NotOffered)?;
+        if (runs && !willing.execute) || (attests && !willing.attest) {
+            return Err(Refusal::NotOffered);
+        }
+        let agreement = Agreement {
+            guild,
+            manifest: *manifest.id(),
+            executor: executor.clone(),
+            witnesses: witnesses.clone(),
+            member: me.clone(),
+            agreed_at: Timestamp::now(),
+        };
+        Ok(Plan { guild, manifest, agreement })
+    }
+
+    async fn run_for(&self, guilds: &Guilds, plan: &Plan, reins: &Reins) -> Result<(), TaskError> {
+        let creator = plan.manifest.document().creator.clone();
+        let ran = self.run_to_receipt(guilds, plan, &creator, reins).await;
+        let (receipt, output) = match ran {
+            Ok(ran) => ran,
+            Err(error) => {
+                let reason = error.to_string();
+                let step = self.note(&plan.manifest, "failed", Some(Untrusted::new(&reason)));
+                self.write(vec![step]).await?;
+                let fail = Content::Fail { manifest: *plan.manifest.id(), reason };
+                insist(guilds, &plan.guild, vec![creator], fail).await?;
+                return Err(error);
+            }
+        };
+        let output = (output.len() <= OUTPUT_INLINE).then_some(Bytes(output));
+        let to = plan.agreement.witnesses.iter().cloned().chain([creator]).collect();
+        insist(guilds, &plan.guild, to, Content::Receipt { receipt, output }).await
+    }
+
+    async fn run_to_receipt(
+        &self,
+        guilds: &Guilds,
+        plan: &Plan,
+        creator: &Did,
+        reins: &Reins,
+    ) -> Result<(Vec<u8>, Vec<u8>), TaskError> {
+        let terms = plan.manifest.document();
+        let likely = [creator.peer_id()];
+        let (module, lease, from) = self.find_module(terms, &likely).await?;
+        let (stdin, hold) = self.find_stdin(terms, &likely).await?;
+        let inputs = Digest::of(&stdin);
+        let from = from.map_or_else(|| "the own store".to_owned(), |peer| peer);
+        let fetched = Untrusted::new(&format!("artifact {} from {from}", terms.artifact.cid));
+        let fetched = self.note(&plan.manifest, "fetched", Some(fetched));
+        let material = Material { module, stdin, _lease: lease, _hold: hold };
+
+        let progress = reins.progress.subscribe();
+        let run = self.execute(terms, material, &likely, Priority::Task, reins);
+        tokio::pin!(run);
+        let mut look = tokio::time::interval(PROGRESS);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.reset();
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut run => break outcome?,
+                _ = look.tick() => {
+                    let seen = *progress.borrow();
+                    if seen.phase == Phase::Running {
+                        let told = Content::Progress {
+                            manifest: *plan.manifest.id(),
+                            fuel_used: seen.fuel_used,
+                            memory_bytes: seen.memory_bytes,
+                            output_bytes: seen.output_bytes,
+                            elapsed_ms: u64::try_from(seen.elapsed.as_millis()).unwrap_or(u64::MAX),
+                        };
+                        let told = guilds.tell(&plan.guild, vec![creator.clone()], told);
+                        // The run goes on meanwhile.
+                        tokio::select! {
+                            biased;
+                            outcome = &mut run => break outcome?,
+                            told = told => if let Err(error) = told {
+                                tracing::debug!(%error, "progress is not told");
+                            },
+                        }
+                    }
+                }
+            }
+        };
+        let guild = Some(plan.guild.to_string());
+        let (receipt, mut rows, _output) = self.receipt(&plan.manifest, inputs, &outcome, guild).await?;
+        let claim = receipt.document();
+        let said = format!("{} {} for {}", receipt.id(), claim.status, claim.cost.total_micro);
+        rows.push(fetched);
+        rows.push(self.note_at(outcome.started_at, &plan.manifest, "running", None));
+        rows.push(self.note(&plan.manifest, "receipted", Some(Untrusted::new(&said))));
+        self.write(rows).await?;
+        Ok((receipt.bytes().to_vec(), outcome.stdout))
+    }
+
+    async fn witness(
+        &self,
+        guilds: &Guilds,
+        plan: &Plan,
+        mut words: mpsc::Receiver<Word>,
+        reins: &Reins,
+    ) -> Result<(), TaskError> {
+        let receipt = loop {
+            let word = words.recv().await.ok_or(TaskError::Stopping)?;
+            let Content::Receipt { receipt, .. } = &word.content else {
+                answer(word, Err(invalid("a receipt is waited for")));
+                continue;
+            };
+            match plan.receipt_in(receipt, &word.from) {
+                Ok(receipt) => {
+                    answer(word, Ok(None));
+                    break receipt;
+                }
+                Err(refusal) => answer(word, Err(refusal)),
+            }
+        };
+        let (attested, envelope) = self.look_into(receipt, Asked::ByPolicy, reins).await?;
+        let detail = Untrusted::new(&format!("{} ({})", attested.attestation.verdict, attested.id));
+        self.write(vec![self.note(&plan.manifest, "attested", Some(detail))]).await?;
+        let creator = plan.manifest.document().creator.clone();
+        insist(guilds, &plan.guild, vec![creator], Content::Attest(envelope.bytes().to_vec())).await
+    }
+
+    fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {
+        self.note_at(Timestamp::now(), manifest, step, detail)
+    }
+
+    fn note_at(
+        &self,
+        at: Timestamp,
+        manifest: &Envelope<Manifest>,
+        step: &str,
+        detail: Option<Untrusted>,
+    ) -> Write {
+        let terms = manifest.document();
+        let what = Happening::Task {
+            task_id: terms.task_id.clone(),
+            name: Untrusted::new(&terms.name),
+            step: step.to_owned(),
+            node: self.identity.did().clone(),
+            detail,
+        };
+        Write::Event(at, what)
+    }
+}
+
+impl Plan {
+    /// Whether all have agreed: the executor, the witnesses, and whoever begins it.
+    fn is_agreed(&self, manifest: &Cid, agreements: &[Bytes], by: &Did) -> Result<(), Refusal> {
+        let opened = agreements.iter().map(|Bytes(bytes)| Envelope::<Agreement>::open(bytes));
+        let opened = opened.collect::<Result<Vec<_>, _>>();
+        let opened = opened.map_err(|error| invalid(&format!("an agreement does not hold: {error}")))?;
+        let same = opened.iter().all(|agreed| agreed.document().is_to_the_same_as(&self.agreement));
+        if !same || manifest != self.manifest.id() || *by != self.manifest.document().creator {
+            return Err(invalid("the agreements are to something else"));
+        }
+        let parties = self.agreement.witnesses.iter().chain([&self.agreement.executor, by]);
+        for party in parties {
+            if !opened.iter().any(|agreed| agreed.signer() == party) {
+                return Err(invalid(&format!("{party} has not agreed")));
+            }
+        }
+        Ok(())
+    }
+
+    fn receipt_in(&self, receipt: &[u8], by: &Did) -> Result<Envelope<Receipt>, Refusal> {
+        check_receipt(receipt, by, &self.agreement, &self.manifest)
+    }
+}
+
+/// The receipt of this plan, by the one that was to run it.
+pub(super) fn check_receipt(
+    receipt: &[u8],
+    by: &Did,
+    plan: &Agreement,
+    manifest: &Envelope<Manifest>,
+) -> Result<Envelope<Receipt>, Refusal> {
+    let receipt = Envelope::<Receipt>::open(receipt);
+    let receipt = receipt.map_err(|error| invalid(&format!("the receipt does not hold: {error}")))?;
+    let claim = receipt.document();
+    if *by != plan.executor || *receipt.signer() != plan.executor {
+        return Err(invalid("the receipt is not by the one that was to run the task"));
+    }
+    if claim.guild != Some(plan.guild.to_string()) {
+        return Err(invalid("the receipt is of another guild"));
+    }
+    let fits = claim.fits(manifest.id(), manifest.document());
+    fits.map_err(|faults| invalid(&format!("the receipt does not fit its manifest: {faults}")))?;
+    Ok(receipt)
+}
+
+pub(super) fn invalid(why: &str) -> Refusal {
+    Refusal::Invalid(Untrusted::new(why))
+}
+
+/// Answers something that was said, if whoever said it still waits.
+pub(super) fn answer(word: Word, said: crate::guild::Said) {
+    if word.reply.send(said).is_err() {
+        tracing::trace!("whoever said it did not wait for the answer");
+    }
+}
+
+/// Ends when a guild does.
+pub(super) async fn over(guilds: &Guilds, guild: &Cid) {
+    let Some(mut state) = guilds.watch(guild) else { return };
+    while state.changed().await.is_ok() {}
+}
+
+/// Says something until it has been heard: by each, or so many times.
+async fn insist(guilds: &Guilds, guild: &Cid, mut to: Vec<Did>, content: Content) -> Result<(), TaskError> {
+    for _ in 0..TIMES {
+        let told = guilds.tell(guild, std::mem::take(&mut to), content.clone()).await?;
+        for (who, said) in told {
+            match said {
+                Ok(_) => {}
+                Err(GuildError::Refused(refusal)) if !matches!(refusal, Refusal::NotReached(_)) => {
+                    tracing::info!(%guild, %who, %refusal, "not taken");
+                }
+                Err(error) => {
+                    tracing::debug!(%guild, %who, %error, "not heard");
+                    to.push(who);
+                }
+            }
+        }
+        if to.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! What a node does with a task that another announces: it offers to take part, where its policy and its abilities allow it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Context;
+use crate::config::Accept;
+use crate::document::{Envelope, Manifest};
+
+/// How long an offer stands.
+const STANDS: Duration = Duration::from_secs(60);
+
+/// What this node would do for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Willing {
+    pub(super) execute: bool,
+    pub(super) attest: bool,
+}
+
+impl Context {
+    /// What this node would do for a task unasked; `None` for nothing.
+    pub(super) fn would(&self, manifest: &Manifest) -> Option<Willing> {
+        let others = manifest.creator != *self.identity.did() && self.guilds.is_some();
+        let able = others && manifest.expires_at > Timestamp::now() && self.can_run(manifest);
+        let execute = able && self.policy.accept == Accept::Matching;
+        let attest = able && self.policy.attest_always && manifest.is_deterministic();
+        (execute || attest).then_some(Willing { execute, attest })
+    }
+
+    /// Whether this node could run it: what it asks for is here, and its limits are no higher than this node's.
+    pub(super) fn can_run(&self, manifest: &Manifest) -> bool {
+        let (limits, most) = (&manifest.limits, self.runners.most());
+        let own = |wanted: &String| {
+            [Manifest::WALL_CLOCK, Manifest::RANDOM].contains(&wanted.as_str())
+                || self.policy.capabilities.contains(wanted)
+        };
+        manifest.capabilities.iter().all(own)
+            && limits.memory_bytes <= most.memory_bytes
+            && limits.time() <= most.time
+            && limits.stack_bytes <= most.stack_bytes
+            && limits.fuel <= most.fuel
+    }
+
+    /// Offers to take part, and stands by it for a while.
+    pub(super) async fn offer(&self, manifest: Envelope<Manifest>, willing: Willing) {
+        let Some(guilds) = &self.guilds else { return };
+        let (id, creator) = (manifest.id(), &manifest.document().creator);
+        self.promised().insert(*id, willing);
+        match guilds.offer(creator, id, willing.execute, willing.attest).await {
+            Ok(_stands) => tokio::time::sleep(STANDS).await,
+            Err(error) => tracing::debug!(manifest = %id, %error, "not offered"),
+        }
+        self.promised().remove(id);
+    }
+}

@@ -1,0 +1,124 @@
+//! Who does a task, of those who have offered: by how much they have to do for this node already, how often they failed it, and
+//! how far away they are. Pure.
+
+use crate::guild::Offer;
+use crate::identity::Did;
+use crate::storage::Candidate;
+
+/// What this node knows of somebody who has offered.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) offer: Offer,
+    /// Tasks of this node's that it runs or witnesses now.
+    pub(super) busy: u32,
+    pub(super) done: u32,
+    pub(super) failed: u32,
+    /// The median of its last round trips, in microseconds.
+    pub(super) ping_us: Option<u32>,
+}
+
+/// Who does what.
+#[derive(Debug, Clone)]
+pub(super) struct Choice {
+    pub(super) executor: Offer,
+    pub(super) witnesses: Vec<Offer>,
+    /// Everybody who offered, with the reason for what came of it.
+    pub(super) candidates: Vec<Candidate>,
+}
+
+impl Known {
+    fn rank(&self) -> (u32, u32, u32) {
+        (self.failed.saturating_sub(self.done), self.busy, self.ping_us.unwrap_or(u32::MAX))
+    }
+
+    fn reason(&self) -> String {
+        let distance = self.ping_us.map_or_else(
+            || "at an unknown distance".to_owned(),
+            |us| format!("{}.{} ms away", us / 1000, us % 1000 / 100),
+        );
+        let tried = self.done + self.failed;
+        format!("{distance}, {} of {tried} tasks done before, {} now", self.done, self.busy)
+    }
+}
+
+/// Whether there are enough: an executor, and so many others as witnesses.
+pub(super) fn are_enough(offers: &[Offer], witnesses: usize) -> bool {
+    offers.iter().any(|executor| {
+        executor.execute
+            && offers.iter().filter(|offer| offer.attest && offer.from != executor.from).count() >= witnesses
+    })
+}
+
+/// The best of them, with as many witnesses as are wanted and there; nobody, when nobody would run it.
+pub(super) fn choose(known: &[Known], witnesses: usize) -> Option<Choice> {
+    let mut ranked: Vec<&Known> = known.iter().collect();
+    ranked.sort_by_key(|known| (known.rank(), known.offer.from.clone()));
+    let others =
+        |executor: &Did| ranked.iter().filter(|k| k.offer.attest && k.offer.from != *executor).count();
+    let executors = || ranked.iter().filter(|known| known.offer.execute);
+    // Who leaves enough witnesses goes before who is one of the few of them.
+    let executor =
+        executors().find(|known| others(&known.offer.from) >= witnesses).or_else(|| executors().next())?;
+    let chosen: Vec<&&Known> = ranked
+        .iter()
+        .filter(|known| known.offer.attest && known.offer.from != executor.offer.from)
+        .take(witnesses)
+        .collect();
+    let candidates = ranked.iter().map(|known| {
+        let part = if known.offer.from == executor.offer.from {
+            "executor"
+        } else if chosen.iter().any(|witness| witness.offer.from == known.offer.from) {
+            "witness"
+        } else {
+            "reserve"
+        };
+        Candidate {
+            did: known.offer.from.clone(),
+            part: part.to_owned(),
+            reason: known.reason().as_str().into(),
+        }
+    });
+    Some(Choice {
+        executor: executor.offer.clone(),
+        candidates: candidates.collect(),
+        witnesses: chosen.into_iter().map(|known| known.offer.clone()).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    fn known(execute: bool, attest: bool, (busy, failed, ping_us): (u32, u32, u32)) -> Known {
+        let from = Identity::generate().unwrap().did().clone();
+        let offer = Offer { from, execute, attest, key: [0; 32] };
+        Known { offer, busy, done: 0, failed, ping_us: Some(ping_us) }
+    }
+
+    #[test]
+    fn the_one_with_least_to_do_runs_it_and_others_witness_it() {
+        let near = known(true, true, (0, 0, 100));
+        let far = known(true, true, (0, 0, 9_000));
+        let busy = known(true, true, (3, 0, 50));
+        let bad = known(true, true, (0, 2, 10));
+        let all = [&bad, &busy, &far, &near].map(Clone::clone);
+        let choice = choose(&all, 2).unwrap();
+        assert_eq!(choice.executor, near.offer);
+        assert_eq!(choice.witnesses, [far.offer.clone(), busy.offer.clone()]);
+        let parts: Vec<&str> = choice.candidates.iter().map(|candidate| candidate.part.as_str()).collect();
+        assert_eq!(parts, ["executor", "witness", "witness", "reserve"]);
+    }
+
+    #[test]
+    fn who_is_needed_as_a_witness_does_not_run_it_where_another_can() {
+        let only_runs = known(true, false, (0, 0, 9_000));
+        let both = known(true, true, (0, 0, 100));
+        let all = [only_runs.clone(), both.clone()];
+        let choice = choose(&all, 1).unwrap();
+        assert_eq!((choice.executor, choice.witnesses), (only_runs.offer.clone(), vec![both.offer.clone()]));
+        let offers = all.map(|known| known.offer);
+        assert!(are_enough(&offers, 1) && !are_enough(&offers, 2));
+        assert!(choose(&[known(false, true, (0, 0, 1))], 1).is_none());
+    }
+}
