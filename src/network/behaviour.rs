@@ -11,6 +11,7 @@ use libp2p::{StreamProtocol, allow_block_list, connection_limits, gossipsub, ide
 use super::wire::{self, Exchange};
 use super::{NetworkConfig, NetworkError, Source, bitswap};
 use crate::document::Kind;
+use crate::document::strict::MAX_ENVELOPE_BYTES;
 
 /// What identify says this node belongs to.
 const PROTOCOL_VERSION: &str = "/zerostate/1";
@@ -33,6 +34,8 @@ const MAX_KAD_PACKET: usize = 128 * 1024;
 const KAD_BOOTSTRAP: Duration = Duration::from_secs(60);
 /// Keys of which somebody is known to have the content, this node among them; of each, 20 providers.
 pub(super) const MAX_PROVIDED: usize = 16 * 1024;
+/// Documents kept for others in the DHT, and own ones: 90 MiB if all are as large as may be, two or three as they are.
+pub(super) const MAX_RECORDS: usize = 1024;
 /// Well above what is valid (88 KiB): a message beyond this limit closes the stream, and js-libp2p never opens another.
 /// What is too large but below it is refused in validation. go-libp2p packs up to 1 MiB into one RPC.
 const MAX_GOSSIP_RPC: usize = 1024 * 1024;
@@ -158,15 +161,20 @@ fn find_neighbours(local: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
 
 /// Server mode from the start: otherwise a node waits for a confirmed public address, and there is none on a LAN.
 ///
-/// `FilterBoth` hands records to the worker instead of storing them. It drops all but those of providers, of which so many are
-/// taken, so nobody can fill this node's memory with them.
+/// `FilterBoth` hands records to the worker instead of storing them. It takes documents that verify and records of providers, so
+/// many of each, so nobody can fill this node's memory with them.
 fn kademlia(local: libp2p::PeerId) -> Kad {
     let mut config = kad::Config::new(KAD_PROTOCOL);
     config
         .set_max_packet_size(MAX_KAD_PACKET)
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_periodic_bootstrap_interval(Some(KAD_BOOTSTRAP));
-    let store = kad::store::MemoryStoreConfig { max_provided_keys: MAX_PROVIDED, ..Default::default() };
+    let store = kad::store::MemoryStoreConfig {
+        max_records: MAX_RECORDS,
+        max_value_bytes: MAX_ENVELOPE_BYTES,
+        max_provided_keys: MAX_PROVIDED,
+        ..Default::default()
+    };
     let store = kad::store::MemoryStore::with_config(local, store);
     let mut kad = Kad::with_config(local, store, config);
     kad.set_mode(Some(kad::Mode::Server));

@@ -69,6 +69,16 @@ pub(super) enum Command {
         id: Cid,
         reply: Reply<Vec<u8>>,
     },
+    /// A document for the DHT.
+    Put {
+        id: Cid,
+        envelope: Arc<[u8]>,
+    },
+    /// A document from the DHT.
+    Search {
+        id: Cid,
+        reply: Reply<Vec<u8>>,
+    },
     /// A session, with the end of a channel that closes with it.
     Open {
         session: u64,
@@ -320,6 +330,24 @@ impl Network {
                 Err(NetworkError::WrongDocument { peer: peer_id.to_owned(), id: id.to_string() })
             }
         }
+    }
+
+    /// Puts a document into the DHT. Answers at once.
+    ///
+    /// # Errors
+    /// [`NetworkError::Document`] for an invalid envelope, [`NetworkError::Stopped`].
+    pub async fn put(&self, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
+        let id = *AnyEnvelope::open(&envelope)?.id();
+        self.commands.send(Command::Put { id, envelope }).await.map_err(|_| NetworkError::Stopped)
+    }
+
+    /// Looks for a document in the DHT. It is verified before it is returned.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoProvider`] when nobody who was asked has it, [`NetworkError::Timeout`], [`NetworkError::Overloaded`].
+    pub async fn search(&self, id: &Cid) -> Result<AnyEnvelope, NetworkError> {
+        let found = self.ask(|reply| Command::Search { id: *id, reply }, CONNECT_LIMIT, "the DHT").await?;
+        Ok(AnyEnvelope::open(&found)?)
     }
 
     /// The network as it is now, and its changes.

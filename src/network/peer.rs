@@ -26,6 +26,8 @@ const CARDS: (u32, f64) = (4, 0.1);
 /// The burst is for catching up after a reconnect.
 const DELIVERIES: (u32, f64) = (256, 32.0);
 const DOCUMENTS: (u32, f64) = (256, 32.0);
+/// Documents for the DHT: three or more come of each task.
+const RECORDS: (u32, f64) = (4096, 1024.0);
 /// What is said in guilds: everything that makes a task's life goes this way.
 const GUILD: (u32, f64) = (4096, 2048.0);
 /// Provider records: a node that starts announces all that it has.
@@ -54,6 +56,7 @@ pub(super) struct Peer {
     pub(super) documents: Bucket,
     pub(super) provisions: Bucket,
     pub(super) guild: Bucket,
+    pub(super) records: Bucket,
     pub(super) sayings: Sayings,
     /// It does not know what a card is.
     pub(super) cardless: bool,
@@ -88,6 +91,7 @@ impl Peer {
             documents: bucket(DOCUMENTS),
             provisions: bucket(PROVISIONS),
             guild: bucket(GUILD),
+            records: bucket(RECORDS),
             sayings: Sayings::default(),
             cardless: false,
             unidentified: false,

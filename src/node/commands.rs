@@ -131,7 +131,10 @@ impl Commands {
             }
             Command::Guild(command) => Ok(Answer::Guild(self.guilds.answer(command).await?)),
             Command::Inbox { inbox_id, accept } => {
-                let decided = self.guilds.decide(&inbox_id, accept).await;
+                let mut decided = self.guilds.decide(&inbox_id, accept).await;
+                if decided.is_none() && self.tasks.decide(inbox_id.clone(), accept).await? {
+                    decided = Some(Ok(()));
+                }
                 let nothing = || {
                     let id = Untrusted::new(&inbox_id);
                     ApiError::new(ErrorKind::NotFound, format!("nothing with the id {id} waits in the inbox"))

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::guilds::{self, Names};
 use crate::api::{
-    AttestationRecord, Event, LedgerView, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot,
-    SourceView, Tail, TaskRecord, TaskView, TransferView,
+    AttestationRecord, Event, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView,
+    ReceiptRecord, Snapshot, SourceView, Tail, TaskRecord, TaskView, TransferView,
 };
 use crate::artifact::{Artifacts, Direction, Transfer};
 use crate::config::Attest;
@@ -21,7 +21,7 @@ use crate::guild::{Guilds, live_secrets};
 use crate::identity::Identity;
 use crate::network::{Ledger, Network, NetworkState, PeerState};
 use crate::storage::{Happening, Paging, Storage, StorageError};
-use crate::task::{LiveRun, Tasks};
+use crate::task::{LiveRun, Question, Tasks};
 use crate::telemetry::RecentLog;
 
 /// At most ten snapshots a second.
@@ -116,12 +116,14 @@ impl Reducer {
         let mut live = self.tasks.live();
         let mut transfers = self.artifacts.transfers();
         let mut guilds = self.guilds.changes();
+        let mut questions = self.tasks.questions();
         let mut logged = self.about.log.changes();
         let mut stale = Stale::ALL;
         let mut lists = Lists::default();
         loop {
             logged.mark_unchanged();
             guilds.mark_unchanged();
+            questions.mark_unchanged();
             let pause = match self.refresh(&mut lists, stale).await {
                 Ok(()) => {
                     stale = Stale::default();
@@ -154,6 +156,7 @@ impl Reducer {
                 changed = live.changed() => if changed.is_err() { return },
                 changed = transfers.changed() => if changed.is_err() { return },
                 changed = guilds.changed() => if changed.is_err() { return },
+                changed = questions.changed() => if changed.is_err() { return },
                 changed = logged.changed() => if changed.is_err() { return },
             }
             loop {
@@ -202,7 +205,9 @@ impl Reducer {
         let me = (self.about.identity.did().clone(), Untrusted::new(&self.about.name));
         let (guilds, names) = (self.guilds.list(), Names::new(network, &me));
         let shown = guilds.iter().take(GUILDS).map(|state| guilds::view(state, &names));
-        let inbox = guilds.iter().flat_map(|state| guilds::join_requests(state)).take(INBOX).collect();
+        let requests = guilds.iter().flat_map(|state| guilds::join_requests(state));
+        let questions = Arc::clone(&self.tasks.questions().borrow());
+        let inbox = requests.chain(questions.iter().map(question)).take(INBOX).collect();
         let log = self.about.log.tail(LOG_LINES).into_iter();
         let log = log.map(|line| LogLine {
             at: line.at,
@@ -258,6 +263,17 @@ pub(super) fn view(record: &TaskRecord, run: Option<&LiveRun>) -> TaskView {
         time_limit_ms: run.limits.time_ms,
     });
     TaskView { record: record.clone(), progress }
+}
+
+fn question(question: &Question) -> InboxItem {
+    InboxItem {
+        inbox_id: question.id.clone(),
+        kind: question.kind.to_owned(),
+        from: question.from.clone(),
+        text: question.text.clone(),
+        subject: question.subject.clone(),
+        at: question.at,
+    }
 }
 
 fn peer(state: &PeerState) -> PeerView {

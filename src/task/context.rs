@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
+use super::inbox::Inbox;
 use super::offer::Willing;
 use crate::artifact::Artifacts;
 use crate::config::Accept;
@@ -70,6 +71,8 @@ pub struct Context {
     sessions: StdMutex<HashMap<Cid, mpsc::Sender<Word>>>,
     /// Manifests for which this node has offered something.
     promised: StdMutex<HashMap<Cid, Willing>>,
+    /// What waits for the operator.
+    pub(super) inbox: Inbox,
     /// How others have done in own tasks since the start.
     pub(super) tried: StdMutex<HashMap<Did, Tried>>,
     /// Held while attestations are counted, so that a quorum is reached once. Of each task that waits for its quorum, what
@@ -105,6 +108,7 @@ impl Context {
             offers: StdMutex::default(),
             sessions: StdMutex::default(),
             promised: StdMutex::default(),
+            inbox: Inbox::default(),
             tried: StdMutex::default(),
             waiting: Mutex::default(),
             in_hand: Mutex::default(),
@@ -146,11 +150,15 @@ impl Context {
         }
     }
 
-    /// Tells the peers; what cannot be told now is in the network's outbox or in its catch-up, so it is only logged.
+    /// Tells the peers, and puts it into the DHT; what cannot be told now is in the network's outbox or in its catch-up, so it is
+    /// only logged.
     pub(super) async fn announce(&self, document: &AnyEnvelope) {
         let Some(network) = &self.network else { return };
         if let Err(error) = network.publish(Arc::clone(document.bytes())).await {
             tracing::debug!(id = %document.id(), %error, "not announced now");
+        }
+        if let Err(error) = network.put(Arc::clone(document.bytes())).await {
+            tracing::debug!(id = %document.id(), %error, "not in the DHT");
         }
     }
 

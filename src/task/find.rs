@@ -38,7 +38,7 @@ impl ModuleSource for StoredModule {
 }
 
 fn missing(what: &'static str, id: &Cid) -> TaskError {
-    let tried = "no connected peer that was asked has it".to_owned();
+    let tried = "no connected peer that was asked has it, nor the DHT".to_owned();
     TaskError::Missing { what, id: id.to_string(), tried }
 }
 
@@ -144,6 +144,15 @@ impl Context {
                 }
                 Err(error) => tracing::debug!(%id, %peer, %error, "document not fetched from this peer"),
             }
+        }
+        let Some(network) = &self.network else { return Ok(None) };
+        match timeout_at(deadline, network.search(id)).await {
+            Ok(Ok(document)) => {
+                self.write(vec![Write::Document(document.clone())]).await?;
+                return Ok(Some(document));
+            }
+            Ok(Err(error)) => tracing::debug!(%id, %error, "document not in the DHT"),
+            Err(_) => {}
         }
         Ok(None)
     }

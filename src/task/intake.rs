@@ -38,6 +38,9 @@ impl Context {
             AnyEnvelope::Manifest(manifest) => {
                 let willing = self.would(manifest.document());
                 self.write(vec![Write::Document(AnyEnvelope::Manifest(manifest.clone()))]).await?;
+                if self.might(manifest.document()) {
+                    self.ask_to_run(manifest.clone());
+                }
                 return Ok(willing.map(|willing| Next::Offer(manifest, willing)));
             }
             AnyEnvelope::Receipt(receipt) => return self.take_in_receipt(from, receipt).await,
@@ -63,6 +66,16 @@ impl Context {
         let likely = [from.to_owned(), claim.executor.peer_id(), claim.requester.peer_id()];
         let manifest = self.find_manifest(&claim.manifest, &likely).await.ok();
         self.write(receipt_rows(&receipt, manifest.as_ref().map(Envelope::document))).await?;
+        self.inbox.done(claim);
+        if let Some(terms) = manifest.as_ref().map(Envelope::document)
+            && !self.policy.attest_always
+            && terms.attestation.quorum > 0
+            && terms.is_deterministic()
+            && claim.guild.is_none()
+            && claim.executor != *self.identity.did()
+        {
+            self.ask_to_attest(receipt.clone(), &Untrusted::new(&terms.name));
+        }
         Ok(self.to_attest(receipt))
     }
 

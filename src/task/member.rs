@@ -177,7 +177,7 @@ impl Context {
         let (module, lease, from) = self.find_module(terms, &likely).await?;
         let (stdin, hold) = self.find_stdin(terms, &likely).await?;
         let inputs = Digest::of(&stdin);
-        let from = from.map_or_else(|| "the own store".to_owned(), |peer| peer);
+        let from = from.unwrap_or_else(|| "the own store".to_owned());
         let fetched = Untrusted::new(&format!("artifact {} from {from}", terms.artifact.cid));
         let fetched = self.note(&plan.manifest, "fetched", Some(fetched));
         let material = Material { module, stdin, _lease: lease, _hold: hold };

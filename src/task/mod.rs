@@ -17,6 +17,7 @@ mod context;
 mod execute;
 mod find;
 mod guilded;
+mod inbox;
 mod intake;
 mod life;
 mod member;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 pub use attest::Attested;
 pub use context::{Context, Policy};
 pub use execute::Ran;
+pub use inbox::Question;
 
 use crate::artifact::ArtifactError;
 use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
@@ -89,6 +91,7 @@ pub struct Tasks {
     /// Apart from the requests: peers that keep the intake waiting never keep the operator waiting.
     announced: mpsc::Sender<(String, AnyEnvelope)>,
     live: watch::Receiver<Arc<Vec<LiveRun>>>,
+    questions: watch::Receiver<Arc<Vec<Question>>>,
 }
 
 impl Tasks {
@@ -123,9 +126,10 @@ impl Tasks {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (announced, documents) = mpsc::channel(QUEUE);
         let (publisher, live) = watch::channel(Arc::default());
+        let questions = context.inbox.watch();
         let worker = Worker::new(Arc::new(context), publisher, shutdown);
         tracker.spawn(worker.work(unfinished, receiver, documents, told));
-        Self { requests, announced, live }
+        Self { requests, announced, live, questions }
     }
 
     /// Submits a task whose artifact is stored here. Its id comes back once it is on disk.
@@ -179,6 +183,19 @@ impl Tasks {
     /// What runs now, a few times a second.
     pub fn live(&self) -> watch::Receiver<Arc<Vec<LiveRun>>> {
         self.live.clone()
+    }
+
+    /// What waits for the operator.
+    pub fn questions(&self) -> watch::Receiver<Arc<Vec<Question>>> {
+        self.questions.clone()
+    }
+
+    /// The operator says yes or no; `false` when nothing of that id waits.
+    ///
+    /// # Errors
+    /// [`TaskError::Stopping`].
+    pub async fn decide(&self, id: String, accept: bool) -> Result<bool, TaskError> {
+        self.ask(|answer| Request::Decide { id, accept, answer }).await
     }
 
     async fn ask<T>(

@@ -42,6 +42,13 @@ impl Context {
             && limits.fuel <= most.fuel
     }
 
+    /// Whether the operator is to be asked, for it might run it.
+    pub(super) fn might(&self, manifest: &Manifest) -> bool {
+        let others = manifest.creator != *self.identity.did() && self.guilds.is_some();
+        let good = manifest.expires_at > Timestamp::now();
+        others && good && self.policy.accept == Accept::Ask && self.can_run(manifest)
+    }
+
     /// Offers to take part, and stands by it for a while.
     pub(super) async fn offer(&self, manifest: Envelope<Manifest>, willing: Willing) {
         let Some(guilds) = &self.guilds else { return };

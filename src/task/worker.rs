@@ -51,6 +51,12 @@ pub(super) enum Request {
         task_id: String,
         answer: oneshot::Sender<Result<(), TaskError>>,
     },
+    /// The operator's answer to a question.
+    Decide {
+        id: String,
+        accept: bool,
+        answer: oneshot::Sender<Result<bool, TaskError>>,
+    },
     /// Queue what by policy is to be attested and has not been.
     LookAgain,
 }
@@ -144,7 +150,12 @@ impl Worker {
                     }
                     Err(error) => tracing::debug!(%error, "a job was aborted"),
                 },
-                _ = look.tick(), if !self.running.is_empty() => self.publish(),
+                _ = look.tick() => {
+                    self.context.inbox.tidy();
+                    if !self.running.is_empty() {
+                        self.publish();
+                    }
+                }
             }
         }
         // Lives end by themselves at the shutdown. Peers offer again what an intake drops, votes that were stored are counted and
@@ -200,6 +211,23 @@ impl Worker {
                     tell(answer, context.cancel(&task_id, running).await);
                     Ended::Done
                 });
+            }
+            Request::Decide { id, accept, answer } => {
+                let decided = context.decide(&id, accept);
+                tell(answer, Ok(decided.is_some()));
+                match decided.flatten() {
+                    // The operator does not wait for its turn.
+                    Some(Next::Attest(receipt)) => {
+                        let (id, reins) = self.rein_attest(&receipt);
+                        self.jobs.spawn(async move {
+                            if let Err(error) = context.attest(receipt, Asked::ByOperator, reins).await {
+                                tracing::warn!(%error, "not attested");
+                            }
+                            Ended::Run(id)
+                        });
+                    }
+                    next => self.follow(next),
+                }
             }
             Request::LookAgain if context.policy.attest_always => {
                 self.jobs.spawn(async move { Ended::Backlog(context.backlog().await) });
@@ -259,31 +287,34 @@ impl Worker {
                 let room = TO_ATTEST_MAX.saturating_sub(self.to_attest.len());
                 self.to_attest.extend(receipts.into_iter().filter(|r| !queued.contains(r.id())).take(room));
             }
-            Ended::Intake(to_attest) => {
+            Ended::Intake(next) => {
                 self.intakes = self.intakes.saturating_sub(1);
-                match to_attest {
-                    Some(Next::Offer(manifest, willing)) => {
-                        let context = Arc::clone(&self.context);
-                        if self.offers >= OFFERS_MAX {
-                            return tracing::debug!("enough has been offered for now");
-                        }
-                        self.offers += 1;
-                        self.jobs.spawn(async move {
-                            context.offer(manifest, willing).await;
-                            Ended::Offer
-                        });
-                    }
-                    Some(Next::Attest(receipt)) if self.to_attest.len() < TO_ATTEST_MAX => {
-                        self.to_attest.push_back(receipt)
-                    }
-                    Some(Next::Attest(receipt)) => {
-                        tracing::warn!(receipt = %receipt.id(), "too many receipts wait to be attested; this one is left")
-                    }
-                    None => {}
-                }
+                self.follow(next);
             }
         }
         self.attest_next();
+    }
+
+    /// Does what follows from a document or from the operator's word.
+    fn follow(&mut self, next: Option<Next>) {
+        match next {
+            Some(Next::Offer(manifest, willing)) if self.offers < OFFERS_MAX => {
+                self.offers += 1;
+                let context = Arc::clone(&self.context);
+                self.jobs.spawn(async move {
+                    context.offer(manifest, willing).await;
+                    Ended::Offer
+                });
+            }
+            Some(Next::Offer(..)) => tracing::debug!("enough has been offered for now"),
+            Some(Next::Attest(receipt)) if self.to_attest.len() < TO_ATTEST_MAX => {
+                self.to_attest.push_back(receipt);
+            }
+            Some(Next::Attest(receipt)) => {
+                tracing::warn!(receipt = %receipt.id(), "too many receipts wait to be attested; this one is left");
+            }
+            None => {}
+        }
     }
 
     /// What has ended is told with the next look; after the last one there is none.

@@ -105,6 +105,8 @@ fn task(n: u8, name: &str, state: TaskState, executor: Option<u8>, quorum: u32) 
             name: name.into(),
             creator: did(1),
             executor: executor.map(did),
+            guild_id: None,
+            candidates: Vec::new(),
             state,
             quorum,
             created_at: ago(30 * i64::from(n)),

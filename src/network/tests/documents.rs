@@ -86,3 +86,46 @@ async fn a_document_is_had_by_its_id_and_nothing_else_passes_for_it() {
     assert_eq!(liar.await, a.id());
     assert_eq!(b.peer(&a.id(), |peer| peer.faults > 1).await.faults, 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_in_the_guild_protocol_is_answered_each_by_its_answer_however_much_it_is() {
+    let (a, b) = (start(&[TCP]).await, start(&[TCP]).await);
+    b.connect(&a).await;
+    let said = (0..1_000).map(|n| {
+        let (b, to) = (b.network.clone(), a.id());
+        tokio::spawn(async move { (n, b.guild(&to, n.to_string().as_bytes().into()).await.unwrap()) })
+    });
+    for answered in futures::future::join_all(said).await {
+        let (n, answer) = answered.unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), format!("{} said {n}", b.identity.did()));
+    }
+    let stranger = Identity::generate().unwrap().peer_id();
+    let answer = b.network.guild(&stranger, b"hello"[..].into()).await;
+    assert!(matches!(answer, Err(NetworkError::NotConnected(_))));
+    let long = vec![b'x'; 192 * 1024 + 1];
+    assert!(b.network.guild(&a.id(), long.into()).await.is_err());
+    assert!(soon(b.network.reach(&a.id())).await.is_ok());
+    assert!(soon(b.network.reach(&stranger)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_put_into_the_dht_is_found_by_who_is_not_connected_to_its_author() {
+    let (a, b, c) = (start(&[TCP]).await, start(&[TCP]).await, start(&[TCP]).await);
+    b.connect(&a).await;
+    c.connect(&b).await;
+    for node in [&a, &c] {
+        node.state(|state| state.dht_peers > 0).await;
+    }
+    let (envelope, id) = a.manifest("in the DHT");
+    soon(a.network.put(Arc::clone(&envelope))).await.unwrap();
+    let found = soon(async {
+        loop {
+            if let Ok(found) = c.network.search(&id).await {
+                return found;
+            }
+        }
+    });
+    assert_eq!(found.await.bytes(), &envelope);
+    let (_, unknown) = a.manifest("never put");
+    assert!(matches!(soon(c.network.search(&unknown)).await, Err(NetworkError::NoProvider(_))));
+}

@@ -23,7 +23,7 @@ use super::{
 use crate::document::{
     AgentCard, Artifact, ArtifactSource, Completion, Draft, Envelope, Sha256Digest, content_id,
 };
-use crate::identity::Identity;
+use crate::identity::{Did, Identity};
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";

@@ -50,6 +50,8 @@ impl Worker {
             Command::Reach { peer, reply } => {
                 self.connect(Multiaddr::empty().with(Protocol::P2p(peer)), Some(peer), false, reply);
             }
+            Command::Put { id, envelope } => self.put(&id, &envelope),
+            Command::Search { id, reply } => self.search(id, reply),
             Command::Open { session, likely, guard, reply } => {
                 let opened = self.swarm.behaviour_mut().bitswap.open(session, likely, guard);
                 answer(reply, opened.then_some(()).ok_or(NetworkError::Overloaded));

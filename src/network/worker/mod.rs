@@ -1,11 +1,13 @@
 //! The task that owns the swarm. Everything that touches it happens here, one thing after another.
 //!
 //! This file has the loop, the chores and the end; `commands.rs` has what the handle asks for, `swarm.rs` what the swarm
-//! reports, `requests.rs` the request protocols and `sayings.rs` that of guilds, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHTs.
+//! reports, `requests.rs` the request protocols and `sayings.rs` that of guilds, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHTs, `records.rs`
+//! the documents in ours.
 
 mod commands;
 mod guests;
 mod providers;
+mod records;
 mod requests;
 mod sayings;
 mod swarm;
@@ -24,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use providers::{Announcements, Lookups};
+use records::Records;
 use sayings::Said;
 pub(super) use sayings::Sayings;
 
@@ -93,6 +96,7 @@ pub(super) struct Worker {
     asked: HashMap<OutboundRequestId, Asking>,
     said: HashMap<OutboundRequestId, Said>,
     lookups: Lookups,
+    records: Records,
     announcements: Announcements,
     /// Keys that others provide, and when the expired ones were last looked for.
     foreign: HashSet<RecordKey>,
@@ -149,6 +153,7 @@ impl Worker {
             asked: HashMap::new(),
             said: HashMap::new(),
             lookups: Lookups::default(),
+            records: Records::default(),
             announcements: Announcements::default(),
             foreign: HashSet::new(),
             foreign_cleared: None,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cid::Cid;
 use libp2p::kad::store::RecordStore as _;
-use libp2p::kad::{GetProvidersOk, ProviderRecord, QueryId, QueryResult, RecordKey};
+use libp2p::kad::{GetProvidersOk, GetRecordOk, ProviderRecord, QueryId, QueryResult, RecordKey};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 
@@ -209,6 +209,10 @@ impl Worker {
         let found = match result {
             QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => providers,
             QueryResult::GetProviders(_) => HashSet::new(),
+            QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(found))) => {
+                return self.on_found(query.1, Some((found.peer, found.record)), last);
+            }
+            QueryResult::GetRecord(_) => return self.on_found(query.1, None, last),
             other => return tracing::trace!(?other, "kad"),
         };
         let asked = self.lookups.open.iter().find(|(_, lookup)| lookup.queries.contains(&query));

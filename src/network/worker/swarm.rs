@@ -189,11 +189,8 @@ impl Worker {
                 request: kad::InboundRequest::AddProvider { record: Some(record) },
             }) => self.take_provider(record),
             BehaviourEvent::Kad(kad::Event::InboundRequest {
-                request: kad::InboundRequest::PutRecord { .. },
-            }) => {
-                // No records are taken yet: to take one, verify it here and put it into the store.
-                tracing::debug!("a DHT record was offered and dropped");
-            }
+                request: kad::InboundRequest::PutRecord { source, record: Some(record), .. },
+            }) => self.take_record(source, record),
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
                 self.on_query((Dht::Own, id), result, step.last);
             }

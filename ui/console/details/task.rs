@@ -150,8 +150,11 @@ pub fn why(task: &TaskView, model: &Model) -> String {
         Some(did) => format!("{} runs on {} ({}).", record.name, model.name_of(did), did.short()),
         None => format!("{} has no executor yet.", record.name),
     };
-    format!(
-        "{executor}\n\nNo other candidates were weighed: offers from other nodes come with guilds, and then each of them \
-         stands here with the reason for which it was chosen or not."
-    )
+    if record.candidates.is_empty() {
+        return format!("{executor}\n\nNobody else has offered to take part in it.");
+    }
+    let candidates = record.candidates.iter().map(|candidate| {
+        format!("{:<9} {}: {}", candidate.part, model.name_of(&candidate.did), candidate.reason)
+    });
+    format!("{executor}\n\n{}", candidates.collect::<Vec<_>>().join("\n"))
 }
