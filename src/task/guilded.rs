@@ -1,5 +1,6 @@
 //! An own task in a guild: those who offered are weighed, some of them form a guild, agree, and do it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use cid::Cid;
@@ -71,21 +72,20 @@ impl Context {
         offers: &mut mpsc::Receiver<Offer>,
         reins: &Reins,
     ) -> Result<bool, TaskError> {
-        self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
         let wanted = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
-        let mut known: Vec<Offer> = Vec::new();
         let mut failed: Vec<Candidate> = Vec::new();
         for _ in 0..TRIES {
+            // Who offered before offers again: each offer is good for one guild.
+            self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
             let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
-            let gathering = self.gather(offers, &mut known, &failed, wanted);
-            reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?;
+            let gathering = self.gather(offers, manifest.document(), &failed, wanted);
+            let known = reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?;
             let Some(choice) = choose(&self.weighed(&known), wanted) else { break };
             let tried = self.attempt(guilds, record, manifest, &choice, &failed, reins).await?;
             let Err(Failed { who, why }) = tried else { return Ok(true) };
             let reason = Untrusted::new(&why);
             self.write(vec![self.step(record, "candidate-failed", Some(reason.clone()))]).await?;
             for did in who {
-                known.retain(|offer| offer.from != did);
                 failed.push(Candidate { did, part: "failed".to_owned(), reason: reason.clone() });
             }
         }
@@ -93,27 +93,36 @@ impl Context {
         Ok(false)
     }
 
-    /// Waits for offers: until there are enough, or for a while; not at all where nobody is.
+    /// Waits for offers: until there are enough, or for a while; not at all where nobody is. Where this node may not run the task
+    /// itself, it waits for somebody who would as long as the task may wait for its start.
     async fn gather(
         &self,
         offers: &mut mpsc::Receiver<Offer>,
-        known: &mut Vec<Offer>,
+        terms: &Manifest,
         failed: &[Candidate],
         wanted: usize,
-    ) {
+    ) -> Vec<Offer> {
+        let mut known: Vec<Offer> = Vec::new();
         let peers = self.network.as_ref().map(|network| {
             let state = network.state();
             let state = state.borrow();
             state.peers.iter().filter(|peer| !peer.guest).count()
         });
-        let until = Instant::now() + if peers == Some(0) { Duration::ZERO } else { OFFERS_WITHIN };
-        while !are_enough(known, wanted) && known.len() < OFFERS {
-            let Ok(Some(offer)) = timeout_at(until, offers.recv()).await else { return };
-            let new = known.iter().all(|other| other.from != offer.from);
-            if new && failed.iter().all(|candidate| candidate.did != offer.from) {
+        let now = Instant::now();
+        let soon = now + if peers == Some(0) { Duration::ZERO } else { OFFERS_WITHIN };
+        let late = now + Duration::from_millis(terms.sla.max_start_delay_ms);
+        while !are_enough(&known, wanted) && known.len() < OFFERS {
+            let nobody = !known.iter().any(|offer| offer.execute);
+            let patient = nobody && !self.policy.self_execute && peers != Some(0);
+            let until = if patient { late } else { soon };
+            let Ok(Some(offer)) = timeout_at(until, offers.recv()).await else { break };
+            if failed.iter().all(|candidate| candidate.did != offer.from) {
+                // A later offer takes the place of an earlier one.
+                known.retain(|other| other.from != offer.from);
                 known.push(offer);
             }
         }
+        known
     }
 
     /// What is known of those who offered.
@@ -185,6 +194,7 @@ impl Context {
         let guild = formed.id;
         let (sender, mut words) = mpsc::channel(WORDS);
         self.sessions().insert(guild, sender);
+        let mut early = VecDeque::new();
         let inside = async {
             if let Some((_, why)) = formed.missing.first() {
                 let who = formed.missing.iter().map(|(who, _)| who.clone()).collect();
@@ -225,12 +235,12 @@ impl Context {
                     return Ok(Err(Failed { who: vec![who], why: format!("did not begin: {error}") }));
                 }
             }
-            self.await_receipt(record, manifest, &plan, &mut words, reins).await
+            self.await_receipt(record, manifest, &plan, (&mut words, &mut early), reins).await
         };
         let done = reins.cancel.run_until_cancelled(inside).await;
         let done = done.unwrap_or(Err(TaskError::Execution(ExecutionError::Cancelled)));
         if matches!(done, Ok(Ok(()))) {
-            self.await_witnesses(record, manifest, &mut words).await?;
+            self.await_witnesses(record, manifest, (&mut words, &mut early)).await?;
             self.publish_results(record).await?;
         }
         self.sessions().remove(&guild);
@@ -281,7 +291,7 @@ impl Context {
         record: &mut TaskRecord,
         manifest: &Envelope<Manifest>,
         plan: &Agreement,
-        words: &mut mpsc::Receiver<Word>,
+        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
         reins: &Reins,
     ) -> Result<Result<(), Failed>, TaskError> {
         let terms = manifest.document();
@@ -306,6 +316,11 @@ impl Context {
                     continue;
                 }
             };
+            // A witness may have the receipt, and have looked into it, before this node has.
+            if matches!(word.content, Content::Attest(_)) && early.len() < WORDS {
+                early.push_back(word);
+                continue;
+            }
             if word.from != plan.executor {
                 answer(word, Err(invalid("the executor is waited for")));
                 continue;
@@ -392,14 +407,19 @@ impl Context {
         &self,
         record: &TaskRecord,
         manifest: &Envelope<Manifest>,
-        words: &mut mpsc::Receiver<Word>,
+        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
     ) -> Result<(), TaskError> {
         let TaskState::Receipted { .. } = record.state else { return Ok(()) };
         let mut missing = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
         let until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
         while missing > 0 && record.quorum > 0 {
-            let Ok(word) = timeout_at(until, words.recv()).await else { return Ok(()) };
-            let word = word.ok_or(TaskError::Stopping)?;
+            let word = match early.pop_front() {
+                Some(word) => word,
+                None => match timeout_at(until, words.recv()).await {
+                    Ok(word) => word.ok_or(TaskError::Stopping)?,
+                    Err(_) => return Ok(()),
+                },
+            };
             let Content::Attest(attestation) = &word.content else {
                 answer(word, Err(invalid("attestations are waited for")));
                 continue;

@@ -179,7 +179,8 @@ impl Context {
         let inputs = Digest::of(&stdin);
         let from = from.unwrap_or_else(|| "the own store".to_owned());
         let fetched = Untrusted::new(&format!("artifact {} from {from}", terms.artifact.cid));
-        let fetched = self.note(&plan.manifest, "fetched", Some(fetched));
+        let mut rows = vec![self.note(&plan.manifest, "fetched", Some(fetched))];
+        let mut seen_running = false;
         let material = Material { module, stdin, _lease: lease, _hold: hold };
 
         let progress = reins.progress.subscribe();
@@ -195,6 +196,11 @@ impl Context {
                 _ = look.tick() => {
                     let seen = *progress.borrow();
                     if seen.phase == Phase::Running {
+                        if !seen_running {
+                            seen_running = true;
+                            rows.push(self.note(&plan.manifest, "running", None));
+                            self.write(std::mem::take(&mut rows)).await?;
+                        }
                         let told = Content::Progress {
                             manifest: *plan.manifest.id(),
                             fuel_used: seen.fuel_used,
@@ -216,11 +222,13 @@ impl Context {
             }
         };
         let guild = Some(plan.guild.to_string());
-        let (receipt, mut rows, _output) = self.receipt(&plan.manifest, inputs, &outcome, guild).await?;
+        let (receipt, receipt_rows, _output) = self.receipt(&plan.manifest, inputs, &outcome, guild).await?;
         let claim = receipt.document();
         let said = format!("{} {} for {}", receipt.id(), claim.status, claim.cost.total_micro);
-        rows.push(fetched);
-        rows.push(self.note_at(outcome.started_at, &plan.manifest, "running", None));
+        if !seen_running {
+            rows.push(self.note_at(outcome.started_at, &plan.manifest, "running", None));
+        }
+        rows.extend(receipt_rows);
         rows.push(self.note(&plan.manifest, "receipted", Some(Untrusted::new(&said))));
         self.write(rows).await?;
         Ok((receipt.bytes().to_vec(), outcome.stdout))
