@@ -26,6 +26,8 @@ const OUTPUT_INLINE: usize = 32 * 1024;
 /// How long what was not taken waits before it is said again, and how often.
 const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
+/// Receipts that come before the beginning.
+const EARLY: usize = 4;
 
 /// What has been agreed to.
 struct Plan {
@@ -86,8 +88,14 @@ impl Context {
         ])
         .await?;
         answer(first, Ok(Some(Content::Agree(agreed.bytes().to_vec()))));
+        let mut early = Vec::new();
         loop {
             let word = words.recv().await.ok_or(TaskError::Stopping)?;
+            // The executor may have begun, and be done with it, before this node has been told to begin.
+            if matches!(word.content, Content::Receipt { .. }) && early.len() < EARLY {
+                early.push(word);
+                continue;
+            }
             let Content::Begin { manifest, agreements } = &word.content else {
                 answer(word, Err(invalid("nothing was begun")));
                 continue;
@@ -102,7 +110,7 @@ impl Context {
         if plan.agreement.executor == *self.identity.did() {
             self.run_for(guilds, &plan, reins).await
         } else {
-            self.witness(guilds, &plan, words, reins).await
+            self.witness(guilds, &plan, (words, early), reins).await
         }
     }
 
@@ -238,11 +246,14 @@ impl Context {
         &self,
         guilds: &Guilds,
         plan: &Plan,
-        mut words: mpsc::Receiver<Word>,
+        (mut words, mut early): (mpsc::Receiver<Word>, Vec<Word>),
         reins: &Reins,
     ) -> Result<(), TaskError> {
         let receipt = loop {
-            let word = words.recv().await.ok_or(TaskError::Stopping)?;
+            let word = match early.pop() {
+                Some(word) => word,
+                None => words.recv().await.ok_or(TaskError::Stopping)?,
+            };
             let Content::Receipt { receipt, .. } = &word.content else {
                 answer(word, Err(invalid("a receipt is waited for")));
                 continue;
