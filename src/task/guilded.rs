@@ -23,6 +23,8 @@ use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 
 /// How long offers are waited for, when there are not enough at once.
 const OFFERS_WITHIN: Duration = Duration::from_millis(500);
+/// And when there is somebody to run it, but fewer witnesses than have to agree.
+const WITNESSES_WITHIN: Duration = Duration::from_secs(5);
 /// Offers to one task that are weighed.
 const OFFERS: usize = 128;
 /// Words that wait for a task's life.
@@ -114,7 +116,12 @@ impl Context {
         while !are_enough(&known, wanted) && known.len() < OFFERS {
             let nobody = !known.iter().any(|offer| offer.execute);
             let patient = nobody && !self.policy.self_execute && peers != Some(0);
-            let until = if patient { late } else { soon };
+            let quorum = usize::try_from(terms.attestation.quorum).unwrap_or(usize::MAX);
+            let until = match (patient, nobody || are_enough(&known, quorum)) {
+                (true, _) => late,
+                (false, true) => soon,
+                (false, false) => soon.max(now + WITNESSES_WITHIN),
+            };
             let Ok(Some(offer)) = timeout_at(until, offers.recv()).await else { break };
             if failed.iter().all(|candidate| candidate.did != offer.from) {
                 // A later offer takes the place of an earlier one.
@@ -240,7 +247,8 @@ impl Context {
         let done = reins.cancel.run_until_cancelled(inside).await;
         let done = done.unwrap_or(Err(TaskError::Execution(ExecutionError::Cancelled)));
         if matches!(done, Ok(Ok(()))) {
-            self.await_witnesses(record, manifest, (&mut words, &mut early)).await?;
+            let witnesses = choice.witnesses.len();
+            self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await?;
             self.publish_results(record).await?;
         }
         self.sessions().remove(&guild);
@@ -407,10 +415,10 @@ impl Context {
         &self,
         record: &TaskRecord,
         manifest: &Envelope<Manifest>,
+        mut missing: usize,
         (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
     ) -> Result<(), TaskError> {
         let TaskState::Receipted { .. } = record.state else { return Ok(()) };
-        let mut missing = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
         let until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
         while missing > 0 && record.quorum > 0 {
             let word = match early.pop_front() {

@@ -13,6 +13,8 @@ use crate::storage::{TaskRecord, TaskState, Write};
 pub(super) enum Next {
     /// By policy the receipt is to be attested.
     Attest(Envelope<Receipt>),
+    /// The same, where its guild's witnesses do not come to a quorum.
+    AttestIfWanted(Envelope<Receipt>),
     /// By policy this node takes part in the task.
     Offer(Envelope<Manifest>, Willing),
 }
@@ -126,9 +128,16 @@ impl Context {
 
     fn to_attest(&self, receipt: Envelope<Receipt>) -> Option<Next> {
         let others = receipt.document().executor != *self.identity.did();
-        // In a guild there are witnesses for it.
-        let alone = receipt.document().guild.is_none();
-        (self.policy.attest_always && others && alone).then_some(Next::Attest(receipt))
+        let guild = receipt.document().guild.is_some();
+        let next = if guild { Next::AttestIfWanted } else { Next::Attest };
+        (self.policy.attest_always && others).then(|| next(receipt))
+    }
+
+    /// Whether a receipt lacks witnesses, as far as is known here.
+    pub(super) async fn is_wanted(&self, receipt: &Envelope<Receipt>) -> Result<bool, TaskError> {
+        let row = self.storage.receipt(&receipt.id().to_string()).await?;
+        let short = row.is_none_or(|row| row.quorum == 0 || row.agree < row.quorum);
+        Ok(receipt.document().guild.is_none() || short)
     }
 
     /// Moves an own task on when the stored votes suffice: to attested when its quorum agrees, to disputed when a witness

@@ -29,6 +29,8 @@ const INTAKE_MAX: usize = 64;
 const TO_ATTEST_MAX: usize = 1_000;
 /// Offers that stand at once.
 const OFFERS_MAX: usize = 4096;
+/// How long a guild's own witnesses have before others look into its receipt.
+const GUILD_FIRST: Duration = Duration::from_secs(5);
 /// Words that wait for one who takes part in a task.
 const WORDS: usize = 64;
 /// How often what runs is looked at.
@@ -306,6 +308,17 @@ impl Worker {
                     Ended::Offer
                 });
             }
+            Some(Next::AttestIfWanted(receipt)) => {
+                let context = Arc::clone(&self.context);
+                self.jobs.spawn(async move {
+                    tokio::time::sleep(GUILD_FIRST).await;
+                    let wanted = context.is_wanted(&receipt).await.unwrap_or_else(|error| {
+                        tracing::warn!(%error, "a receipt's witnesses could not be counted");
+                        false
+                    });
+                    Ended::Backlog(if wanted { vec![receipt] } else { Vec::new() })
+                });
+            }
             Some(Next::Offer(..)) => tracing::debug!("enough has been offered for now"),
             Some(Next::Attest(receipt)) if self.to_attest.len() < TO_ATTEST_MAX => {
                 self.to_attest.push_back(receipt);
@@ -383,7 +396,11 @@ impl Context {
         let mut receipts = Vec::new();
         for id in ids.iter().filter_map(|id| id.parse().ok()) {
             match self.storage.document(&id).await {
-                Ok(Some(AnyEnvelope::Receipt(receipt))) => receipts.push(receipt),
+                Ok(Some(AnyEnvelope::Receipt(receipt))) => match self.is_wanted(&receipt).await {
+                    Ok(true) => receipts.push(receipt),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%id, %error, "a receipt's witnesses could not be counted"),
+                },
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%id, %error, "a stored receipt cannot be attested"),
             }
