@@ -22,6 +22,7 @@ mod helia;
 mod hostile;
 mod interop;
 mod liars;
+mod lives;
 mod metrics;
 mod processes;
 mod pty;

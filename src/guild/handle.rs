@@ -96,8 +96,8 @@ impl Guilds {
     pub async fn create(&self, terms: Founding) -> Result<Founded, GuildError> {
         let shared = &self.shared;
         let charter = self.charter_of(terms)?;
-        let (worker, _) = Worker::found(shared, charter.clone(), &[]).await?;
-        worker.spawn();
+        let (worker, _) = Worker::found(shared, charter.clone(), None).await?;
+        worker.spawn()?;
         let (id, document) = (*charter.id(), charter.document());
         if document.admit != Admit::Invite {
             shared.network.provide(&id).await?;
@@ -116,8 +116,8 @@ impl Guilds {
     /// As [`Guilds::create`], and as the rules have it.
     pub async fn form(&self, terms: Founding, members: &[(Role, Offer)]) -> Result<Formed, GuildError> {
         let charter = self.charter_of(terms)?;
-        let (worker, asks) = Worker::found(&self.shared, charter.clone(), members).await?;
-        worker.spawn();
+        let (worker, asks) = Worker::found(&self.shared, charter.clone(), Some(members)).await?;
+        worker.spawn()?;
         let asked = asks.iter().map(|(to, ask)| async move {
             match self.shared.send(to, ask, &[]).await {
                 Ok(Reply::Done) => None,
@@ -369,10 +369,14 @@ impl Guilds {
         }
         self.has_room()?;
         let key = self.shared.offered.take(key, from).ok_or(Refusal::NotOffered)?;
+        if self.get(guild).is_some() {
+            return Err(Refusal::AlreadyIn(self.shared.me().clone()).into());
+        }
         let mut worker = Worker::new(&self.shared, charter, Seat::outside(Role::Member, key, None));
+        worker.form();
         worker.heed(notice).await?;
-        worker.spawn();
-        Ok(())
+        worker.is_inside()?;
+        worker.spawn()
     }
 
     /// What came through a third member, and from whom it is.

@@ -48,6 +48,7 @@ impl Guilds {
             }
             Reply::Notice(notice) => {
                 worker.heed(&notice).await?;
+                worker.is_inside()?;
                 true
             }
             Reply::Refused(refusal) => {
@@ -58,7 +59,7 @@ impl Guilds {
             }
             _ => return Err(unexpected(&creator)),
         };
-        worker.spawn();
+        worker.spawn()?;
         Ok(Joined { id, charter, role, inside })
     }
 

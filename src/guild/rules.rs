@@ -1,6 +1,6 @@
 //! Who is in a guild, as what, and for how long. One value is one guild; whoever holds it applies what happens in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
 pub(super) const SILENCE: SignedDuration = SignedDuration::from_secs(75);
 /// Who asks to join, while nobody has answered.
 const MAX_ASKING: usize = 64;
+/// Who was removed and is remembered.
+const MAX_REMOVED: usize = 1024;
 
 /// What its creator decided of a guild when it made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +110,8 @@ pub enum Refusal {
     WrongManifest(Untrusted),
     #[error("nothing of the kind was offered, or not any more")]
     NotOffered,
+    #[error("it is busy; say it again")]
+    Busy,
     #[error("it was said by another than it claims")]
     NotTheSender,
 }
@@ -124,6 +128,8 @@ pub struct Guild {
     terms: Terms,
     members: BTreeMap<Did, Member>,
     asking: BTreeMap<Did, Asking>,
+    /// Whom the creator removed: they come back only if it says so.
+    removed: BTreeSet<Did>,
     epoch: u64,
     ended: Option<End>,
 }
@@ -145,13 +151,19 @@ impl Guild {
     pub fn new(terms: Terms, now: Timestamp) -> Self {
         let creator = Member { role: Role::Creator, key: None, heard: now };
         let members = BTreeMap::from([(terms.creator.clone(), creator)]);
-        Self { terms, members, asking: BTreeMap::new(), epoch: 1, ended: None }
+        let (asking, removed) = (BTreeMap::new(), BTreeSet::new());
+        Self { terms, members, asking, removed, epoch: 1, ended: None }
     }
 
     /// A guild whose creator has started again, with the members and the epoch it had. The secrets are gone, so it is in the next
     /// epoch.
-    pub fn restored(terms: Terms, members: BTreeMap<Did, Member>, epoch: u64) -> Self {
-        Self { terms, members, asking: BTreeMap::new(), epoch: epoch.saturating_add(1), ended: None }
+    pub fn restored(
+        terms: Terms,
+        members: BTreeMap<Did, Member>,
+        removed: BTreeSet<Did>,
+        epoch: u64,
+    ) -> Self {
+        Self { terms, members, asking: BTreeMap::new(), removed, epoch: epoch.saturating_add(1), ended: None }
     }
 
     pub fn terms(&self) -> &Terms {
@@ -166,6 +178,11 @@ impl Guild {
     /// Who waits for the creator's answer, and as what it would come.
     pub fn asking(&self) -> impl Iterator<Item = (&Did, Role)> {
         self.asking.iter().map(|(who, asking)| (who, asking.role))
+    }
+
+    /// Whom the creator removed, and did not take in again.
+    pub fn removed(&self) -> &BTreeSet<Did> {
+        &self.removed
     }
 
     /// Grows with every change of members or roles: who left has no part in what comes after.
@@ -220,7 +237,7 @@ impl Guild {
             (Admit::Invite, None) => return Err(Refusal::InviteOnly),
         };
         self.has_room()?;
-        if waits {
+        if waits || self.removed.contains(who) {
             if self.asking.len() >= MAX_ASKING && !self.asking.contains_key(who) {
                 return Err(Refusal::TooManyAsking);
             }
@@ -280,6 +297,9 @@ impl Guild {
         self.may(by, Action::Govern)?;
         self.other_than_creator(who)?;
         self.take_out(who);
+        if self.removed.len() < MAX_REMOVED {
+            self.removed.insert(who.clone());
+        }
         Ok(Change::Removed(who.clone()))
     }
 
@@ -377,6 +397,7 @@ impl Guild {
 
     fn take_in(&mut self, who: &Did, role: Role, key: [u8; 32], now: Timestamp) -> Change {
         self.asking.remove(who);
+        self.removed.remove(who);
         self.members.insert(who.clone(), Member { role, key: Some(key), heard: now });
         self.epoch += 1;
         Change::Joined(who.clone())

@@ -98,8 +98,12 @@ impl Shared {
     }
 
     /// The guild is over, or this node is in it no more.
-    pub(super) fn forget(&self, guild: &Cid) {
-        self.live().remove(guild);
+    pub(super) fn forget(&self, guild: &Cid, own: &Live) {
+        let mut live = self.live();
+        if live.get(guild).is_some_and(|known| known.orders.same_channel(&own.orders)) {
+            live.remove(guild);
+        }
+        drop(live);
         self.changed();
     }
 

@@ -19,6 +19,8 @@ pub struct GuildState {
     pub charter: Envelope<Charter>,
     /// What this node is in it, or would like to be.
     pub role: Role,
+    /// Whether it was formed of offers, for a task: it ends with the start of the node that lives it.
+    pub formed: bool,
     /// Whether it is in it, and not waiting for an answer.
     pub inside: bool,
     pub epoch: u64,

@@ -90,6 +90,7 @@ struct Model {
     /// Person, role, second in which it was heard.
     inside: HashMap<usize, (Role, i64)>,
     asking: HashMap<usize, Role>,
+    removed: std::collections::HashSet<usize>,
     over: bool,
     now: i64,
 }
@@ -124,7 +125,7 @@ impl Model {
                 {
                     return false;
                 }
-                if self.admit == Admit::Ask && !invited {
+                if (self.admit == Admit::Ask && !invited) || self.removed.contains(&who) {
                     self.asking.insert(who, role);
                 } else {
                     self.asking.remove(&who);
@@ -135,13 +136,18 @@ impl Model {
                 let can = self.may(by, Action::Govern) && self.inside.len() < self.capacity;
                 let Some(role) = self.asking.get(&who).copied().filter(|_| can) else { return false };
                 self.asking.remove(&who);
+                self.removed.remove(&who);
                 self.inside.insert(who, (role, self.now));
             }
             Step::Refuse { by, who } => {
                 return self.may(by, Action::Govern) && self.asking.remove(&who).is_some();
             }
             Step::Remove { by, who } => {
-                return self.may(by, Action::Govern) && who != 0 && self.inside.remove(&who).is_some();
+                let can = self.may(by, Action::Govern) && who != 0 && self.inside.remove(&who).is_some();
+                if can {
+                    self.removed.insert(who);
+                }
+                return can;
             }
             Step::ChangeRole { by, who, role } => {
                 if !self.may(by, Action::Govern) || who == 0 || role == Role::Creator {
@@ -192,7 +198,7 @@ proptest! {
         let terms = Terms { creator: people[0].clone(), admit, capacity, expires_at: at(TTL) };
         let mut guild = Guild::new(terms, start);
         let inside = HashMap::from([(0, (Role::Creator, 0))]);
-        let mut model = Model { admit, capacity, inside, asking: HashMap::new(), over: false, now: 0 };
+        let mut model = Model { admit, capacity, inside, asking: HashMap::new(), removed: Default::default(), over: false, now: 0 };
         for step in steps {
             let (before, epoch, now) = (guild.members().clone(), guild.epoch(), at(model.now));
             let possible = model.take(&step);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
 use super::inbox::Inbox;
-use super::offer::Willing;
+use super::offer::Promise;
 use crate::artifact::Artifacts;
 use crate::config::Accept;
 use crate::document::AnyEnvelope;
@@ -70,7 +70,7 @@ pub struct Context {
     /// Of each guild in which a task is done, who hears what is said there.
     sessions: StdMutex<HashMap<Cid, mpsc::Sender<Word>>>,
     /// Manifests for which this node has offered something.
-    promised: StdMutex<HashMap<Cid, Willing>>,
+    promised: StdMutex<HashMap<Cid, Promise>>,
     /// What waits for the operator.
     pub(super) inbox: Inbox,
     /// How others have done in own tasks since the start.
@@ -125,7 +125,21 @@ impl Context {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn promised(&self) -> MutexGuard<'_, HashMap<Cid, Willing>> {
+    /// A session is over; another that has taken its place goes on.
+    pub(super) fn end_session(&self, guild: &Cid, own: &mpsc::Sender<Word>) {
+        let mut sessions = self.sessions();
+        if sessions.get(guild).is_some_and(|session| session.same_channel(own)) {
+            sessions.remove(guild);
+        }
+    }
+
+    /// Whether this node has formed the guild, for a task of its own.
+    pub(super) fn is_own(&self, guild: &Cid) -> bool {
+        let state = self.guilds.as_ref().and_then(|guilds| guilds.get(guild));
+        state.is_some_and(|state| state.formed && state.charter.signer() == self.identity.did())
+    }
+
+    pub(super) fn promised(&self) -> MutexGuard<'_, HashMap<Cid, Promise>> {
         self.promised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,12 +1,12 @@
 //! An own task in a guild: those who offered are weighed, some of them form a guild, agree, and do it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use cid::Cid;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use super::context::Word;
 use super::execute::receipt_rows;
@@ -15,7 +15,9 @@ use super::member::{answer, check_receipt, invalid};
 use super::select::{Choice, Known, are_enough, choose};
 use super::{Context, TaskError};
 use crate::config::Admit;
-use crate::document::{Agreement, AnyEnvelope, Envelope, Manifest, Receipt, Status, Untrusted};
+use crate::document::{
+    Agreement, AnyEnvelope, Attestation, Charter, Envelope, Manifest, Receipt, Status, Untrusted,
+};
 use crate::execution::{ExecutionError, Phase, Progress};
 use crate::guild::{Bytes, Content, Founding, Guilds, Offer, Role};
 use crate::identity::Did;
@@ -55,10 +57,8 @@ impl Context {
         reins: &Reins,
     ) -> Result<bool, TaskError> {
         let Some(guilds) = self.guilds.clone() else { return Ok(false) };
-        if let Some(earlier) = record.guild_id.take().and_then(|id| id.parse::<Cid>().ok()) {
-            // What it came to before this node started again, nobody here knows.
-            dissolve(&guilds, &earlier).await;
-        }
+        // A guild of an earlier start of this node was dissolved with it.
+        record.guild_id = None;
         let (sender, mut offers) = mpsc::channel(OFFERS);
         self.offers().insert(*manifest.id(), sender);
         let done = self.have_done(&guilds, record, manifest, &mut offers, reins).await;
@@ -77,7 +77,11 @@ impl Context {
         let wanted = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
         let mut failed: Vec<Candidate> = Vec::new();
         for _ in 0..TRIES {
+            if manifest.document().expires_at <= Timestamp::now() {
+                return Err(TaskError::Expired("it expired before it was run".to_owned()));
+            }
             // Who offered before offers again: each offer is good for one guild.
+            while offers.try_recv().is_ok() {}
             self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
             let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
             let gathering = self.gather(offers, manifest.document(), &failed, wanted);
@@ -193,14 +197,14 @@ impl Context {
             [(Role::Executor, choice.executor.clone())].into_iter().chain(seats).collect();
         let founding = Founding {
             name: terms.name.get(..terms.name.floor_char_boundary(NAME_MAX)).unwrap_or_default().to_owned(),
-            ttl: left.clamp(SignedDuration::from_secs(1), crate::document::Charter::TTL),
+            ttl: left.clamp(SignedDuration::from_secs(1), lasts(terms)),
             capacity: u32::try_from(members.len() + 1).unwrap_or(u32::MAX),
             admit: Admit::Invite,
         };
         let formed = guilds.form(founding, &members).await?;
         let guild = formed.id;
         let (sender, mut words) = mpsc::channel(WORDS);
-        self.sessions().insert(guild, sender);
+        self.sessions().insert(guild, sender.clone());
         let mut early = VecDeque::new();
         let inside = async {
             if let Some((_, why)) = formed.missing.first() {
@@ -237,21 +241,29 @@ impl Context {
             let agreed = format!("signed by {}", names(others.iter().chain([me])));
             self.turn(record, TaskState::Agreed, Some(Untrusted::new(&agreed))).await?;
             let begin = Content::Begin { manifest: *manifest.id(), agreements };
-            for (who, said) in guilds.tell(&guild, others, begin).await? {
+            let told = match guilds.tell(&guild, others, begin).await {
+                Ok(told) => told,
+                Err(error) => return Ok(Err(Failed { who: Vec::new(), why: format!("not begun: {error}") })),
+            };
+            for (who, said) in told {
                 if let Err(error) = said {
                     return Ok(Err(Failed { who: vec![who], why: format!("did not begin: {error}") }));
                 }
             }
-            self.await_receipt(record, manifest, &plan, (&mut words, &mut early), reins).await
+            self.await_receipt((guilds, record), manifest, &plan, (&mut words, &mut early), reins).await
         };
         let done = reins.cancel.run_until_cancelled(inside).await;
         let done = done.unwrap_or(Err(TaskError::Execution(ExecutionError::Cancelled)));
         if matches!(done, Ok(Ok(()))) {
-            let witnesses = choice.witnesses.len();
-            self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await?;
-            self.publish_results(record).await?;
+            let witnesses = choice.witnesses.iter().map(|offer| offer.from.clone()).collect();
+            let seen = self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await;
+            let published = self.publish_results(record).await;
+            // The receipt is there; whatever went wrong with this does not undo it.
+            for error in [seen, published].into_iter().filter_map(Result::err) {
+                tracing::warn!(task = %record.task_id, %error, "a task's witnesses");
+            }
         }
-        self.sessions().remove(&guild);
+        self.end_session(&guild, &sender);
         dissolve(guilds, &guild).await;
         if matches!(done, Ok(Ok(()))) {
             self.write(vec![self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))))])
@@ -296,7 +308,7 @@ impl Context {
 
     async fn await_receipt(
         &self,
-        record: &mut TaskRecord,
+        (guilds, record): (&Guilds, &mut TaskRecord),
         manifest: &Envelope<Manifest>,
         plan: &Agreement,
         (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
@@ -307,10 +319,12 @@ impl Context {
         let failed = |why: String| Ok(Err(Failed { who: vec![plan.executor.clone()], why }));
         let mut until = Instant::now() + Duration::from_millis(terms.sla.max_start_delay_ms);
         let mut seen = Instant::now();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let word = tokio::select! {
-                word = words.recv() => word.ok_or(TaskError::Stopping)?,
-                () = tokio::time::sleep(LOOK) => {
+                biased;
+                _ = look.tick() => {
                     if self.is_connected(&plan.executor) {
                         seen = Instant::now();
                     }
@@ -321,8 +335,14 @@ impl Context {
                         let doing = if record.state == TaskState::Running { "end" } else { "begin" };
                         return failed(format!("the executor did not {doing} in time"));
                     }
+                    let here = guilds.get(&plan.guild);
+                    let here = here.is_some_and(|state| state.members.iter().any(|m| m.did == plan.executor));
+                    if !here {
+                        return failed("the executor left the guild".to_owned());
+                    }
                     continue;
                 }
+                word = words.recv() => word.ok_or(TaskError::Stopping)?,
             };
             // A witness may have the receipt, and have looked into it, before this node has.
             if matches!(word.content, Content::Attest(_)) && early.len() < WORDS {
@@ -415,12 +435,12 @@ impl Context {
         &self,
         record: &TaskRecord,
         manifest: &Envelope<Manifest>,
-        mut missing: usize,
+        mut missing: HashSet<Did>,
         (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
     ) -> Result<(), TaskError> {
-        let TaskState::Receipted { .. } = record.state else { return Ok(()) };
+        let TaskState::Receipted { receipt } = record.state else { return Ok(()) };
         let until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
-        while missing > 0 && record.quorum > 0 {
+        while !missing.is_empty() && record.quorum > 0 {
             let word = match early.pop_front() {
                 Some(word) => word,
                 None => match timeout_at(until, words.recv()).await {
@@ -433,15 +453,17 @@ impl Context {
                 continue;
             };
             let taken = match Envelope::open(attestation) {
-                Ok(attestation) if *attestation.signer() == word.from => {
+                Ok(attestation) if is_vote(&attestation, &word.from, &receipt) => {
                     let from = word.from.peer_id();
                     let taken = self.take_in_attestation(&from, attestation).await;
                     taken.map(|_| None).map_err(|error| invalid(&error.to_string()))
                 }
-                Ok(_) => Err(invalid("an attestation by another")),
+                Ok(_) => Err(invalid("an attestation by another, or of another receipt")),
                 Err(error) => Err(invalid(&error.to_string())),
             };
-            missing -= usize::from(taken.is_ok());
+            if taken.is_ok() {
+                missing.remove(&word.from);
+            }
             answer(word, taken);
             if self.storage.task(&record.task_id).await?.is_none_or(|task| task.is_settled()) {
                 return Ok(());
@@ -451,7 +473,7 @@ impl Context {
     }
 
     /// The receipt and what was said of it, for everybody.
-    async fn publish_results(&self, record: &TaskRecord) -> Result<(), TaskError> {
+    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Result<(), TaskError> {
         let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else {
             return Ok(());
         };
@@ -475,8 +497,19 @@ impl Context {
     }
 }
 
+/// How long a guild for a task may have to be: the start, the run, and the witnesses' runs. An hour for most.
+fn lasts(terms: &Manifest) -> SignedDuration {
+    let delay = Duration::from_millis(terms.sla.max_start_delay_ms);
+    let work = delay + terms.limits.time() * 2 + MARGIN + WITNESS_WITHIN;
+    SignedDuration::try_from(work).unwrap_or(Charter::TTL).clamp(Charter::TTL, SignedDuration::from_hours(24))
+}
+
 fn by(who: &Did) -> Untrusted {
     Untrusted::new(&format!("by {}", who.short()))
+}
+
+fn is_vote(vote: &Envelope<Attestation>, by: &Did, receipt: &Cid) -> bool {
+    vote.signer() == by && vote.document().receipt == *receipt
 }
 
 fn names<'a>(who: impl Iterator<Item = &'a Did>) -> String {

@@ -124,12 +124,17 @@ impl Context {
         manifest: &Envelope<Manifest>,
         reins: &Reins,
     ) -> Result<(), TaskError> {
-        if record.state.is_pending() {
+        let resumed = !record.state.is_pending();
+        if !resumed {
             self.to_receipt(record, manifest, reins).await?;
         }
         if let TaskState::Receipted { receipt } = record.state
             && record.quorum > 0
         {
+            if resumed && record.guild_id.is_some() {
+                // Its guild ended with the earlier start, and so its witnesses' part: others may take it.
+                self.publish_results(record).await?;
+            }
             self.await_quorum(record, receipt).await?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cid::Cid;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use super::attest::Asked;
 use super::context::Word;
@@ -15,7 +15,7 @@ use super::life::Reins;
 use super::{Context, TaskError};
 use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
 use crate::execution::{Phase, Priority};
-use crate::guild::{Bytes, Content, GuildError, Guilds, Refusal, Role};
+use crate::guild::{Bytes, Content, GuildError, Guilds, KeyError, Refusal, Role};
 use crate::identity::Did;
 use crate::storage::{Happening, Write};
 
@@ -26,6 +26,8 @@ const OUTPUT_INLINE: usize = 32 * 1024;
 /// How long what was not taken waits before it is said again, and how often.
 const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
+/// A proposal that was agreed to and is not begun by then is none.
+const BEGIN_WITHIN: Duration = Duration::from_secs(20);
 /// Receipts that come before the beginning.
 const EARLY: usize = 4;
 
@@ -42,7 +44,7 @@ impl Context {
         self: Arc<Self>,
         guild: Cid,
         first: Word,
-        words: mpsc::Receiver<Word>,
+        (own, words): (mpsc::Sender<Word>, mpsc::Receiver<Word>),
         reins: Reins,
     ) {
         let Some(guilds) = self.guilds.clone() else { return };
@@ -59,7 +61,7 @@ impl Context {
         if let Err(error) = done {
             tracing::info!(%guild, %error, "a task of another came to nothing here");
         }
-        self.sessions().remove(&guild);
+        self.end_session(&guild, &own);
     }
 
     async fn part(
@@ -90,7 +92,9 @@ impl Context {
         answer(first, Ok(Some(Content::Agree(agreed.bytes().to_vec()))));
         let mut early = Vec::new();
         loop {
-            let word = words.recv().await.ok_or(TaskError::Stopping)?;
+            let word = timeout(BEGIN_WITHIN, words.recv()).await;
+            let word = word.map_err(|_| TaskError::Refused("it was not begun in time".to_owned()))?;
+            let word = word.ok_or(TaskError::Stopping)?;
             // The executor may have begun, and be done with it, before this node has been told to begin.
             if matches!(word.content, Content::Receipt { .. }) && early.len() < EARLY {
                 early.push(word);
@@ -138,7 +142,8 @@ impl Context {
         if role(executor) != Some(Role::Executor) || !(runs || attests) || (runs && attests) {
             return Err(invalid("the parts are not given out as the roles are"));
         }
-        let willing = self.promised().get(manifest.id()).copied().or_else(|| self.would(terms));
+        let willing =
+            self.promised().get(manifest.id()).map(|promise| promise.willing).or_else(|| self.would(terms));
         let willing = willing.ok_or(Refusal::NotOffered)?;
         if (runs && !willing.execute) || (attests && !willing.attest) {
             return Err(Refusal::NotOffered);
@@ -358,6 +363,11 @@ pub(super) async fn over(guilds: &Guilds, guild: &Cid) {
     while state.changed().await.is_ok() {}
 }
 
+/// Whether it may be taken when it is said again.
+fn is_passing(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::NotReached(_) | Refusal::Busy | Refusal::Key(KeyError::OtherEpoch { .. }))
+}
+
 /// Says something until it has been heard: by each, or so many times.
 async fn insist(guilds: &Guilds, guild: &Cid, mut to: Vec<Did>, content: Content) -> Result<(), TaskError> {
     for _ in 0..TIMES {
@@ -365,7 +375,7 @@ async fn insist(guilds: &Guilds, guild: &Cid, mut to: Vec<Did>, content: Content
         for (who, said) in told {
             match said {
                 Ok(_) => {}
-                Err(GuildError::Refused(refusal)) if !matches!(refusal, Refusal::NotReached(_)) => {
+                Err(GuildError::Refused(refusal)) if !is_passing(&refusal) => {
                     tracing::info!(%guild, %who, %refusal, "not taken");
                 }
                 Err(error) => {

@@ -10,12 +10,22 @@ use crate::document::{Envelope, Manifest};
 
 /// How long an offer stands.
 const STANDS: Duration = Duration::from_secs(60);
+/// Offers for one task: one for each time that its creator tries.
+const STANDING: usize = 3;
 
 /// What this node would do for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Willing {
     pub(super) execute: bool,
     pub(super) attest: bool,
+}
+
+/// What this node has offered for a task.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Promise {
+    pub(super) willing: Willing,
+    /// Offers that stand.
+    standing: usize,
 }
 
 impl Context {
@@ -53,11 +63,25 @@ impl Context {
     pub(super) async fn offer(&self, manifest: Envelope<Manifest>, willing: Willing) {
         let Some(guilds) = &self.guilds else { return };
         let (id, creator) = (manifest.id(), &manifest.document().creator);
-        self.promised().insert(*id, willing);
+        {
+            let mut promised = self.promised();
+            let promise = promised.entry(*id).or_insert(Promise { willing, standing: 0 });
+            if promise.standing >= STANDING {
+                return;
+            }
+            promise.standing += 1;
+            promise.willing = willing;
+        }
         match guilds.offer(creator, id, willing.execute, willing.attest).await {
             Ok(_stands) => tokio::time::sleep(STANDS).await,
             Err(error) => tracing::debug!(manifest = %id, %error, "not offered"),
         }
-        self.promised().remove(id);
+        let mut promised = self.promised();
+        if let Some(promise) = promised.get_mut(id) {
+            promise.standing = promise.standing.saturating_sub(1);
+            if promise.standing == 0 {
+                promised.remove(id);
+            }
+        }
     }
 }

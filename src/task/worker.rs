@@ -252,12 +252,16 @@ impl Worker {
                 let session = self.context.sessions().get(&guild).cloned();
                 match session {
                     Some(session) => {
-                        // Without an answer, it is said again.
+                        // What is dropped has no answer, and is said again.
                         if session.try_send(word).is_err() {
                             tracing::debug!(%guild, "too much is said about one task");
                         }
                     }
-                    None if matches!(word.content, Content::Propose { .. }) => self.begin(guild, word),
+                    None if matches!(word.content, Content::Propose { .. })
+                        && !self.context.is_own(&guild) =>
+                    {
+                        self.begin(guild, word);
+                    }
                     None => answer(word, Err(invalid("there is no such task here"))),
                 }
             }
@@ -266,11 +270,11 @@ impl Worker {
 
     fn begin(&mut self, guild: Cid, first: Word) {
         let (sender, words) = mpsc::channel(WORDS);
-        self.context.sessions().insert(guild, sender);
+        self.context.sessions().insert(guild, sender.clone());
         let (id, context) = (guild.to_string(), Arc::clone(&self.context));
         let reins = self.rein(id.clone());
         self.jobs.spawn(async move {
-            Box::pin(context.take_part(guild, first, words, reins)).await;
+            Box::pin(context.take_part(guild, first, (sender, words), reins)).await;
             Ended::Run(id)
         });
     }

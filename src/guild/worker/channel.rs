@@ -79,7 +79,9 @@ impl Worker {
     ) {
         let opened = replies.into_iter().map(|(from, reply)| {
             let said = match reply {
-                Ok(Reply::Done | Reply::Refused(Refusal::Key(KeyError::Replayed))) => Ok(None),
+                Ok(Reply::Done) => Ok(None),
+                // It was heard, but what came of it is not known.
+                Ok(Reply::Refused(Refusal::Key(KeyError::Replayed))) => Err(Refusal::Busy.into()),
                 Ok(Reply::Said(sealed)) => self.unseal(&from, &sealed).map(Some).map_err(GuildError::from),
                 Ok(Reply::Refused(refusal)) => Err(refusal.into()),
                 Ok(_) => Err(unexpected(&from)),
@@ -132,13 +134,12 @@ impl Worker {
         let (answer, answered) = oneshot::channel();
         let told = Told::Word { guild: self.id, from, content, reply: answer };
         if self.shared.tasks.try_send(told).is_err() {
-            // Without an answer it is asked again.
-            return tracing::debug!(guild = %self.id, "too much is said about tasks");
+            return tell(reply, Reply::Refused(Refusal::Busy));
         }
         self.jobs.spawn(async move {
             match answered.await {
                 Ok(said) => Done::Answered { said, reply },
-                Err(_) => Done::Told,
+                Err(_) => Done::Answered { said: Err(Refusal::Busy), reply },
             }
         });
     }

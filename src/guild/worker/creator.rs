@@ -33,15 +33,17 @@ impl Worker {
     pub(in crate::guild) async fn found(
         shared: &Arc<Shared>,
         charter: Envelope<Charter>,
-        members: &[(Role, Offer)],
+        formed_of: Option<&[(Role, Offer)]>,
     ) -> Result<(Self, Sayings), GuildError> {
         let now = Timestamp::now();
         let mut rules = Guild::new(Terms::of(charter.document()), now);
+        let members = formed_of.unwrap_or_default();
         for (role, offer) in members {
             rules.join(&offer.from, *role, offer.key, Some(rules.terms().expires_at), now)?;
         }
         let epoch = rules.epoch();
         let mut worker = Self::new(shared, charter, Seat::Creator(rules));
+        worker.state.formed = formed_of.is_some();
         let keys = worker.fresh_keys(epoch)?;
         worker.turn(keys, now);
         worker.look(now);
@@ -67,7 +69,7 @@ impl Worker {
             .into_iter()
             .map(|member| (member.did, Member { role: member.role, key: member.key, heard: now }))
             .collect();
-        let rules = Guild::restored(Terms::of(charter.document()), members, record.epoch);
+        let rules = Guild::restored(Terms::of(charter.document()), members, record.removed, record.epoch);
         let epoch = rules.epoch();
         let mut worker = Self::new(shared, charter, Seat::Creator(rules));
         let keys = worker.fresh_keys(epoch)?;
@@ -77,8 +79,10 @@ impl Worker {
         let notices = worker.notices()?;
         worker.say_all(notices);
         let (guild, document) = (worker.id, worker.state.charter.document());
-        if document.admit != crate::config::Admit::Invite {
-            shared.network.provide(&guild).await?;
+        if document.admit != crate::config::Admit::Invite
+            && let Err(error) = shared.network.provide(&guild).await
+        {
+            tracing::warn!(%guild, %error, "the guild is not in the DHT");
         }
         Ok(worker)
     }

@@ -5,6 +5,8 @@ mod channel;
 mod creator;
 mod member;
 
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,9 @@ const ORDERS: usize = 256;
 const COME_BACK: SignedDuration = SignedDuration::from_secs(3);
 /// A creator that was not heard for so long is gone, and the guild with it.
 const CREATOR_LOST: SignedDuration = rules::SILENCE;
+/// How often the creator is told that this node has left, and the pause between.
+const LEAVE_TRIES: usize = 30;
+const LEAVE_PAUSE: Duration = Duration::from_secs(1);
 /// The least step of a timer.
 const TICK: SignedDuration = SignedDuration::from_millis(1);
 
@@ -135,6 +140,11 @@ struct Record {
     role: Role,
     inside: bool,
     epoch: u64,
+    #[serde(default)]
+    formed: bool,
+    /// Whom its creator removed.
+    #[serde(default)]
+    removed: BTreeSet<Did>,
     /// Known to the creator alone.
     members: Vec<MemberRecord>,
 }
@@ -176,6 +186,7 @@ impl Worker {
             id: *charter.id(),
             charter,
             role,
+            formed: false,
             inside,
             epoch: 0,
             members: Vec::new(),
@@ -213,29 +224,87 @@ impl Worker {
                 return tracing::error!(%error, "the record of a guild is damaged; it is left as it is");
             }
         };
+        if record.formed {
+            return Self::give_up(shared, charter, record).await;
+        }
         let resumed = if record.role == Role::Creator {
             Self::restore(shared, charter, record).await
         } else {
             Self::come_back(shared, charter, &record)
         };
         match resumed {
-            Ok(worker) => worker.spawn(),
+            Ok(worker) => {
+                if let Err(error) = worker.spawn() {
+                    tracing::error!(%error, "a guild could not be taken up again");
+                }
+            }
             Err(error) => tracing::error!(%error, "a guild could not be taken up again"),
         }
     }
 
+    /// A guild that was formed for a task ends with the node that lives the task: what was going on in it is gone.
+    async fn give_up(shared: &Arc<Shared>, charter: Envelope<Charter>, record: Record) {
+        let own = charter.signer() == shared.me();
+        let mut worker = Self::new(shared, charter, Seat::Gone);
+        let step = if own { "dissolved" } else { "left" };
+        worker.end(step, "this node has started again").await;
+        let (id, creator, shared) = (worker.id, worker.creator(), Arc::clone(shared));
+        if own {
+            // They learn it from their next word to this node, which knows of no such guild.
+            return tracing::debug!(guild = %id, members = record.members.len(), "given up");
+        }
+        let tracker = shared.tracker.clone();
+        tracker.spawn(async move {
+            let ask = Ask::new(id, What::Leave);
+            for _ in 0..LEAVE_TRIES {
+                let told = shared.shutdown.run_until_cancelled(shared.send(&creator, &ask, &[])).await;
+                match told {
+                    None | Some(Ok(_)) => return,
+                    Some(Err(error)) => tracing::debug!(guild = %id, %error, "its creator is not told yet"),
+                }
+                tokio::time::sleep(LEAVE_PAUSE).await;
+            }
+        });
+    }
+
+    /// # Errors
+    /// When what its creator said did not put this node into the guild.
+    pub(in crate::guild) fn is_inside(&self) -> Result<(), Refusal> {
+        if self.state.inside && !self.over { Ok(()) } else { Err(Refusal::NotIn(self.shared.me().clone())) }
+    }
+
+    pub(in crate::guild) fn form(&mut self) {
+        self.state.formed = true;
+    }
+
     /// Puts it to work.
-    pub(in crate::guild) fn spawn(mut self) {
+    ///
+    /// # Errors
+    /// When it is over already, this node is not in it, or it is at work already.
+    pub(in crate::guild) fn spawn(mut self) -> Result<(), GuildError> {
+        if self.over {
+            return Err(Refusal::Over.into());
+        }
+        match self.shared.live().entry(self.id) {
+            Entry::Occupied(_) => return Err(Refusal::AlreadyIn(self.shared.me().clone()).into()),
+            Entry::Vacant(free) => free.insert(self.told.clone()),
+        };
         self.publish();
-        self.shared.live().insert(self.id, self.told.clone());
         let tracker = self.shared.tracker.clone();
         tracker.spawn(self.work());
+        Ok(())
     }
 
     async fn work(mut self) {
         let shutdown = self.shared.shutdown.clone();
         while !self.over {
-            let pause = self.next_tick().duration_since(Timestamp::now());
+            // First what is due, however much is said.
+            let now = Timestamp::now();
+            if self.next_tick() <= now {
+                self.tick(now).await;
+                continue;
+            }
+            let pause = self.next_tick().duration_since(now);
             let pause = Duration::try_from(pause).unwrap_or_default();
             tokio::select! {
                 biased;
@@ -244,7 +313,7 @@ impl Worker {
                     Ok(done) => self.done(done).await,
                     Err(error) => tracing::debug!(%error, "a guild's job was not finished"),
                 },
-                () = tokio::time::sleep(pause) => self.tick(Timestamp::now()).await,
+                () = tokio::time::sleep(pause) => {}
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order).await,
                     None => break,
@@ -399,6 +468,8 @@ impl Worker {
             role: self.state.role,
             inside: self.state.inside,
             epoch: rules.map_or(0, Guild::epoch),
+            formed: self.state.formed,
+            removed: rules.map(Guild::removed).cloned().unwrap_or_default(),
             members: members
                 .map(|(did, member)| MemberRecord { did: did.clone(), role: member.role, key: member.key })
                 .collect(),
@@ -428,7 +499,7 @@ impl Worker {
         {
             tracing::debug!(%error, "the guild is not taken out of the DHT");
         }
-        self.shared.forget(&self.id);
+        self.shared.forget(&self.id, &self.told);
         let rows = vec![
             Write::NoGuild { guild_id: self.id.to_string() },
             event(&self.state, step, self.shared.me(), detail),

@@ -115,8 +115,11 @@ impl Worker {
         let Some(place) = self.records.searches.iter().position(|search| search.query == query) else {
             return;
         };
+        let wanted = self.records.searches.get(place).map(|search| key(&search.id));
         let found = record.and_then(|(from, record)| match check(&record) {
-            Ok(_) => Some(record.value),
+            // A valid document is not yet the one that was asked for.
+            Ok(_) if wanted.as_ref() == Some(&record.key) => Some(record.value),
+            Ok(_) => None,
             Err(what) => {
                 if let Some(from) = from {
                     self.fault(from, what);
