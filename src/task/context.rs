@@ -22,6 +22,8 @@ use crate::storage::{Storage, StorageError, Write};
 
 /// Inputs of up to 64 MiB each that are in memory while their tasks wait and run.
 const INPUTS_AT_ONCE: usize = 8;
+/// Own tasks that are on their way through a guild at once: more would only wait for each other, with keys and timers running.
+const UNDER_WAY: usize = 32;
 /// How long a write waits between tries while the disk is full.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 /// Nodes of which it is remembered how they have done.
@@ -82,6 +84,8 @@ pub struct Context {
     pub(super) in_hand: Mutex<HashSet<Cid>>,
     /// Held from looking for an own attestation of a receipt until one is stored: a witness signs once.
     pub(super) signing: Mutex<()>,
+    /// Places for own tasks that are on their way through a guild; one that is seen to run gives up its own.
+    pub(super) under_way: Arc<Semaphore>,
     /// Places for large inputs.
     pub(super) inputs: Arc<Semaphore>,
 }
@@ -113,6 +117,7 @@ impl Context {
             waiting: Mutex::default(),
             in_hand: Mutex::default(),
             signing: Mutex::default(),
+            under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             inputs: Arc::new(Semaphore::new(INPUTS_AT_ONCE)),
         }
     }

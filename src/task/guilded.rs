@@ -1,11 +1,12 @@
 //! An own task in a guild: those who offered are weighed, some of them form a guild, agree, and do it.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use super::context::Word;
@@ -42,6 +43,9 @@ const MARGIN: Duration = Duration::from_secs(10);
 const WITNESS_WITHIN: Duration = Duration::from_secs(30);
 const NAME_MAX: usize = 64;
 
+/// Who is to do it, who failed before, and this task's place among those under way.
+type Try<'a> = (&'a Choice, &'a [Candidate], &'a mut Option<OwnedSemaphorePermit>);
+
 /// Why a try came to nothing, and by whom.
 struct Failed {
     who: Vec<Did>,
@@ -59,9 +63,13 @@ impl Context {
         let Some(guilds) = self.guilds.clone() else { return Ok(false) };
         // A guild of an earlier start of this node was dissolved with it.
         record.guild_id = None;
+        let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
+        let place = Arc::clone(&self.under_way).acquire_owned();
+        let place = reins.cancel.run_until_cancelled(place).await.ok_or_else(cancelled)?;
+        let mut place = Some(place.map_err(|_| TaskError::Stopping)?);
         let (sender, mut offers) = mpsc::channel(OFFERS);
         self.offers().insert(*manifest.id(), sender);
-        let done = self.have_done(&guilds, record, manifest, &mut offers, reins).await;
+        let done = self.have_done(&guilds, record, manifest, (&mut offers, &mut place), reins).await;
         self.offers().remove(manifest.id());
         done
     }
@@ -71,7 +79,7 @@ impl Context {
         guilds: &Guilds,
         record: &mut TaskRecord,
         manifest: &Envelope<Manifest>,
-        offers: &mut mpsc::Receiver<Offer>,
+        (offers, place): (&mut mpsc::Receiver<Offer>, &mut Option<OwnedSemaphorePermit>),
         reins: &Reins,
     ) -> Result<bool, TaskError> {
         let wanted = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
@@ -87,7 +95,7 @@ impl Context {
             let gathering = self.gather(offers, manifest.document(), &failed, wanted);
             let known = reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?;
             let Some(choice) = choose(&self.weighed(&known), wanted) else { break };
-            let tried = self.attempt(guilds, record, manifest, &choice, &failed, reins).await?;
+            let tried = self.attempt(guilds, record, manifest, (&choice, &failed, place), reins).await?;
             let Err(Failed { who, why }) = tried else { return Ok(true) };
             let reason = Untrusted::new(&why);
             self.write(vec![self.step(record, "candidate-failed", Some(reason.clone()))]).await?;
@@ -160,14 +168,13 @@ impl Context {
         guilds: &Guilds,
         record: &mut TaskRecord,
         manifest: &Envelope<Manifest>,
-        choice: &Choice,
-        failed: &[Candidate],
+        (choice, failed, place): Try<'_>,
         reins: &Reins,
     ) -> Result<Result<(), Failed>, TaskError> {
         let parties: Vec<Did> =
             choice.witnesses.iter().chain([&choice.executor]).map(|offer| offer.from.clone()).collect();
         parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy += 1));
-        let tried = self.attempt_with(guilds, record, manifest, choice, failed, reins).await;
+        let tried = self.attempt_with(guilds, record, manifest, (choice, failed, place), reins).await;
         parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy = tried.busy.saturating_sub(1)));
         match &tried {
             Ok(Ok(())) => self.note_try(&choice.executor.from, |tried| tried.done += 1),
@@ -184,8 +191,7 @@ impl Context {
         guilds: &Guilds,
         record: &mut TaskRecord,
         manifest: &Envelope<Manifest>,
-        choice: &Choice,
-        failed: &[Candidate],
+        (choice, failed, place): Try<'_>,
         reins: &Reins,
     ) -> Result<Result<(), Failed>, TaskError> {
         let terms = manifest.document();
@@ -250,7 +256,8 @@ impl Context {
                     return Ok(Err(Failed { who: vec![who], why: format!("did not begin: {error}") }));
                 }
             }
-            self.await_receipt((guilds, record), manifest, &plan, (&mut words, &mut early), reins).await
+            self.await_receipt((guilds, record, place), manifest, &plan, (&mut words, &mut early), reins)
+                .await
         };
         let done = reins.cancel.run_until_cancelled(inside).await;
         let done = done.unwrap_or(Err(TaskError::Execution(ExecutionError::Cancelled)));
@@ -308,7 +315,7 @@ impl Context {
 
     async fn await_receipt(
         &self,
-        (guilds, record): (&Guilds, &mut TaskRecord),
+        (guilds, record, place): (&Guilds, &mut TaskRecord, &mut Option<OwnedSemaphorePermit>),
         manifest: &Envelope<Manifest>,
         plan: &Agreement,
         (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
@@ -365,6 +372,8 @@ impl Context {
                         elapsed: Duration::from_millis(*elapsed_ms),
                     });
                     if record.state != TaskState::Running {
+                        // It takes its time, and others need not wait for it.
+                        place.take();
                         until = Instant::now() + terms.limits.time() + MARGIN;
                         self.turn(record, TaskState::Running, Some(by(&plan.executor))).await?;
                     }
