@@ -27,6 +27,11 @@ pub struct Agreement {
 }
 
 impl Agreement {
+    /// Who does something in it: the executor, and the witnesses.
+    pub fn parties(&self) -> impl Iterator<Item = &Did> {
+        [&self.executor].into_iter().chain(&self.witnesses)
+    }
+
     /// Whether it is to the same as another: everything but who agrees, and when.
     pub fn is_to_the_same_as(&self, other: &Self) -> bool {
         (self.guild, self.manifest, &self.executor, &self.witnesses)

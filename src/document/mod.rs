@@ -30,10 +30,12 @@ mod envelope;
 mod fault;
 mod manifest;
 mod receipt;
+
 mod statement;
 pub mod strict;
 mod units;
 mod untrusted;
+mod verified;
 
 pub use agreement::Agreement;
 pub use attestation::{Attestation, Comparison, Measured, Verdict};
@@ -51,6 +53,7 @@ pub use manifest::{
 pub use receipt::{Content, Environment, Receipt, Status};
 pub use units::{bytes_text, duration_text, parse_bytes, parse_duration};
 pub use untrusted::Untrusted;
+pub use verified::Verified;
 
 use std::fmt;
 use std::sync::Arc;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use cid::Cid;
-use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,7 @@ use super::offered::OfferedKey;
 use super::shared::Shared;
 use super::state::GuildState;
 use super::wire::{Ask, Parcel, Reply, What};
-use super::worker::{Answer, Order, Seat, Worker};
+use super::worker::{Answer, Answers, Order, Seat, Worker};
 use super::{Content, GuildError, GuildKey, Offer, Refusal, Role, Told, check_public};
 use crate::config::Admit;
 use crate::document::{Charter, Envelope, Untrusted};
@@ -46,11 +45,11 @@ pub struct Founded {
 }
 
 /// A guild that has been formed of those who offered.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Formed {
     pub id: Cid,
-    /// Who did not come, and why.
-    pub missing: Vec<(Did, String)>,
+    /// What each said to the first thing that was said in it; an error is somebody who may not have come.
+    pub answers: Answers,
 }
 
 /// What came of asking to join.
@@ -96,8 +95,7 @@ impl Guilds {
     pub async fn create(&self, terms: Founding) -> Result<Founded, GuildError> {
         let shared = &self.shared;
         let charter = self.charter_of(terms)?;
-        let (worker, _) = Worker::found(shared, charter.clone(), None).await?;
-        worker.spawn()?;
+        Worker::found(shared, charter.clone()).await?.spawn()?;
         let (id, document) = (*charter.id(), charter.document());
         if document.admit != Admit::Invite {
             shared.network.provide(&id).await?;
@@ -110,24 +108,23 @@ impl Guilds {
         Ok(Founded { id, expires_at, invitation })
     }
 
-    /// Founds a guild of those who have offered to be in it. It is there for those who came, whoever does not.
+    /// Founds a guild of those who have offered to be in it, and says something to them. It is there for those who came, whoever
+    /// does not.
     ///
     /// # Errors
     /// As [`Guilds::create`], and as the rules have it.
-    pub async fn form(&self, terms: Founding, members: &[(Role, Offer)]) -> Result<Formed, GuildError> {
+    pub async fn form(
+        &self,
+        terms: Founding,
+        members: &[(Role, Offer)],
+        first: &Content,
+    ) -> Result<Formed, GuildError> {
         let charter = self.charter_of(terms)?;
-        let (worker, asks) = Worker::found(&self.shared, charter.clone(), Some(members)).await?;
-        worker.spawn()?;
-        let asked = asks.iter().map(|(to, ask)| async move {
-            match self.shared.send(to, ask, &[]).await {
-                Ok(Reply::Done) => None,
-                Ok(Reply::Refused(refusal)) => Some((to.clone(), refusal.to_string())),
-                Ok(_) => Some((to.clone(), "it answered with something else than was asked for".to_owned())),
-                Err(error) => Some((to.clone(), error.to_string())),
-            }
-        });
-        let missing = join_all(asked).await.into_iter().flatten().collect();
-        Ok(Formed { id: *charter.id(), missing })
+        let id = *charter.id();
+        let (answer, answered) = oneshot::channel();
+        Worker::form(&self.shared, charter, members, first, answer).await?.spawn()?;
+        let answers = answered.await.map_err(|_| Refusal::Over)??;
+        Ok(Formed { id, answers })
     }
 
     fn charter_of(&self, terms: Founding) -> Result<Envelope<Charter>, GuildError> {
@@ -214,12 +211,7 @@ impl Guilds {
     ///
     /// # Errors
     /// As the rules have it; what went wrong with one of them is in its place.
-    pub async fn tell(
-        &self,
-        guild: &Cid,
-        to: Vec<Did>,
-        content: Content,
-    ) -> Result<Vec<(Did, Result<Option<Content>, GuildError>)>, GuildError> {
+    pub async fn tell(&self, guild: &Cid, to: Vec<Did>, content: Content) -> Result<Answers, GuildError> {
         self.order(guild, |answer| Order::Tell { to, content, answer }).await
     }
 
@@ -322,9 +314,14 @@ impl Guilds {
             What::Offer { execute, attest, key } if straight => {
                 return self.on_offer(ask.about, Offer { from, execute, attest, key });
             }
-            What::Enlist { key, charter, notice } if straight => {
+            What::Enlist { key, charter, notice, first } if straight => {
                 let enlisted = self.enlist(&from, &ask.about, &key, &charter, &notice).await;
-                return Some(enlisted.map_or_else(|error| Reply::Refused(error.refusal()), |()| Reply::Done));
+                return match enlisted {
+                    Ok(()) => {
+                        Box::pin(self.reply(from, Ask::new(ask.about, What::Message(first)), true)).await
+                    }
+                    Err(error) => Some(Reply::Refused(error.refusal())),
+                };
             }
             _ => {}
         }
@@ -373,7 +370,7 @@ impl Guilds {
             return Err(Refusal::AlreadyIn(self.shared.me().clone()).into());
         }
         let mut worker = Worker::new(&self.shared, charter, Seat::outside(Role::Member, key, None));
-        worker.form();
+        worker.is_formed();
         worker.heed(notice).await?;
         worker.is_inside()?;
         worker.spawn()

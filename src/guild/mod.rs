@@ -47,6 +47,7 @@ pub use rules::{Change, End, Guild, HEARTBEAT, Member, Refusal, Terms};
 pub use secret::live_secrets;
 pub use state::{GuildState, Line, MemberState};
 pub use words::{Bytes, Content, Offer, Said, Told};
+pub use worker::Answers;
 
 use crate::document::{DocumentError, Untrusted};
 use crate::network::NetworkError;

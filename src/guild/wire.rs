@@ -7,7 +7,7 @@
 //!   creator ──notice───────────────► member, or who asked   done
 //!   member  ──message──────────────► member                 done, or a message
 //!   anybody ──offer────────────────► who announced a task   done
-//!   creator ──enlist───────────────► who offered            done
+//!   creator ──enlist───────────────► who offered            done, or a message
 //!   member  ──forward──────────────► a third member, which passes the signed parcel inside on
 //! ```
 
@@ -69,7 +69,7 @@ pub(super) enum What {
         #[serde(with = "base64_bytes")]
         key: [u8; 32],
     },
-    /// You are in a guild now, as you have offered.
+    /// You are in a guild now, as you have offered; and the first thing that is said in it, which is answered.
     Enlist {
         /// The key that was offered.
         #[serde(with = "base64_bytes")]
@@ -78,6 +78,7 @@ pub(super) enum What {
         charter: Vec<u8>,
         #[serde(with = "base64_bytes")]
         notice: Vec<u8>,
+        first: Sealed,
     },
     /// What a third member passes on.
     Parcel(#[serde(with = "base64_bytes")] Vec<u8>),

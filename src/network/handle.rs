@@ -18,7 +18,7 @@ use super::peer::ConnectWaiter;
 use super::worker::{Parts, Worker};
 use super::{EVENTS_WAITING, NetworkConfig, NetworkError, NetworkEvent, NetworkState, Session, Source};
 use super::{listening, transport};
-use crate::document::{AgentCard, AnyEnvelope, Envelope, Untrusted};
+use crate::document::{AgentCard, AnyEnvelope, Envelope, Untrusted, Verified};
 use crate::identity::Identity;
 
 /// Commands that may wait for the worker.
@@ -120,6 +120,7 @@ pub struct Network {
     state: watch::Receiver<NetworkState>,
     /// How many sessions there have been.
     sessions: Arc<AtomicU64>,
+    verified: Arc<Verified>,
 }
 
 impl Network {
@@ -173,10 +174,21 @@ impl Network {
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (events, event_queue) = mpsc::channel(events_waiting);
         let (state, watched) = watch::channel(NetworkState::default());
-        let parts = Parts { swarm, meter, commands: command_queue, events, state, source, card, shutdown };
+        let verified = Arc::<Verified>::default();
+        let parts = Parts {
+            swarm,
+            meter,
+            commands: command_queue,
+            events,
+            state,
+            source,
+            card,
+            verified: Arc::clone(&verified),
+            shutdown,
+        };
         let worker = Worker::new(parts, listening, bootstrap, ipfs_bootstrap);
         tracker.spawn(worker.run());
-        Ok((Self { commands, state: watched, sessions: Arc::default() }, event_queue))
+        Ok((Self { commands, state: watched, sessions: Arc::default(), verified }, event_queue))
     }
 
     /// Connects to a multiaddress, with or without `/p2p/…`, and gives back the peer's id once cards are exchanged. An
@@ -211,7 +223,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Document`] for an invalid envelope, [`NetworkError::NotAnnounced`] for an agent card.
     pub async fn publish(&self, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
-        let kind = AnyEnvelope::open(&envelope)?.kind();
+        let kind = self.verified.open(&envelope)?.kind();
         let topic = Topic::of(kind).ok_or(NetworkError::NotAnnounced(kind))?;
         self.ask(|reply| Command::Publish { topic, envelope, reply }, DELIVER_LIMIT, "the network").await
     }
@@ -223,7 +235,7 @@ impl Network {
     /// [`NetworkError::NotConnected`], [`NetworkError::Refused`] with the peer's reason, [`NetworkError::Busy`],
     /// [`NetworkError::Timeout`], [`NetworkError::Request`]; [`NetworkError::Document`] when it is not valid to begin with.
     pub async fn deliver(&self, peer_id: &str, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
-        AnyEnvelope::open(&envelope)?;
+        self.verified.open(&envelope)?;
         let peer = parse_peer(peer_id)?;
         let mut waits = BUSY_WAITS.into_iter();
         loop {
@@ -321,7 +333,7 @@ impl Network {
         let peer = parse_peer(peer_id)?;
         let command = |reply| Command::Document { peer, id: *id, reply };
         let bytes = self.ask(command, DELIVER_LIMIT, peer_id).await?;
-        match AnyEnvelope::open(&bytes) {
+        match self.verified.open(&bytes) {
             Ok(document) if document.id() == id => Ok(document),
             _ => {
                 let blame =
@@ -337,7 +349,7 @@ impl Network {
     /// # Errors
     /// [`NetworkError::Document`] for an invalid envelope, [`NetworkError::Stopped`].
     pub async fn put(&self, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
-        let id = *AnyEnvelope::open(&envelope)?.id();
+        let id = *self.verified.open(&envelope)?.id();
         self.commands.send(Command::Put { id, envelope }).await.map_err(|_| NetworkError::Stopped)
     }
 
@@ -347,7 +359,7 @@ impl Network {
     /// [`NetworkError::NoProvider`] when nobody who was asked has it, [`NetworkError::Timeout`], [`NetworkError::Overloaded`].
     pub async fn search(&self, id: &Cid) -> Result<AnyEnvelope, NetworkError> {
         let found = self.ask(|reply| Command::Search { id: *id, reply }, CONNECT_LIMIT, "the DHT").await?;
-        Ok(AnyEnvelope::open(&found)?)
+        Ok(self.verified.open(&found)?)
     }
 
     /// The network as it is now, and its changes.

@@ -1,6 +1,6 @@
 //! The reducer: folds everything the parts say into the one snapshot that consoles look at.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::execution::DEFAULT_OUTPUT_BYTES as OUTPUT_LIMIT;
 use crate::guild::{Guilds, live_secrets};
 use crate::identity::Identity;
 use crate::network::{Ledger, Network, NetworkState, PeerState};
-use crate::storage::{Happening, Paging, Storage, StorageError};
+use crate::storage::{Counts, Happening, Paging, Storage, StorageError};
 use crate::task::{LiveRun, Question, Tasks};
 use crate::telemetry::RecentLog;
 
@@ -29,7 +29,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// How long a database that could not be read is left alone.
 const RETRY: Duration = Duration::from_secs(2);
 /// Rows of each list in a snapshot; the rest is paged.
-const TAIL: u32 = 200;
+const TAIL: usize = 200;
+/// So many rows that have changed are read by themselves; where there are more, the whole list is.
+const FEW: usize = 64;
 const LOG_LINES: usize = 100;
 const GUILDS: usize = 100;
 const INBOX: usize = 200;
@@ -68,36 +70,77 @@ struct Now {
     transfers: Arc<Vec<Transfer>>,
 }
 
-/// Which lists have to be read again.
-#[derive(Clone, Copy, Default)]
+/// What has to be read again: rows by their ids, or everything.
+#[derive(Default)]
 struct Stale {
-    tasks: bool,
-    receipts: bool,
-    attestations: bool,
-    events: bool,
+    all: bool,
+    tasks: BTreeSet<String>,
+    receipts: BTreeSet<String>,
+    attestations: BTreeSet<String>,
 }
 
 impl Stale {
-    const ALL: Self = Self { tasks: true, receipts: true, attestations: true, events: true };
+    fn everything() -> Self {
+        Self { all: true, ..Self::default() }
+    }
 
     fn note(&mut self, event: &Event) {
-        self.events = true;
-        match event.what {
-            Happening::Task { .. } => self.tasks = true,
-            Happening::Receipt { .. } => self.receipts = true,
+        match &event.what {
+            Happening::Task { task_id, .. } => {
+                self.tasks.insert(task_id.clone());
+            }
+            Happening::Receipt { receipt_id, .. } => {
+                self.receipts.insert(receipt_id.clone());
+            }
             // A receipt's row carries its counts.
-            Happening::Attestation { .. } => (self.receipts, self.attestations) = (true, true),
+            Happening::Attestation { attestation_id, receipt_id, .. } => {
+                self.attestations.insert(attestation_id.clone());
+                self.receipts.insert(receipt_id.clone());
+            }
             _ => {}
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.all && self.tasks.is_empty() && self.receipts.is_empty() && self.attestations.is_empty()
     }
 }
 
 #[derive(Default)]
 struct Lists {
-    tasks: Tail<TaskRecord>,
-    receipts: Tail<ReceiptRecord>,
-    attestations: Tail<AttestationRecord>,
-    events: Tail<Event>,
+    counts: Counts,
+    tasks: Vec<(u64, TaskRecord)>,
+    receipts: Vec<ReceiptRecord>,
+    attestations: Vec<AttestationRecord>,
+    events: Vec<Event>,
+}
+
+impl Lists {
+    fn hear(&mut self, event: Event) {
+        // What came while the list was read is in it.
+        if self.events.first().is_none_or(|newest| newest.seq < event.seq) {
+            self.events.insert(0, event);
+            self.events.truncate(TAIL);
+        }
+    }
+
+    /// No event is ever taken out.
+    fn events(&self) -> u64 {
+        self.events.first().map_or(0, |newest| newest.seq)
+    }
+}
+
+/// Puts rows in their places in a list, newest first.
+fn place<T>(list: &mut Vec<T>, rows: Vec<T>, cursor: impl Fn(&T) -> u64) {
+    for row in rows {
+        let found = list.binary_search_by(|known| cursor(&row).cmp(&cursor(known)));
+        match found.map(|at| list.get_mut(at)) {
+            Ok(Some(known)) => *known = row,
+            Ok(None) => {}
+            Err(at) => list.insert(at, row),
+        }
+    }
+    list.truncate(TAIL);
 }
 
 impl Reducer {
@@ -118,13 +161,13 @@ impl Reducer {
         let mut guilds = self.guilds.changes();
         let mut questions = self.tasks.questions();
         let mut logged = self.about.log.changes();
-        let mut stale = Stale::ALL;
+        let mut stale = Stale::everything();
         let mut lists = Lists::default();
         loop {
             logged.mark_unchanged();
             guilds.mark_unchanged();
             questions.mark_unchanged();
-            let pause = match self.refresh(&mut lists, stale).await {
+            let pause = match self.refresh(&mut lists, &stale).await {
                 Ok(()) => {
                     stale = Stale::default();
                     PERIOD
@@ -148,8 +191,11 @@ impl Reducer {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = events.recv() => match event {
-                    Ok(event) => stale.note(&event),
-                    Err(broadcast::error::RecvError::Lagged(_)) => stale = Stale::ALL,
+                    Ok(event) => {
+                        stale.note(&event);
+                        lists.hear(event);
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => stale = Stale::everything(),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 changed = network.changed() => if changed.is_err() { return },
@@ -161,35 +207,46 @@ impl Reducer {
             }
             loop {
                 match events.try_recv() {
-                    Ok(event) => stale.note(&event),
-                    Err(broadcast::error::TryRecvError::Lagged(_)) => stale = Stale::ALL,
+                    Ok(event) => {
+                        stale.note(&event);
+                        lists.hear(event);
+                    }
+                    Err(broadcast::error::TryRecvError::Lagged(_)) => stale = Stale::everything(),
                     Err(_) => break,
                 }
             }
         }
     }
 
-    async fn refresh(&self, lists: &mut Lists, stale: Stale) -> Result<(), StorageError> {
-        let newest = Paging { before: None, limit: TAIL };
-        let counts = if stale.events { Some(self.storage.counts().await?) } else { None };
-        if stale.tasks {
-            lists.tasks.items = self.storage.tasks(newest).await?.into_iter().map(|(_, task)| task).collect();
+    async fn refresh(&self, lists: &mut Lists, stale: &Stale) -> Result<(), StorageError> {
+        if stale.is_empty() {
+            return Ok(());
         }
-        if stale.receipts {
-            lists.receipts.items = self.storage.receipts(newest).await?;
+        let limit = u32::try_from(TAIL).unwrap_or(u32::MAX);
+        let (storage, newest) = (&self.storage, Paging { before: None, limit });
+        let many = |ids: &BTreeSet<String>| stale.all || ids.len() > FEW;
+        let ids = |ids: &BTreeSet<String>| ids.iter().cloned().collect();
+        if many(&stale.tasks) {
+            lists.tasks = storage.tasks(newest).await?;
+        } else if !stale.tasks.is_empty() {
+            place(&mut lists.tasks, storage.tasks_of(ids(&stale.tasks)).await?, |(cursor, _)| *cursor);
         }
-        if stale.attestations {
-            lists.attestations.items = self.storage.attestations(newest).await?;
+        if many(&stale.receipts) {
+            lists.receipts = storage.receipts(newest).await?;
+        } else if !stale.receipts.is_empty() {
+            let rows = storage.receipts_of(ids(&stale.receipts)).await?;
+            place(&mut lists.receipts, rows, |receipt| receipt.cursor);
         }
-        if stale.events {
-            lists.events.items = self.storage.latest_events(TAIL).await?;
+        if many(&stale.attestations) {
+            lists.attestations = storage.attestations(newest).await?;
+        } else if !stale.attestations.is_empty() {
+            let rows = storage.attestations_among(ids(&stale.attestations)).await?;
+            place(&mut lists.attestations, rows, |attestation| attestation.cursor);
         }
-        if let Some(counts) = counts {
-            lists.tasks.total = counts.tasks;
-            lists.receipts.total = counts.receipts;
-            lists.attestations.total = counts.attestations;
-            lists.events.total = counts.events;
+        if stale.all {
+            lists.events = storage.latest_events(limit).await?;
         }
+        lists.counts = storage.counts().await?;
         Ok(())
     }
 
@@ -197,11 +254,8 @@ impl Reducer {
         let Now { network, live, transfers } = now;
         let (store_used, store_quota) = self.artifacts.usage();
         let running: HashMap<&str, &LiveRun> = live.iter().map(|run| (run.id.as_str(), run)).collect();
-        let tasks = lists
-            .tasks
-            .items
-            .iter()
-            .map(|record| view(record, running.get(record.task_id.as_str()).copied()));
+        let tasks =
+            lists.tasks.iter().map(|(_, record)| view(record, running.get(record.task_id.as_str()).copied()));
         let me = (self.about.identity.did().clone(), Untrusted::new(&self.about.name));
         let (guilds, names) = (self.guilds.list(), Names::new(network, &me));
         let shown = guilds.iter().take(GUILDS).map(|state| guilds::view(state, &names));
@@ -238,10 +292,10 @@ impl Reducer {
             },
             peers: network.peers.iter().map(peer).collect(),
             guilds: Tail { total: guilds.len() as u64, items: shown.collect() },
-            tasks: Tail { total: lists.tasks.total, items: tasks.collect() },
-            receipts: lists.receipts.clone(),
-            attestations: lists.attestations.clone(),
-            events: lists.events.clone(),
+            tasks: Tail { total: lists.counts.tasks, items: tasks.collect() },
+            receipts: Tail { total: lists.counts.receipts, items: lists.receipts.clone() },
+            attestations: Tail { total: lists.counts.attestations, items: lists.attestations.clone() },
+            events: Tail { total: lists.events(), items: lists.events.clone() },
             transfers: transfers.iter().map(transfer).collect(),
             inbox,
             log: log.collect(),

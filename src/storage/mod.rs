@@ -28,6 +28,7 @@ pub use query::{Counts, PAGE_MAX, Paging};
 pub use records::{ArtifactRecord, AttestationRecord, Candidate, ReceiptRecord, TaskRecord, TaskState};
 pub use writer::Write;
 
+use crate::document::Verified;
 use query::Reader;
 use writer::{Batch, Row, Writer};
 
@@ -73,6 +74,7 @@ pub struct Storage {
     reader: Arc<Reader>,
     blocks: Blocks,
     events: broadcast::Sender<Event>,
+    verified: Arc<Verified>,
     /// Held for as long as anything may touch the directory.
     _directory: Arc<DataDir>,
 }
@@ -91,7 +93,8 @@ impl Storage {
         let (batches, receiver) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENTS);
         Writer::spawn(connection, receiver, events.clone())?;
-        Ok(Self { batches, reader, blocks, events, _directory: Arc::new(directory) })
+        let (verified, _directory) = (Arc::default(), Arc::new(directory));
+        Ok(Self { batches, reader, blocks, events, verified, _directory })
     }
 
     /// Stores a batch, all of it or nothing. When this returns `Ok`, it is on disk.
@@ -102,7 +105,13 @@ impl Storage {
         let rows = writes.iter().map(Row::of).collect::<Result<_, _>>()?;
         let (answer, answered) = oneshot::channel();
         self.batches.send(Batch { rows, answer }).await.map_err(|_| StorageError::Closed)?;
-        answered.await.map_err(|_| StorageError::Closed)?
+        answered.await.map_err(|_| StorageError::Closed)??;
+        for write in writes {
+            if let Write::Document(envelope) = write {
+                self.verified.add(envelope);
+            }
+        }
+        Ok(())
     }
 
     /// Every event from now on, in order.

@@ -28,7 +28,6 @@ pub struct Counts {
     pub tasks: u64,
     pub receipts: u64,
     pub attestations: u64,
-    pub events: u64,
 }
 
 pub(super) struct Reader {
@@ -76,7 +75,8 @@ impl Storage {
             })
             .await?;
         let damaged = |why: String| StorageError::Damaged { what: "document", id, why };
-        bytes.map(|bytes| AnyEnvelope::open(&bytes)).transpose().map_err(|error| damaged(error.to_string()))
+        let opened = bytes.map(|bytes| self.verified.open(&bytes)).transpose();
+        opened.map_err(|error| damaged(error.to_string()))
     }
 
     /// The ids of documents of a kind that begin with `prefix`, at most two.
@@ -141,6 +141,14 @@ impl Storage {
         .await
     }
 
+    /// Those tasks that are among `ids`, each with its cursor.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn tasks_of(&self, ids: Vec<String>) -> Result<Vec<(u64, TaskRecord)>, StorageError> {
+        self.read(move |db| find(db, "SELECT cursor, record FROM tasks WHERE task_id = ?1", &ids, task)).await
+    }
+
     /// Receipts, newest first.
     ///
     /// # Errors
@@ -161,14 +169,20 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Database`].
     pub async fn receipt(&self, id: &str) -> Result<Option<ReceiptRecord>, StorageError> {
-        let id = id.to_owned();
+        Ok(self.receipts_of(vec![id.to_owned()]).await?.pop())
+    }
+
+    /// Those receipts that are among `ids`.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn receipts_of(&self, ids: Vec<String>) -> Result<Vec<ReceiptRecord>, StorageError> {
         self.read(move |db| {
             let sql = format!(
                 "SELECT {RECEIPT_COLUMNS} FROM receipts r
                  WHERE substr(r.receipt_id, 1, 16) = substr(?1, 1, 16) AND r.receipt_id = ?1"
             );
-            let mut query = db.prepare_cached(&sql)?;
-            query.query_row([id], receipt).optional()?.transpose()
+            find(db, &sql, &ids, receipt)
         })
         .await
     }
@@ -269,6 +283,15 @@ impl Storage {
         .await
     }
 
+    /// Those attestations that are among `ids`.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn attestations_among(&self, ids: Vec<String>) -> Result<Vec<AttestationRecord>, StorageError> {
+        let sql = "SELECT cursor, record FROM attestations WHERE attestation_id = ?1";
+        self.read(move |db| find(db, sql, &ids, attestation)).await
+    }
+
     /// The attestations of one receipt, oldest first.
     ///
     /// # Errors
@@ -340,7 +363,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Database`].
     pub async fn task(&self, task_id: &str) -> Result<Option<TaskRecord>, StorageError> {
-        Ok(self.tasks_matching(task_id).await?.into_iter().find(|task| task.task_id == task_id))
+        Ok(self.tasks_of(vec![task_id.to_owned()]).await?.pop().map(|(_, task)| task))
     }
 
     /// The records of all guilds this node is in.
@@ -361,17 +384,14 @@ impl Storage {
     /// [`StorageError::Database`].
     pub async fn counts(&self) -> Result<Counts, StorageError> {
         self.read(|db| {
-            let count = |table: &str| -> Result<u64, StorageError> {
-                let found: i64 = db
-                    .prepare_cached(&format!("SELECT count(*) FROM {table}"))?
-                    .query_row([], |row| row.get(0))?;
+            let number = |sql: &str| -> Result<u64, StorageError> {
+                let found: i64 = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
                 Ok(u64::try_from(found).unwrap_or(0))
             };
             Ok(Counts {
-                tasks: count("tasks")?,
-                receipts: count("receipts")?,
-                attestations: count("attestations")?,
-                events: count("events")?,
+                tasks: number("SELECT count(*) FROM tasks")?,
+                receipts: number("SELECT count(*) FROM receipts")?,
+                attestations: number("SELECT count(*) FROM attestations")?,
             })
         })
         .await
@@ -379,6 +399,18 @@ impl Storage {
 }
 
 type Fetched<T> = rusqlite::Result<Result<T, StorageError>>;
+
+/// The rows that `sql` finds by one id each.
+fn find<T>(
+    db: &Connection,
+    sql: &str,
+    ids: &[String],
+    read: fn(&Row<'_>) -> Fetched<T>,
+) -> Result<Vec<T>, StorageError> {
+    let mut query = db.prepare_cached(sql)?;
+    let found = ids.iter().filter_map(|id| query.query_row([id], read).optional().transpose());
+    collect(found)
+}
 
 fn task(row: &Row<'_>) -> Fetched<(u64, TaskRecord)> {
     let (cursor, record) = (cursor(row)?, from_json(row, 1, "task")?);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cid::Cid;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::context::Word;
 use super::execute::receipt_rows;
@@ -20,7 +20,7 @@ use crate::document::{
     Agreement, AnyEnvelope, Attestation, Charter, Envelope, Manifest, Receipt, Status, Untrusted,
 };
 use crate::execution::{ExecutionError, Phase, Progress};
-use crate::guild::{Bytes, Content, Founding, Guilds, Offer, Role};
+use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Role};
 use crate::identity::Did;
 use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 
@@ -28,6 +28,8 @@ use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 const OFFERS_WITHIN: Duration = Duration::from_millis(500);
 /// And when there is somebody to run it, but fewer witnesses than have to agree.
 const WITNESSES_WITHIN: Duration = Duration::from_secs(5);
+/// How long a node that may not run its own tasks waits for somebody to be connected.
+const COMPANY_WITHIN: Duration = Duration::from_secs(10);
 /// Offers to one task that are weighed.
 const OFFERS: usize = 128;
 /// Words that wait for a task's life.
@@ -108,7 +110,7 @@ impl Context {
     }
 
     /// Waits for offers: until there are enough, or for a while; not at all where nobody is. Where this node may not run the task
-    /// itself, it waits for somebody who would as long as the task may wait for its start.
+    /// itself, it waits a little for somebody to come, and for an offer as long as the task may wait for its start.
     async fn gather(
         &self,
         offers: &mut mpsc::Receiver<Offer>,
@@ -117,17 +119,13 @@ impl Context {
         wanted: usize,
     ) -> Vec<Offer> {
         let mut known: Vec<Offer> = Vec::new();
-        let peers = self.network.as_ref().map(|network| {
-            let state = network.state();
-            let state = state.borrow();
-            state.peers.iter().filter(|peer| !peer.guest).count()
-        });
+        let alone = !self.is_somebody_there().await;
         let now = Instant::now();
-        let soon = now + if peers == Some(0) { Duration::ZERO } else { OFFERS_WITHIN };
+        let soon = now + if alone { Duration::ZERO } else { OFFERS_WITHIN };
         let late = now + Duration::from_millis(terms.sla.max_start_delay_ms);
         while !are_enough(&known, wanted) && known.len() < OFFERS {
             let nobody = !known.iter().any(|offer| offer.execute);
-            let patient = nobody && !self.policy.self_execute && peers != Some(0);
+            let patient = nobody && !self.policy.self_execute && !alone;
             let quorum = usize::try_from(terms.attestation.quorum).unwrap_or(usize::MAX);
             let until = match (patient, nobody || are_enough(&known, quorum)) {
                 (true, _) => late,
@@ -142,6 +140,15 @@ impl Context {
             }
         }
         known
+    }
+
+    /// Whether there is anybody who could offer; a node that depends on others waits for them.
+    async fn is_somebody_there(&self) -> bool {
+        let Some(network) = &self.network else { return false };
+        let mut state = network.state();
+        let somebody = state.wait_for(|state| state.peers.iter().any(|peer| !peer.guest));
+        let within = if self.policy.self_execute { Duration::ZERO } else { COMPANY_WITHIN };
+        matches!(timeout(within, somebody).await, Ok(Ok(_)))
     }
 
     /// What is known of those who offered.
@@ -207,16 +214,16 @@ impl Context {
             capacity: u32::try_from(members.len() + 1).unwrap_or(u32::MAX),
             admit: Admit::Invite,
         };
-        let formed = guilds.form(founding, &members).await?;
-        let guild = formed.id;
+        let propose = Content::Propose {
+            manifest: manifest.bytes().to_vec(),
+            executor: choice.executor.from.clone(),
+            witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
+        };
+        let Formed { id: guild, answers } = guilds.form(founding, &members, &propose).await?;
         let (sender, mut words) = mpsc::channel(WORDS);
         self.sessions().insert(guild, sender.clone());
         let mut early = VecDeque::new();
         let inside = async {
-            if let Some((_, why)) = formed.missing.first() {
-                let who = formed.missing.iter().map(|(who, _)| who.clone()).collect();
-                return Ok(Err(Failed { who, why: format!("did not come into the guild: {why}") }));
-            }
             let offered = format!("{} offered", choice.candidates.len());
             let said = format!(
                 "guild {guild}: executor {}, witnesses {}",
@@ -225,12 +232,10 @@ impl Context {
             );
             (record.state, record.updated_at) = (TaskState::Guilded, Timestamp::now());
             record.guild_id = Some(guild.to_string());
-            self.write(vec![
+            let mut rows = vec![
                 self.step(record, "offered", Some(Untrusted::new(&offered))),
-                Write::Task(record.clone()),
                 self.step(record, "guilded", Some(Untrusted::new(&said))),
-            ])
-            .await?;
+            ];
             let plan = Agreement {
                 guild,
                 manifest: *manifest.id(),
@@ -239,15 +244,24 @@ impl Context {
                 member: me.clone(),
                 agreed_at: Timestamp::now(),
             };
-            let others: Vec<Did> = members.iter().map(|(_, offer)| offer.from.clone()).collect();
-            let agreements = match self.agree(guilds, &plan, manifest, &others).await? {
+            let agreements = match agreed(&plan, answers) {
                 Ok(agreements) => agreements,
-                Err(failed) => return Ok(Err(failed)),
+                Err(failed) => {
+                    rows.push(Write::Task(record.clone()));
+                    self.write(rows).await?;
+                    return Ok(Err(failed));
+                }
             };
-            let agreed = format!("signed by {}", names(others.iter().chain([me])));
-            self.turn(record, TaskState::Agreed, Some(Untrusted::new(&agreed))).await?;
+            let by = format!("signed by {}", names(plan.parties().chain([me])));
+            record.state = TaskState::Agreed;
+            rows.push(Write::Task(record.clone()));
+            rows.push(self.step(record, "agreed", Some(Untrusted::new(&by))));
+            self.write(rows).await?;
+            let own = Bytes(Envelope::sign(&self.identity, &plan)?.bytes().to_vec());
+            let agreements = agreements.into_iter().chain([own]).collect();
             let begin = Content::Begin { manifest: *manifest.id(), agreements };
-            let told = match guilds.tell(&guild, others, begin).await {
+            // The witnesses begin with its receipt.
+            let told = match guilds.tell(&guild, vec![plan.executor.clone()], begin).await {
                 Ok(told) => told,
                 Err(error) => return Ok(Err(Failed { who: Vec::new(), why: format!("not begun: {error}") })),
             };
@@ -277,40 +291,6 @@ impl Context {
                 .await?;
         }
         done
-    }
-
-    /// Everybody's signed agreement, this node's among them.
-    async fn agree(
-        &self,
-        guilds: &Guilds,
-        plan: &Agreement,
-        manifest: &Envelope<Manifest>,
-        others: &[Did],
-    ) -> Result<Result<Vec<Bytes>, Failed>, TaskError> {
-        let own = Envelope::sign(&self.identity, plan)?;
-        let propose = Content::Propose {
-            manifest: manifest.bytes().to_vec(),
-            executor: plan.executor.clone(),
-            witnesses: plan.witnesses.clone(),
-        };
-        let mut agreements = vec![Bytes(own.bytes().to_vec())];
-        for (who, said) in guilds.tell(&plan.guild, others.to_vec(), propose).await? {
-            let failed =
-                |why: String| Failed { who: vec![who.clone()], why: format!("did not agree: {why}") };
-            let bytes = match said {
-                Ok(Some(Content::Agree(bytes))) => bytes,
-                Ok(_) => return Ok(Err(failed("it said something else".to_owned()))),
-                Err(error) => return Ok(Err(failed(error.to_string()))),
-            };
-            match Envelope::<Agreement>::open(&bytes) {
-                Ok(agreed) if *agreed.signer() == who && agreed.document().is_to_the_same_as(plan) => {
-                    agreements.push(Bytes(bytes));
-                }
-                Ok(_) => return Ok(Err(failed("its agreement is to something else".to_owned()))),
-                Err(error) => return Ok(Err(failed(error.to_string()))),
-            }
-        }
-        Ok(Ok(agreements))
     }
 
     async fn await_receipt(
@@ -511,6 +491,33 @@ fn lasts(terms: &Manifest) -> SignedDuration {
     let delay = Duration::from_millis(terms.sla.max_start_delay_ms);
     let work = delay + terms.limits.time() * 2 + MARGIN + WITNESS_WITHIN;
     SignedDuration::try_from(work).unwrap_or(Charter::TTL).clamp(Charter::TTL, SignedDuration::from_hours(24))
+}
+
+/// Everybody's signed agreement; or who did not agree, and the first one's reason.
+fn agreed(plan: &Agreement, answers: Answers) -> Result<Vec<Bytes>, Failed> {
+    let (mut agreements, mut failed) = (Vec::new(), None);
+    for (who, said) in answers {
+        let opened = match said {
+            Ok(Some(Content::Agree(bytes))) => Envelope::<Agreement>::open(&bytes)
+                .map_err(|error| error.to_string())
+                .map(|agreement| (agreement, Bytes(bytes))),
+            Ok(_) => Err("it said something else".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let why = match opened {
+            Ok((agreement, bytes))
+                if *agreement.signer() == who && agreement.document().is_to_the_same_as(plan) =>
+            {
+                agreements.push(bytes);
+                continue;
+            }
+            Ok(_) => "its agreement is to something else".to_owned(),
+            Err(why) => why,
+        };
+        let first = Failed { who: Vec::new(), why: format!("did not agree: {why}") };
+        failed.get_or_insert(first).who.push(who);
+    }
+    failed.map_or(Ok(agreements), Err)
 }
 
 fn by(who: &Did) -> Untrusted {

@@ -116,8 +116,7 @@ impl Context {
         rows.extend(attestation_rows(&attestation, name));
         self.write(rows).await?;
         let mut waiting = self.waiting.lock().await;
-        let tasks = self.storage.tasks_matching(&claim.task_id).await?;
-        if let Some(mut task) = tasks.into_iter().find(|task| task.task_id == claim.task_id)
+        if let Some(mut task) = self.storage.task(&claim.task_id).await?
             && self.count_votes(&mut task).await?
             && let Some(done) = waiting.remove(&claim.task_id)
         {

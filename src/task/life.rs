@@ -145,8 +145,8 @@ impl Context {
         let counted = CancellationToken::new();
         {
             let mut waiting = self.waiting.lock().await;
-            let current = self.storage.tasks_matching(&record.task_id).await?;
-            if current.first().is_some_and(TaskRecord::is_settled) || self.count_votes(record).await? {
+            let current = self.storage.task(&record.task_id).await?;
+            if current.as_ref().is_some_and(TaskRecord::is_settled) || self.count_votes(record).await? {
                 return Ok(());
             }
             waiting.insert(record.task_id.clone(), counted.clone());

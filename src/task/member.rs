@@ -28,8 +28,6 @@ const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
 /// A proposal that was agreed to and is not begun by then is none.
 const BEGIN_WITHIN: Duration = Duration::from_secs(20);
-/// Receipts that come before the beginning.
-const EARLY: usize = 4;
 
 /// What has been agreed to.
 struct Plan {
@@ -90,32 +88,13 @@ impl Context {
         ])
         .await?;
         answer(first, Ok(Some(Content::Agree(agreed.bytes().to_vec()))));
-        let mut early = Vec::new();
-        loop {
-            let word = timeout(BEGIN_WITHIN, words.recv()).await;
-            let word = word.map_err(|_| TaskError::Refused("it was not begun in time".to_owned()))?;
-            let word = word.ok_or(TaskError::Stopping)?;
-            // The executor may have begun, and be done with it, before this node has been told to begin.
-            if matches!(word.content, Content::Receipt { .. }) && early.len() < EARLY {
-                early.push(word);
-                continue;
-            }
-            let Content::Begin { manifest, agreements } = &word.content else {
-                answer(word, Err(invalid("nothing was begun")));
-                continue;
-            };
-            let held = plan.is_agreed(manifest, agreements, &word.from);
-            let begun = held.is_ok();
-            answer(word, held.map(|()| None));
-            if begun {
-                break;
-            }
+        if plan.agreement.executor != *self.identity.did() {
+            return self.witness(guilds, &plan, words, reins).await;
         }
-        if plan.agreement.executor == *self.identity.did() {
-            self.run_for(guilds, &plan, reins).await
-        } else {
-            self.witness(guilds, &plan, (words, early), reins).await
-        }
+        timeout(BEGIN_WITHIN, begun(&plan, &mut words))
+            .await
+            .map_err(|_| TaskError::Refused("it was not begun in time".to_owned()))??;
+        self.run_for(guilds, &plan, reins).await
     }
 
     /// Whether this node takes part as it is proposed.
@@ -251,14 +230,11 @@ impl Context {
         &self,
         guilds: &Guilds,
         plan: &Plan,
-        (mut words, mut early): (mpsc::Receiver<Word>, Vec<Word>),
+        mut words: mpsc::Receiver<Word>,
         reins: &Reins,
     ) -> Result<(), TaskError> {
         let receipt = loop {
-            let word = match early.pop() {
-                Some(word) => word,
-                None => words.recv().await.ok_or(TaskError::Stopping)?,
-            };
+            let word = words.recv().await.ok_or(TaskError::Stopping)?;
             let Content::Receipt { receipt, .. } = &word.content else {
                 answer(word, Err(invalid("a receipt is waited for")));
                 continue;
@@ -311,8 +287,7 @@ impl Plan {
         if !same || manifest != self.manifest.id() || *by != self.manifest.document().creator {
             return Err(invalid("the agreements are to something else"));
         }
-        let parties = self.agreement.witnesses.iter().chain([&self.agreement.executor, by]);
-        for party in parties {
+        for party in self.agreement.parties().chain([by]) {
             if !opened.iter().any(|agreed| agreed.signer() == party) {
                 return Err(invalid(&format!("{party} has not agreed")));
             }
@@ -322,6 +297,23 @@ impl Plan {
 
     fn receipt_in(&self, receipt: &[u8], by: &Did) -> Result<Envelope<Receipt>, Refusal> {
         check_receipt(receipt, by, &self.agreement, &self.manifest)
+    }
+}
+
+/// Waits until all have agreed, and the creator says so.
+async fn begun(plan: &Plan, words: &mut mpsc::Receiver<Word>) -> Result<(), TaskError> {
+    loop {
+        let word = words.recv().await.ok_or(TaskError::Stopping)?;
+        let Content::Begin { manifest, agreements } = &word.content else {
+            answer(word, Err(invalid("nothing was begun")));
+            continue;
+        };
+        let held = plan.is_agreed(manifest, agreements, &word.from);
+        let begun = held.is_ok();
+        answer(word, held.map(|()| None));
+        if begun {
+            return Ok(());
+        }
     }
 }
 

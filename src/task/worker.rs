@@ -413,8 +413,7 @@ impl Context {
     }
 
     async fn cancel(&self, task_id: &str, running: Option<CancellationToken>) -> Result<(), TaskError> {
-        let tasks = self.storage.tasks_matching(task_id).await?;
-        let Some(task) = tasks.into_iter().find(|task| task.task_id == task_id) else {
+        let Some(task) = self.storage.task(task_id).await? else {
             return Err(TaskError::Missing {
                 what: "task",
                 id: task_id.to_owned(),

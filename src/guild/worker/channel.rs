@@ -61,10 +61,16 @@ impl Worker {
             Ok(sealed) => sealed,
             Err(error) => return tell(answer, Err(error)),
         };
-        let (shared, ask) = (Arc::clone(&self.shared), Ask::new(self.id, What::Message(sealed)));
-        let others = self.others();
+        let ask = Ask::new(self.id, What::Message(sealed));
+        self.ask_each(to.into_iter().map(|to| (to, ask.clone())).collect(), answer);
+    }
+
+    /// Asks each of some members something, to be answered.
+    pub(super) fn ask_each(&mut self, asks: Vec<(Did, Ask)>, answer: Answer<Answers>) {
+        let (shared, others) = (Arc::clone(&self.shared), self.others());
         self.jobs.spawn(async move {
-            let said = to.into_iter().map(|to| async {
+            let said = asks.into_iter().map(|(to, ask)| async {
+                let (to, ask) = (to, ask);
                 let reply = shared.send(&to, &ask, &others).await;
                 (to, reply)
             });
@@ -102,7 +108,7 @@ impl Worker {
         tell(reply, answered.unwrap_or_else(Reply::Refused));
     }
 
-    fn seal(&mut self, content: &Content) -> Result<Sealed, GuildError> {
+    pub(super) fn seal(&mut self, content: &Content) -> Result<Sealed, GuildError> {
         self.may(content.action())?;
         content.check()?;
         let text = content.bytes()?;

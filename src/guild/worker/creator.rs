@@ -7,14 +7,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::Timestamp;
 
-use super::{Answer, Done, Record, Seat, Worker, tell};
+use super::{Answer, Answers, Done, Record, Seat, Worker, tell};
 use crate::document::{Charter, Envelope, Untrusted};
 use crate::guild::keyring::Keyring;
 use crate::guild::rules::{Change, End, Guild, Member};
 use crate::guild::shared::{Shared, event};
 use crate::guild::state::MemberState;
 use crate::guild::wire::{Ask, Invitation, News, Notice, Reply, Seat as Place, What};
-use crate::guild::{Action, EpochSecret, GuildError, Offer, Refusal, Role, Terms, check_public, invitation};
+use crate::guild::{
+    Action, Content, EpochSecret, GuildError, Offer, Refusal, Role, Terms, check_public, invitation,
+};
 use crate::identity::Did;
 
 /// Addresses in an invitation.
@@ -25,36 +27,60 @@ const TELL_WITHIN: Duration = Duration::from_secs(2);
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Things to be said to members.
-pub(in crate::guild) type Sayings = Vec<(Did, Ask)>;
+pub(super) type Sayings = Vec<(Did, Ask)>;
 
 impl Worker {
-    /// A new guild, with this node in it and those who have offered to be; and what tells them so. It is on disk when this
-    /// returns.
+    /// A new guild, with this node in it. It is on disk when this returns.
     pub(in crate::guild) async fn found(
         shared: &Arc<Shared>,
         charter: Envelope<Charter>,
-        formed_of: Option<&[(Role, Offer)]>,
-    ) -> Result<(Self, Sayings), GuildError> {
+    ) -> Result<Self, GuildError> {
+        let worker = Self::new_of(shared, charter, &[])?;
+        worker.keep(vec![event(&worker.state, "created", shared.me(), "")]).await?;
+        Ok(worker)
+    }
+
+    /// A new guild with those in it who have offered to be. They are told so, and `first`; what they say to it is the answer.
+    pub(in crate::guild) async fn form(
+        shared: &Arc<Shared>,
+        charter: Envelope<Charter>,
+        members: &[(Role, Offer)],
+        first: &Content,
+        answer: Answer<Answers>,
+    ) -> Result<Self, GuildError> {
+        let mut worker = Self::new_of(shared, charter, members)?;
+        worker.is_formed();
+        let first = worker.seal(first)?;
+        let mut asks = Vec::with_capacity(members.len());
+        for (_, Offer { from, key, .. }) in members {
+            let notice = worker.signed(from, worker.roster_for(from)?)?;
+            let (charter, first) = (worker.state.charter.bytes().to_vec(), first.clone());
+            asks.push((
+                from.clone(),
+                Ask::new(worker.id, What::Enlist { key: *key, charter, notice, first }),
+            ));
+        }
+        worker.keep(vec![event(&worker.state, "created", shared.me(), "")]).await?;
+        worker.ask_each(asks, answer);
+        Ok(worker)
+    }
+
+    fn new_of(
+        shared: &Arc<Shared>,
+        charter: Envelope<Charter>,
+        members: &[(Role, Offer)],
+    ) -> Result<Self, GuildError> {
         let now = Timestamp::now();
         let mut rules = Guild::new(Terms::of(charter.document()), now);
-        let members = formed_of.unwrap_or_default();
         for (role, offer) in members {
             rules.join(&offer.from, *role, offer.key, Some(rules.terms().expires_at), now)?;
         }
         let epoch = rules.epoch();
         let mut worker = Self::new(shared, charter, Seat::Creator(rules));
-        worker.state.formed = formed_of.is_some();
         let keys = worker.fresh_keys(epoch)?;
         worker.turn(keys, now);
         worker.look(now);
-        let mut asks = Vec::with_capacity(members.len());
-        for (_, Offer { from, key, .. }) in members {
-            let notice = worker.signed(from, worker.roster_for(from)?)?;
-            let charter = worker.state.charter.bytes().to_vec();
-            asks.push((from.clone(), Ask::new(worker.id, What::Enlist { key: *key, charter, notice })));
-        }
-        worker.keep(vec![event(&worker.state, "created", shared.me(), "")]).await?;
-        Ok((worker, asks))
+        Ok(worker)
     }
 
     /// A guild whose creator has started again: the secrets are gone, so it begins a new epoch.

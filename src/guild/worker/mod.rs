@@ -131,7 +131,7 @@ enum Done {
 }
 
 /// What each of some members said.
-type Answers = Vec<(Did, Result<Option<Content>, GuildError>)>;
+pub type Answers = Vec<(Did, Result<Option<Content>, GuildError>)>;
 
 /// What is on disk of a guild: no secrets.
 #[derive(Serialize, Deserialize)]
@@ -273,7 +273,7 @@ impl Worker {
         if self.state.inside && !self.over { Ok(()) } else { Err(Refusal::NotIn(self.shared.me().clone())) }
     }
 
-    pub(in crate::guild) fn form(&mut self) {
+    pub(in crate::guild) fn is_formed(&mut self) {
         self.state.formed = true;
     }
 

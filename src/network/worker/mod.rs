@@ -1,11 +1,12 @@
 //! The task that owns the swarm. Everything that touches it happens here, one thing after another.
 //!
 //! This file has the loop, the chores and the end; `commands.rs` has what the handle asks for, `swarm.rs` what the swarm
-//! reports, `requests.rs` the request protocols and `sayings.rs` that of guilds, `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHTs, `records.rs`
-//! the documents in ours.
+//! reports, `passing.rs` when announcements are passed on, `requests.rs` the request protocols and `sayings.rs` that of guilds,
+//! `guests.rs` the IPFS nodes, `providers.rs` who has what in the DHTs, `records.rs` the documents in ours.
 
 mod commands;
 mod guests;
+mod passing;
 mod providers;
 mod records;
 mod requests;
@@ -25,6 +26,7 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use passing::Passing;
 use providers::{Announcements, Lookups};
 use records::Records;
 use sayings::Said;
@@ -39,7 +41,7 @@ use super::peer::{ConnectWaiter, Peer};
 use super::redial::Redial;
 use super::serving::Serving;
 use super::{EVENTS_RESERVED, NetworkError, NetworkEvent, NetworkState, Source};
-use crate::document::AnyEnvelope;
+use crate::document::{AnyEnvelope, Verified};
 
 /// At most ten states a second.
 const STATE_INTERVAL: Duration = Duration::from_millis(100);
@@ -57,6 +59,7 @@ pub(super) struct Parts {
     pub(super) state: watch::Sender<NetworkState>,
     pub(super) source: Arc<dyn Source>,
     pub(super) card: Arc<[u8]>,
+    pub(super) verified: Arc<Verified>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -82,6 +85,10 @@ pub(super) struct Worker {
     events_dropped: u64,
     state: watch::Sender<NetworkState>,
     card: Arc<[u8]>,
+    /// What was verified a moment ago, by whatever way it came.
+    verified: Arc<Verified>,
+    /// Announcements that wait to be passed on.
+    passing: Passing,
     shutdown: CancellationToken,
     serving: Serving,
     listening: Vec<String>,
@@ -126,7 +133,7 @@ impl Worker {
         bootstrap: Vec<Multiaddr>,
         ipfs_bootstrap: Vec<(PeerId, Multiaddr)>,
     ) -> Self {
-        let Parts { swarm, meter, commands, events, state, source, card, shutdown } = parts;
+        let Parts { swarm, meter, commands, events, state, source, card, verified, shutdown } = parts;
         let mut redial = Redial::default();
         for address in bootstrap {
             let peer = peer_of(&address);
@@ -140,6 +147,8 @@ impl Worker {
             events_dropped: 0,
             state,
             card,
+            verified,
+            passing: Passing::default(),
             shutdown,
             serving: Serving::new(source),
             listening: Vec::new(),
@@ -186,6 +195,7 @@ impl Worker {
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 (channel, answer) = self.serving.next() => self.respond(channel, answer),
                 _ = states.tick(), if self.changed => self.publish_state(),
+                () = self.passing.due() => self.pass_on(Instant::now()),
                 _ = chores.tick() => self.do_chores(Instant::now()),
             }
         }

@@ -9,11 +9,11 @@ use std::time::Instant;
 use cid::Cid;
 use libp2p::PeerId;
 use libp2p::kad::store::RecordStore as _;
-use libp2p::kad::{QueryId, Quorum, Record, RecordKey};
+use libp2p::kad::{K_VALUE, QueryId, Quorum, Record, RecordKey};
 
 use super::{Worker, answer};
 use crate::document::strict::MAX_ENVELOPE_BYTES;
-use crate::document::{AnyEnvelope, Kind};
+use crate::document::{Kind, Verified};
 use crate::network::NetworkError;
 use crate::network::behaviour::MAX_RECORDS;
 use crate::network::handle::Reply;
@@ -40,16 +40,17 @@ fn key(id: &Cid) -> RecordKey {
     RecordKey::new(&id.to_bytes())
 }
 
-/// The document in a record, if it is one that belongs there.
-fn check(record: &Record) -> Result<AnyEnvelope, String> {
+/// Whether a record is a document that belongs there.
+fn check(record: &Record, verified: &Verified) -> Result<(), String> {
     if record.value.len() > MAX_ENVELOPE_BYTES {
         return Err(format!("a DHT record of {} bytes", record.value.len()));
     }
-    let document = AnyEnvelope::open(&record.value)
+    let document = verified
+        .open(&record.value)
         .map_err(|error| format!("a DHT record that does not verify: {error}"))?;
     let public = matches!(document.kind(), Kind::Manifest | Kind::Receipt | Kind::Attestation);
     if public && record.key == key(document.id()) {
-        Ok(document)
+        Ok(())
     } else {
         Err(format!("a DHT record of a {} under another key", document.kind()))
     }
@@ -59,8 +60,22 @@ impl Worker {
     /// Puts a document into the DHT, here and at the nodes nearest to its id.
     pub(super) fn put(&mut self, id: &Cid, envelope: &Arc<[u8]>) {
         self.make_room(&key(id));
-        let record = Record::new(key(id), envelope.to_vec());
-        if let Err(error) = self.swarm.behaviour_mut().kad.put_record(record, Quorum::One) {
+        let mut record = Record::new(key(id), envelope.to_vec());
+        record.publisher = Some(*self.swarm.local_peer_id());
+        let kad = &mut self.swarm.behaviour_mut().kad;
+        let nodes = kad.kbuckets().flat_map(|bucket| {
+            let nodes = bucket.iter().map(|entry| *entry.node.key.preimage());
+            nodes.collect::<Vec<_>>()
+        });
+        let nodes: Vec<PeerId> = nodes.take(K_VALUE.get() + 1).collect();
+        let put = if nodes.len() > K_VALUE.get() {
+            kad.put_record(record, Quorum::One)
+        } else {
+            // Every node that is known is among the nearest: there is nothing to look up.
+            let stored = kad.store_mut().put(record.clone());
+            stored.map(|()| kad.put_record_to(record, nodes.into_iter(), Quorum::One))
+        };
+        if let Err(error) = put {
             tracing::debug!(%id, %error, "a document is not in the DHT");
         }
     }
@@ -73,7 +88,7 @@ impl Worker {
             Admission::Later => return,
             Admission::Flood => return self.fault(from, "DHT records without end".into()),
         }
-        if let Err(what) = check(&record) {
+        if let Err(what) = check(&record, &self.verified) {
             return self.fault(from, what);
         }
         self.make_room(&record.key);
@@ -116,10 +131,10 @@ impl Worker {
             return;
         };
         let wanted = self.records.searches.get(place).map(|search| key(&search.id));
-        let found = record.and_then(|(from, record)| match check(&record) {
+        let found = record.and_then(|(from, record)| match check(&record, &self.verified) {
             // A valid document is not yet the one that was asked for.
-            Ok(_) if wanted.as_ref() == Some(&record.key) => Some(record.value),
-            Ok(_) => None,
+            Ok(()) if wanted.as_ref() == Some(&record.key) => Some(record.value),
+            Ok(()) => None,
             Err(what) => {
                 if let Some(from) = from {
                     self.fault(from, what);

@@ -8,7 +8,7 @@ use libp2p::PeerId;
 use libp2p::request_response::{self, Message, OutboundFailure};
 
 use super::{Asking, Worker, answer};
-use crate::document::{AgentCard, AnyEnvelope, Envelope, Untrusted};
+use crate::document::{AgentCard, Envelope, Untrusted};
 use crate::network::limits::{Admission, Bucket};
 use crate::network::peer::Peer;
 use crate::network::serving::Channel;
@@ -118,7 +118,7 @@ impl Worker {
                 else {
                     return;
                 };
-                match AnyEnvelope::open(&body) {
+                match self.verified.open(&body) {
                     Ok(document) => {
                         let taken = self.offer(peer, document);
                         self.respond(channel, if taken { Answer::Yes(Vec::new()) } else { Answer::Busy });

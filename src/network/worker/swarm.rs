@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
+use libp2p::gossipsub::MessageAcceptance;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
@@ -11,8 +12,8 @@ use libp2p::{Multiaddr, PeerId, gossipsub, identify, kad, mdns, ping};
 use super::commands::connect_error;
 use super::providers::Dht;
 use super::{Dial, Worker, answer};
+use crate::document::Untrusted;
 use crate::document::strict::MAX_ENVELOPE_BYTES;
-use crate::document::{AnyEnvelope, Untrusted};
 use crate::network::behaviour::{BehaviourEvent, IPFS_KAD_PROTOCOL, KAD_PROTOCOL, Topic};
 use crate::network::listening::deepest;
 use crate::network::peer::Peer;
@@ -254,13 +255,16 @@ impl Worker {
     fn on_gossip_event(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let verdict = self.judge(propagation_source, &message);
-                // Without a verdict the message would stay in the cache and never be passed on.
-                self.swarm.behaviour_mut().gossip.report_message_validation_result(
-                    &message_id,
-                    &propagation_source,
-                    verdict,
-                );
+                match self.judge(propagation_source, &message) {
+                    MessageAcceptance::Accept => {
+                        self.passing.add(message_id, propagation_source, Instant::now());
+                    }
+                    // Without a verdict the message would stay in the cache.
+                    verdict => {
+                        let gossip = &mut self.swarm.behaviour_mut().gossip;
+                        gossip.report_message_validation_result(&message_id, &propagation_source, verdict);
+                    }
+                }
             }
             gossipsub::Event::Subscribed { topic, .. } => {
                 if let Some(topic) = Topic::from_hash(&topic) {
@@ -273,16 +277,16 @@ impl Worker {
 
     /// Whether an announcement is handed up and passed on. Who passes on what does not verify is at fault itself, because
     /// an honest node would not have.
-    fn judge(&mut self, from: PeerId, message: &gossipsub::Message) -> gossipsub::MessageAcceptance {
+    fn judge(&mut self, from: PeerId, message: &gossipsub::Message) -> MessageAcceptance {
         let fault = if message.data.len() > MAX_ENVELOPE_BYTES {
             format!("an announcement of {} bytes", message.data.len())
         } else {
-            match AnyEnvelope::open(&message.data) {
+            match self.verified.open(&message.data) {
                 Ok(document) if Topic::of(document.kind()) == Topic::from_hash(&message.topic) => {
                     return if self.offer(from, document) {
-                        gossipsub::MessageAcceptance::Accept
+                        MessageAcceptance::Accept
                     } else {
-                        gossipsub::MessageAcceptance::Ignore
+                        MessageAcceptance::Ignore
                     };
                 }
                 Ok(document) => format!(
@@ -294,7 +298,7 @@ impl Worker {
             }
         };
         self.fault(from, fault);
-        gossipsub::MessageAcceptance::Reject
+        MessageAcceptance::Reject
     }
 }
 
