@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 pub use blocks::{Blocks, Stored, on_disk};
 pub use data_dir::DataDir;
 pub use journal::{Event, Happening, short_id};
-pub use query::{Counts, PAGE_MAX, Paging};
+pub use query::{Counts, PAGE_MAX, Paging, Standing};
 pub use records::{ArtifactRecord, AttestationRecord, Candidate, ReceiptRecord, TaskRecord, TaskState};
 pub use writer::Write;
 

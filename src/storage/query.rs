@@ -30,6 +30,16 @@ pub struct Counts {
     pub attestations: u64,
 }
 
+/// How things stand with a receipt.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The document may be here without the row: when it was fetched for an attestation that was then refused.
+    pub receipt: Option<ReceiptRecord>,
+    /// Oldest first.
+    pub votes: Vec<AttestationRecord>,
+    pub task: Option<TaskRecord>,
+}
+
 pub(super) struct Reader {
     connection: Mutex<Connection>,
 }
@@ -64,6 +74,9 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Damaged`] when the stored bytes no longer verify.
     pub async fn document(&self, id: &Cid) -> Result<Option<AnyEnvelope>, StorageError> {
+        if let Some(known) = self.verified.get(id) {
+            return Ok(Some(known));
+        }
         let id = id.to_string();
         let key = id.clone();
         let bytes: Option<Vec<u8>> = self
@@ -123,7 +136,7 @@ impl Storage {
         self.read(move |db| {
             let sql = "SELECT cursor, record FROM tasks WHERE cursor < ?1 ORDER BY cursor DESC LIMIT ?2";
             let mut query = db.prepare_cached(sql)?;
-            collect(query.query_map(bounds(paging), task)?)
+            collect(query.query_map(bounds(paging), task_row)?)
         })
         .await
     }
@@ -146,7 +159,8 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Database`].
     pub async fn tasks_of(&self, ids: Vec<String>) -> Result<Vec<(u64, TaskRecord)>, StorageError> {
-        self.read(move |db| find(db, "SELECT cursor, record FROM tasks WHERE task_id = ?1", &ids, task)).await
+        self.read(move |db| find(db, "SELECT cursor, record FROM tasks WHERE task_id = ?1", &ids, task_row))
+            .await
     }
 
     /// Receipts, newest first.
@@ -177,14 +191,7 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Database`].
     pub async fn receipts_of(&self, ids: Vec<String>) -> Result<Vec<ReceiptRecord>, StorageError> {
-        self.read(move |db| {
-            let sql = format!(
-                "SELECT {RECEIPT_COLUMNS} FROM receipts r
-                 WHERE substr(r.receipt_id, 1, 16) = substr(?1, 1, 16) AND r.receipt_id = ?1"
-            );
-            find(db, &sql, &ids, receipt)
-        })
-        .await
+        self.read(move |db| receipts_of(db, &ids)).await
     }
 
     /// The newest receipts of others that `witness` has no vote on, oldest first.
@@ -298,11 +305,20 @@ impl Storage {
     /// [`StorageError::Database`].
     pub async fn attestations_of(&self, receipt_id: &str) -> Result<Vec<AttestationRecord>, StorageError> {
         let id = receipt_id.to_owned();
+        self.read(move |db| votes(db, &id)).await
+    }
+
+    /// What is known of a receipt: its row, the votes on it, and the task, if it is this node's.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn standing(&self, receipt_id: &Cid, task_id: &str) -> Result<Standing, StorageError> {
+        let (receipt_id, task_id) = (receipt_id.to_string(), task_id.to_owned());
         self.read(move |db| {
-            let sql =
-                "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY cursor LIMIT 1000";
-            let mut query = db.prepare_cached(sql)?;
-            collect(query.query_map([id], attestation)?)
+            let receipt = receipts_of(db, std::slice::from_ref(&receipt_id))?.pop();
+            let task = "SELECT cursor, record FROM tasks WHERE task_id = ?1";
+            let task = find(db, task, &[task_id], task_row)?.pop().map(|(_, task)| task);
+            Ok(Standing { receipt, votes: votes(db, &receipt_id)?, task })
         })
         .await
     }
@@ -400,6 +416,20 @@ impl Storage {
 
 type Fetched<T> = rusqlite::Result<Result<T, StorageError>>;
 
+fn receipts_of(db: &Connection, ids: &[String]) -> Result<Vec<ReceiptRecord>, StorageError> {
+    let sql = format!(
+        "SELECT {RECEIPT_COLUMNS} FROM receipts r
+         WHERE substr(r.receipt_id, 1, 16) = substr(?1, 1, 16) AND r.receipt_id = ?1"
+    );
+    find(db, &sql, ids, receipt)
+}
+
+fn votes(db: &Connection, receipt_id: &str) -> Result<Vec<AttestationRecord>, StorageError> {
+    let sql = "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY cursor LIMIT 1000";
+    let mut query = db.prepare_cached(sql)?;
+    collect(query.query_map([receipt_id], attestation)?)
+}
+
 /// The rows that `sql` finds by one id each.
 fn find<T>(
     db: &Connection,
@@ -412,7 +442,7 @@ fn find<T>(
     collect(found)
 }
 
-fn task(row: &Row<'_>) -> Fetched<(u64, TaskRecord)> {
+fn task_row(row: &Row<'_>) -> Fetched<(u64, TaskRecord)> {
     let (cursor, record) = (cursor(row)?, from_json(row, 1, "task")?);
     Ok(cursor.and_then(|cursor| Ok((cursor, record?))))
 }

@@ -68,15 +68,18 @@ impl Context {
                 "a node cannot attest its own receipt; another one must".to_owned(),
             ));
         }
-        if let Some(known) = self.own_vote(&id).await? {
+        let before = self.storage.standing(&id, &claim.task_id).await?;
+        if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
         }
+        let stored = before.receipt.is_some();
         let likely = [claim.executor.peer_id(), claim.requester.peer_id()];
         let (attestation, name) = match self.find_manifest(&claim.manifest, &likely).await {
             Ok(manifest) => {
                 let name = Untrusted::new(&manifest.document().name);
-                let rows = receipt_rows(&receipt, Some(manifest.document()));
-                self.store_receipt(&id, rows).await?;
+                if !stored {
+                    self.write(receipt_rows(&receipt, Some(manifest.document()))).await?;
+                }
                 let problem =
                     claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
                 let terms = manifest.document();
@@ -111,13 +114,16 @@ impl Context {
             }
             Err(error) if asked == Asked::ByPolicy => return Err(error),
             Err(error) => {
-                self.store_receipt(&id, receipt_rows(&receipt, None)).await?;
+                if !stored {
+                    self.write(receipt_rows(&receipt, None)).await?;
+                }
                 let name = Untrusted::new(&claim.task_id);
                 (Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()), name)
             }
         };
         let once = self.signing.lock().await;
-        if let Some(known) = self.own_vote(&id).await? {
+        let votes = self.storage.attestations_of(&id.to_string()).await?;
+        if let Some(known) = self.own_vote(&votes).await? {
             return Ok(known);
         }
         let envelope = Envelope::sign(&self.identity, &attestation)?;
@@ -126,9 +132,11 @@ impl Context {
         Ok((Attested { id: *envelope.id(), attestation }, envelope))
     }
 
-    /// This node's vote on a receipt. That nothing could be said is no vote: it may be tried again.
-    async fn own_vote(&self, receipt: &Cid) -> Result<Option<(Attested, Envelope<Attestation>)>, TaskError> {
-        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
+    /// This node's vote among those on a receipt. That nothing could be said is no vote: it may be tried again.
+    async fn own_vote(
+        &self,
+        votes: &[AttestationRecord],
+    ) -> Result<Option<(Attested, Envelope<Attestation>)>, TaskError> {
         let own = votes
             .iter()
             .find(|vote| vote.witness == *self.identity.did() && vote.verdict != Verdict::Unverifiable);
@@ -149,13 +157,6 @@ impl Context {
         let (module, lease, _) = self.find_module(terms, likely).await?;
         let (stdin, hold) = self.find_stdin(terms, likely).await?;
         Ok(Material { module, stdin, _lease: lease, _hold: hold })
-    }
-
-    async fn store_receipt(&self, id: &Cid, rows: Vec<Write>) -> Result<(), TaskError> {
-        if self.storage.receipt(&id.to_string()).await?.is_none() {
-            self.write(rows).await?;
-        }
-        Ok(())
     }
 
     /// Straight to those whom it concerns, where they are connected; gossip reaches the others.

@@ -7,7 +7,7 @@ use super::execute::receipt_rows;
 use super::offer::Willing;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Untrusted, Verdict};
-use crate::storage::{TaskRecord, TaskState, Write};
+use crate::storage::{AttestationRecord, Standing, TaskRecord, TaskState, Write};
 
 /// What follows from a document that was taken in.
 pub(super) enum Next {
@@ -87,37 +87,37 @@ impl Context {
         attestation: Envelope<Attestation>,
     ) -> Result<Option<Next>, TaskError> {
         let finding = attestation.document();
-        let (id, receipt_id) = (attestation.id().to_string(), finding.receipt.to_string());
-        let votes = self.storage.attestations_of(&receipt_id).await?;
-        let known = votes.iter().find(|vote| vote.witness == finding.witness);
-        if let Some(vote) = known.filter(|vote| !vote.gives_way_to(finding.verdict)) {
-            if vote.attestation_id != id && finding.verdict != Verdict::Unverifiable {
-                tracing::warn!(witness = %finding.witness, receipt = %receipt_id, "a second vote on one receipt; the first counts");
-            }
-            return Ok(None);
-        }
         let likely = [from.to_owned(), finding.witness.peer_id()];
         let receipt = self.find_receipt(&finding.receipt, &likely).await?;
         let claim = receipt.document();
+        let before = self.storage.standing(&finding.receipt, &claim.task_id).await?;
+        let known = before.votes.iter().find(|vote| vote.witness == finding.witness);
+        if let Some(vote) = known.filter(|vote| !vote.gives_way_to(finding.verdict)) {
+            if vote.attestation_id != attestation.id().to_string() && finding.verdict != Verdict::Unverifiable
+            {
+                tracing::warn!(witness = %finding.witness, receipt = %receipt.id(), "a second vote on one receipt; the first counts");
+            }
+            return Ok(None);
+        }
         if claim.executor == finding.witness {
             let why = "an executor attested its own receipt; that counts for nothing";
             return Err(TaskError::Refused(why.to_owned()));
         }
-        let (name, mut rows, new) = match self.storage.receipt(&receipt_id).await? {
+        let (name, mut rows, new) = match before.receipt {
             Some(record) => (record.name, Vec::new(), false),
             None => {
                 let manifest = self.find_manifest(&claim.manifest, &likely).await.ok();
                 let terms = manifest.as_ref().map(Envelope::document);
-                let name =
-                    terms.map_or_else(|| Untrusted::new(&claim.task_id), |terms| Untrusted::new(&terms.name));
+                let name = Untrusted::new(terms.map_or(&claim.task_id, |terms| &terms.name));
                 (name, receipt_rows(&receipt, terms), true)
             }
         };
         rows.extend(attestation_rows(&attestation, name));
         self.write(rows).await?;
         let mut waiting = self.waiting.lock().await;
-        if let Some(mut task) = self.storage.task(&claim.task_id).await?
-            && self.count_votes(&mut task).await?
+        let Standing { task, votes, .. } = self.storage.standing(receipt.id(), &claim.task_id).await?;
+        if let Some(mut task) = task
+            && self.count_votes(&mut task, &votes).await?
             && let Some(done) = waiting.remove(&claim.task_id)
         {
             done.cancel();
@@ -141,12 +141,15 @@ impl Context {
 
     /// Moves an own task on when the stored votes suffice: to attested when its quorum agrees, to disputed when a witness
     /// disagrees before that. Whoever calls it holds the lock on `waiting`.
-    pub(super) async fn count_votes(&self, task: &mut TaskRecord) -> Result<bool, TaskError> {
+    pub(super) async fn count_votes(
+        &self,
+        task: &mut TaskRecord,
+        votes: &[AttestationRecord],
+    ) -> Result<bool, TaskError> {
         let TaskState::Receipted { receipt } = task.state else { return Ok(false) };
         if task.quorum == 0 {
             return Ok(false);
         }
-        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
         let executor = task.executor.clone();
         let by = |verdict: Verdict| {
             let executor = executor.clone();

@@ -14,7 +14,7 @@ use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Status, Untrusted};
 use crate::execution::{ExecutionError, Outcome, Phase, Priority, Progress};
 use crate::identity::Did;
-use crate::storage::{Happening, TaskRecord, TaskState, Write};
+use crate::storage::{Happening, Standing, TaskRecord, TaskState, Write};
 
 /// What a life is given by the worker.
 pub(super) struct Reins {
@@ -145,8 +145,9 @@ impl Context {
         let counted = CancellationToken::new();
         {
             let mut waiting = self.waiting.lock().await;
-            let current = self.storage.task(&record.task_id).await?;
-            if current.as_ref().is_some_and(TaskRecord::is_settled) || self.count_votes(record).await? {
+            let Standing { task, votes, .. } = self.storage.standing(&receipt, &record.task_id).await?;
+            let settled = task.as_ref().is_some_and(TaskRecord::is_settled);
+            if settled || self.count_votes(record, &votes).await? {
                 return Ok(());
             }
             waiting.insert(record.task_id.clone(), counted.clone());
