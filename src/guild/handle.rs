@@ -16,7 +16,7 @@ use super::wire::{Ask, Parcel, Reply, What};
 use super::worker::{Answer, Answers, Order, Seat, Worker};
 use super::{Content, GuildError, GuildKey, Offer, Refusal, Role, Told, check_public};
 use crate::config::Admit;
-use crate::document::{Charter, Envelope, Untrusted};
+use crate::document::{AnyEnvelope, Charter, Envelope, Untrusted};
 use crate::identity::{Did, Identity};
 use crate::network::Network;
 use crate::storage::Storage;
@@ -101,7 +101,7 @@ impl Guilds {
             shared.network.provide(&id).await?;
         }
         if document.admit == Admit::Open {
-            shared.network.publish(Arc::clone(charter.bytes())).await?;
+            shared.network.publish(&AnyEnvelope::Charter(charter.clone())).await?;
         }
         let expires_at = document.expires_at;
         let invitation = self.invite(&id, expires_at).await?;

@@ -221,9 +221,9 @@ impl Network {
     /// soon as somebody subscribes.
     ///
     /// # Errors
-    /// [`NetworkError::Document`] for an invalid envelope, [`NetworkError::NotAnnounced`] for an agent card.
-    pub async fn publish(&self, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
-        let kind = self.verified.open(&envelope)?.kind();
+    /// [`NetworkError::NotAnnounced`] for an agent card.
+    pub async fn publish(&self, document: &AnyEnvelope) -> Result<(), NetworkError> {
+        let (kind, envelope) = (document.kind(), self.known(document));
         let topic = Topic::of(kind).ok_or(NetworkError::NotAnnounced(kind))?;
         self.ask(|reply| Command::Publish { topic, envelope, reply }, DELIVER_LIMIT, "the network").await
     }
@@ -233,9 +233,9 @@ impl Network {
     ///
     /// # Errors
     /// [`NetworkError::NotConnected`], [`NetworkError::Refused`] with the peer's reason, [`NetworkError::Busy`],
-    /// [`NetworkError::Timeout`], [`NetworkError::Request`]; [`NetworkError::Document`] when it is not valid to begin with.
-    pub async fn deliver(&self, peer_id: &str, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
-        self.verified.open(&envelope)?;
+    /// [`NetworkError::Timeout`], [`NetworkError::Request`].
+    pub async fn deliver(&self, peer_id: &str, document: &AnyEnvelope) -> Result<(), NetworkError> {
+        let envelope = self.known(document);
         let peer = parse_peer(peer_id)?;
         let mut waits = BUSY_WAITS.into_iter();
         loop {
@@ -347,9 +347,9 @@ impl Network {
     /// Puts a document into the DHT. Answers at once.
     ///
     /// # Errors
-    /// [`NetworkError::Document`] for an invalid envelope, [`NetworkError::Stopped`].
-    pub async fn put(&self, envelope: Arc<[u8]>) -> Result<(), NetworkError> {
-        let id = *self.verified.open(&envelope)?.id();
+    /// [`NetworkError::Stopped`].
+    pub async fn put(&self, document: &AnyEnvelope) -> Result<(), NetworkError> {
+        let (id, envelope) = (*document.id(), self.known(document));
         self.commands.send(Command::Put { id, envelope }).await.map_err(|_| NetworkError::Stopped)
     }
 
@@ -365,6 +365,12 @@ impl Network {
     /// The network as it is now, and its changes.
     pub fn state(&self) -> watch::Receiver<NetworkState> {
         self.state.clone()
+    }
+
+    /// It may come back, and need not be verified then.
+    fn known(&self, document: &AnyEnvelope) -> Arc<[u8]> {
+        self.verified.add(document);
+        Arc::clone(document.bytes())
     }
 
     async fn ask<T>(

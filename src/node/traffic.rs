@@ -140,7 +140,7 @@ async fn catch_up(peer: String, storage: Storage, network: Network, identity: Ar
     };
     for id in ids.iter().filter_map(|id| id.parse().ok()) {
         let Ok(Some(document)) = storage.document(&id).await else { continue };
-        if let Err(error) = network.deliver(&peer, Arc::clone(document.bytes())).await {
+        if let Err(error) = network.deliver(&peer, &document).await {
             tracing::debug!(%peer, %error, "catch-up ended");
             return;
         }

@@ -165,7 +165,7 @@ impl Context {
         let connected: Vec<String> =
             network.state().borrow().peers.iter().map(|peer| peer.peer_id.clone()).collect();
         for peer in peers.iter().filter(|peer| connected.contains(peer)) {
-            if let Err(error) = network.deliver(peer, Arc::clone(document.bytes())).await {
+            if let Err(error) = network.deliver(peer, document).await {
                 tracing::debug!(%peer, %error, "not delivered");
             }
         }

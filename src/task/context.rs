@@ -173,10 +173,16 @@ impl Context {
     /// only logged.
     pub(super) async fn announce(&self, document: &AnyEnvelope) {
         let Some(network) = &self.network else { return };
-        if let Err(error) = network.publish(Arc::clone(document.bytes())).await {
+        if let Err(error) = network.publish(document).await {
             tracing::debug!(id = %document.id(), %error, "not announced now");
         }
-        if let Err(error) = network.put(Arc::clone(document.bytes())).await {
+        self.put(document).await;
+    }
+
+    /// Puts it into the DHT.
+    pub(super) async fn put(&self, document: &AnyEnvelope) {
+        let Some(network) = &self.network else { return };
+        if let Err(error) = network.put(document).await {
             tracing::debug!(id = %document.id(), %error, "not in the DHT");
         }
     }

@@ -22,7 +22,7 @@ use crate::document::{
 use crate::execution::{ExecutionError, Phase, Progress};
 use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Role};
 use crate::identity::Did;
-use crate::storage::{Candidate, TaskRecord, TaskState, Write};
+use crate::storage::{Candidate, Standing, TaskRecord, TaskState, Write};
 
 /// How long offers are waited for, when there are not enough at once.
 const OFFERS_WITHIN: Duration = Duration::from_millis(500);
@@ -43,6 +43,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_secs(10);
 /// Witnesses have so long beyond the task's own time.
 const WITNESS_WITHIN: Duration = Duration::from_secs(30);
+/// Attestations that are told at once.
+pub(super) const VOTES: usize = 16;
 const NAME_MAX: usize = 64;
 
 /// Who is to do it, who failed before, and this task's place among those under way.
@@ -278,7 +280,8 @@ impl Context {
         if matches!(done, Ok(Ok(()))) {
             let witnesses = choice.witnesses.iter().map(|offer| offer.from.clone()).collect();
             let seen = self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await;
-            let published = self.publish_results(record).await;
+            let parties = members.iter().map(|(_, offer)| offer.from.clone()).collect();
+            let published = self.publish_results(record, Some((guilds, &guild, parties))).await;
             // The receipt is there; whatever went wrong with this does not undo it.
             for error in [seen, published].into_iter().filter_map(Result::err) {
                 tracing::warn!(task = %record.task_id, %error, "a task's witnesses");
@@ -461,20 +464,38 @@ impl Context {
         Ok(())
     }
 
-    /// The receipt and what was said of it, for everybody.
-    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Result<(), TaskError> {
+    /// Puts the receipt and what was said of it into the DHT, and tells the guild; everybody, where witnesses are missing.
+    pub(super) async fn publish_results(
+        &self,
+        record: &TaskRecord,
+        guild: Option<(&Guilds, &Cid, Vec<Did>)>,
+    ) -> Result<(), TaskError> {
         let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else {
             return Ok(());
         };
-        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
+        let Standing { votes, task, .. } = self.storage.standing(&receipt, &record.task_id).await?;
+        let short = record.quorum > 0 && task.is_none_or(|task| !task.is_settled());
         let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
+        let mut attestations = Vec::new();
         for id in ids.chain([receipt]) {
-            if let Some(document) = self.storage.document(&id).await? {
+            let Some(document) = self.storage.document(&id).await? else { continue };
+            if short {
                 self.announce(&document).await;
+            } else {
+                self.put(&document).await;
+            }
+            if id != receipt {
+                attestations.push(Bytes(document.bytes().to_vec()));
             }
         }
         let said = format!("the receipt and {} attestations", votes.len());
-        Ok(self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?)
+        self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?;
+        let Some((guilds, guild, parties)) = guild else { return Ok(()) };
+        for some in attestations.chunks(VOTES) {
+            // Who does not hear it finds it in the DHT.
+            guilds.tell(guild, parties.clone(), Content::Attested(some.to_vec())).await?;
+        }
+        Ok(())
     }
 
     fn is_connected(&self, who: &Did) -> bool {

@@ -57,10 +57,10 @@ async fn what_cannot_be_connected_to_says_why() {
     let other = a.address().replace(&a.id(), &Identity::generate().unwrap().peer_id());
     assert!(why(&other).await.contains(&format!("another node answers there: {}", a.id())));
     assert!(matches!(
-        b.network.deliver(&a.id(), b.manifest("x").0).await,
+        b.network.deliver(&a.id(), &b.manifest("x").0).await,
         Err(NetworkError::NotConnected(_))
     ));
-    assert!(matches!(b.network.deliver("nobody", b.manifest("x").0).await, Err(NetworkError::PeerId(_))));
+    assert!(matches!(b.network.deliver("nobody", &b.manifest("x").0).await, Err(NetworkError::PeerId(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,7 +92,7 @@ async fn a_stopping_node_says_good_bye_within_a_second_and_its_handle_knows() {
     a.tracker.close();
     tokio::time::timeout(Duration::from_secs(1), a.tracker.wait()).await.expect("it ends within a second");
     b.disconnected(&id).await;
-    assert!(matches!(soon(handle.publish(document)).await, Err(NetworkError::Stopped)));
+    assert!(matches!(soon(handle.publish(&document)).await, Err(NetworkError::Stopped)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use super::*;
 async fn an_announcement_reaches_everybody_also_when_made_before_anybody_was_there() {
     let a = start(&[TCP]).await;
     let (early, early_id) = a.manifest("early");
-    soon(a.network.publish(early)).await.unwrap();
+    soon(a.network.publish(&early)).await.unwrap();
     assert_eq!(a.state(|state| state.outbox > 0).await.outbox, 1);
 
     let mut b = start(&[TCP]).await;
@@ -18,10 +18,11 @@ async fn an_announcement_reaches_everybody_also_when_made_before_anybody_was_the
     c.connect(&b).await;
     c.card_from(&b.id()).await;
     let (late, late_id) = a.manifest("late");
-    soon(a.network.publish(late)).await.unwrap();
+    soon(a.network.publish(&late)).await.unwrap();
     assert_eq!(b.document().await, late_id);
     assert_eq!(c.document().await, late_id, "passed on by b, or straight from a");
-    let card = soon(a.network.publish(card_of(&a.identity))).await;
+    let card = AnyEnvelope::open(&card_of(&a.identity)).unwrap();
+    let card = soon(a.network.publish(&card)).await;
     assert!(matches!(card, Err(NetworkError::NotAnnounced(_))));
 }
 
@@ -31,13 +32,8 @@ async fn a_delivery_is_acknowledged_once_the_other_side_has_it() {
     let b = start(&[TCP]).await;
     b.connect(&a).await;
     let (envelope, id) = b.manifest("hello");
-    soon(b.network.deliver(&a.id(), Arc::clone(&envelope))).await.unwrap();
+    soon(b.network.deliver(&a.id(), &envelope)).await.unwrap();
     assert_eq!(a.document().await, id);
-
-    let mut forged = envelope.to_vec();
-    let middle = forged.len() / 2;
-    forged[middle] ^= 1;
-    assert!(matches!(b.network.deliver(&a.id(), forged.into()).await, Err(NetworkError::Document(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,12 +45,12 @@ async fn a_node_that_cannot_keep_up_says_so_and_takes_more_when_it_can() {
     let b = start(&[TCP]).await;
     b.connect(&a).await;
     for n in 0..2 {
-        soon(b.network.deliver(&a.id(), b.manifest(&n.to_string()).0)).await.unwrap();
+        soon(b.network.deliver(&a.id(), &b.manifest(&n.to_string()).0)).await.unwrap();
     }
     let (third, id) = b.manifest("third");
-    assert!(matches!(soon(b.network.deliver(&a.id(), Arc::clone(&third))).await, Err(NetworkError::Busy(_))));
+    assert!(matches!(soon(b.network.deliver(&a.id(), &third)).await, Err(NetworkError::Busy(_))));
     a.document().await;
-    soon(b.network.deliver(&a.id(), third)).await.unwrap();
+    soon(b.network.deliver(&a.id(), &third)).await.unwrap();
     a.document().await;
     assert_eq!(a.document().await, id);
     assert_eq!(a.network.state().borrow().events_dropped, 0);
@@ -65,7 +61,7 @@ async fn a_document_is_had_by_its_id_and_nothing_else_passes_for_it() {
     let author = start(&[]).await;
     let ((wanted, id), (other, other_id)) = (author.manifest("wanted"), author.manifest("other"));
     let (lie, missing) = (content_id(b"lie"), content_id(b"missing"));
-    let shelf = [(id, wanted.to_vec()), (lie, other.to_vec()), (other_id, b"{}".to_vec())];
+    let shelf = [(id, wanted.bytes().to_vec()), (lie, other.bytes().to_vec()), (other_id, b"{}".to_vec())];
     let a = start_with(Shelf(shelf.into_iter().collect())).await;
     let mut b = start(&[TCP]).await;
     b.connect(&a).await;
@@ -117,7 +113,7 @@ async fn a_document_put_into_the_dht_is_found_by_who_is_not_connected_to_its_aut
         node.state(|state| state.dht_peers > 0).await;
     }
     let (envelope, id) = a.manifest("in the DHT");
-    soon(a.network.put(Arc::clone(&envelope))).await.unwrap();
+    soon(a.network.put(&envelope)).await.unwrap();
     let found = soon(async {
         loop {
             if let Ok(found) = c.network.search(&id).await {
@@ -125,7 +121,7 @@ async fn a_document_put_into_the_dht_is_found_by_who_is_not_connected_to_its_aut
             }
         }
     });
-    assert_eq!(found.await.bytes(), &envelope);
+    assert_eq!(found.await, envelope);
     let (_, unknown) = a.manifest("never put");
     assert!(matches!(soon(c.network.search(&unknown)).await, Err(NetworkError::NoProvider(_))));
 }

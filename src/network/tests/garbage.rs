@@ -127,7 +127,7 @@ async fn is_well(node: &mut Node, friend: &Node, name: &str) {
     let session = soon(friend.network.session(&[node.id()])).await.unwrap();
     assert_eq!(&*soon(session.get(&content_id(b"block"))).await.unwrap().bytes, b"block");
     let (envelope, id) = friend.manifest(name);
-    soon(friend.network.deliver(&node.id(), envelope)).await.unwrap();
+    soon(friend.network.deliver(&node.id(), &envelope)).await.unwrap();
     assert_eq!(node.document().await, id);
 }
 
@@ -237,7 +237,7 @@ async fn announcements_that_do_not_verify_are_faults_and_go_no_further() {
     let gossip = &mut swarm.behaviour_mut().gossip;
     gossip.publish(Topic::Receipts.ident(), b"rubbish".to_vec()).unwrap();
     gossip.publish(Topic::Receipts.ident(), vec![b'{'; 200_000]).unwrap();
-    gossip.publish(Topic::Receipts.ident(), good.0.to_vec()).unwrap();
+    gossip.publish(Topic::Receipts.ident(), good.0.bytes().to_vec()).unwrap();
     let attacker = keypair.public().to_peer_id().to_base58();
     let swarm = tokio::spawn(async move {
         loop {

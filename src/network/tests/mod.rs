@@ -174,7 +174,7 @@ impl Node {
     }
 
     /// A signed document of its own; `name` makes it another one.
-    fn manifest(&self, name: &str) -> (Arc<[u8]>, Cid) {
+    fn manifest(&self, name: &str) -> (AnyEnvelope, Cid) {
         let sha256 = Sha256Digest::of(name.as_bytes());
         let artifact = Artifact { cid: sha256.to_cid(), sha256, size: 1 };
         let source = ArtifactSource::Cid { cid: artifact.cid.to_string(), sha256: None, size: None };
@@ -185,7 +185,8 @@ impl Node {
             random: *sha256.as_bytes(),
         });
         let envelope = Envelope::sign(&self.identity, &manifest).unwrap();
-        (Arc::clone(envelope.bytes()), *envelope.id())
+        let id = *envelope.id();
+        (AnyEnvelope::Manifest(envelope), id)
     }
 
     async fn stop(mut self) -> Identity {
