@@ -32,5 +32,5 @@ pub use snapshot::{
 };
 
 pub use crate::storage::{
-    AttestationRecord, Event, Happening, ReceiptRecord, TaskRecord, TaskState, short_id,
+    AttestationRecord, Candidate, Event, Happening, ReceiptRecord, TaskRecord, TaskState, short_id,
 };

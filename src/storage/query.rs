@@ -33,7 +33,8 @@ pub struct Counts {
 /// How things stand with a receipt.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// The document may be here without the row: when it was fetched for an attestation that was then refused.
+    /// Without its cursor and counts. The document may be here without the row: when it was fetched for an attestation that was
+    /// then refused.
     pub receipt: Option<ReceiptRecord>,
     /// Oldest first.
     pub votes: Vec<AttestationRecord>,
@@ -191,7 +192,14 @@ impl Storage {
     /// # Errors
     /// [`StorageError::Database`].
     pub async fn receipts_of(&self, ids: Vec<String>) -> Result<Vec<ReceiptRecord>, StorageError> {
-        self.read(move |db| receipts_of(db, &ids)).await
+        self.read(move |db| {
+            let sql = format!(
+                "SELECT {RECEIPT_COLUMNS} FROM receipts r
+                 WHERE substr(r.receipt_id, 1, 16) = substr(?1, 1, 16) AND r.receipt_id = ?1"
+            );
+            find(db, &sql, &ids, receipt)
+        })
+        .await
     }
 
     /// The newest receipts of others that `witness` has no vote on, oldest first.
@@ -315,7 +323,11 @@ impl Storage {
     pub async fn standing(&self, receipt_id: &Cid, task_id: &str) -> Result<Standing, StorageError> {
         let (receipt_id, task_id) = (receipt_id.to_string(), task_id.to_owned());
         self.read(move |db| {
-            let receipt = receipts_of(db, std::slice::from_ref(&receipt_id))?.pop();
+            let receipt = "SELECT record FROM receipts
+                WHERE substr(receipt_id, 1, 16) = substr(?1, 1, 16) AND receipt_id = ?1";
+            let mut receipt = db.prepare_cached(receipt)?;
+            let receipt = receipt.query_row([&receipt_id], |row| from_json(row, 0, "receipt"));
+            let receipt = receipt.optional()?.transpose()?;
             let task = "SELECT cursor, record FROM tasks WHERE task_id = ?1";
             let task = find(db, task, &[task_id], task_row)?.pop().map(|(_, task)| task);
             Ok(Standing { receipt, votes: votes(db, &receipt_id)?, task })
@@ -415,14 +427,6 @@ impl Storage {
 }
 
 type Fetched<T> = rusqlite::Result<Result<T, StorageError>>;
-
-fn receipts_of(db: &Connection, ids: &[String]) -> Result<Vec<ReceiptRecord>, StorageError> {
-    let sql = format!(
-        "SELECT {RECEIPT_COLUMNS} FROM receipts r
-         WHERE substr(r.receipt_id, 1, 16) = substr(?1, 1, 16) AND r.receipt_id = ?1"
-    );
-    find(db, &sql, ids, receipt)
-}
 
 fn votes(db: &Connection, receipt_id: &str) -> Result<Vec<AttestationRecord>, StorageError> {
     let sql = "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY cursor LIMIT 1000";

@@ -13,7 +13,7 @@ use super::context::Word;
 use super::execute::receipt_rows;
 use super::life::Reins;
 use super::member::{answer, check_receipt, invalid};
-use super::select::{Choice, Known, are_enough, choose};
+use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, choose};
 use super::{Context, TaskError};
 use crate::config::Admit;
 use crate::document::{
@@ -86,7 +86,9 @@ impl Context {
         (offers, place): (&mut mpsc::Receiver<Offer>, &mut Option<OwnedSemaphorePermit>),
         reins: &Reins,
     ) -> Result<bool, TaskError> {
-        let wanted = usize::try_from(manifest.document().attestation.witnesses).unwrap_or(usize::MAX);
+        let terms = manifest.document().attestation;
+        let [wanted, quorum] =
+            [terms.witnesses, terms.quorum].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let mut failed: Vec<Candidate> = Vec::new();
         for _ in 0..TRIES {
             if manifest.document().expires_at <= Timestamp::now() {
@@ -98,6 +100,15 @@ impl Context {
             let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
             let gathering = self.gather(offers, manifest.document(), &failed, wanted);
             let known = reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?;
+            if self.policy.self_execute && are_only_enough_to_witness(&known, quorum) {
+                let spared = known.iter().filter(|offer| offer.attest).map(|offer| Candidate {
+                    did: offer.from.clone(),
+                    part: "witness".to_owned(),
+                    reason: Untrusted::new("as the executor it would leave too few to witness the task"),
+                });
+                failed.extend(spared);
+                break;
+            }
             let Some(choice) = choose(&self.weighed(&known), wanted) else { break };
             let tried = self.attempt(guilds, record, manifest, (&choice, &failed, place), reins).await?;
             let Err(Failed { who, why }) = tried else { return Ok(true) };
@@ -129,7 +140,8 @@ impl Context {
             let nobody = !known.iter().any(|offer| offer.execute);
             let patient = nobody && !self.policy.self_execute && !alone;
             let quorum = usize::try_from(terms.attestation.quorum).unwrap_or(usize::MAX);
-            let until = match (patient, nobody || are_enough(&known, quorum)) {
+            let here = self.policy.self_execute && are_only_enough_to_witness(&known, quorum);
+            let until = match (patient, nobody || here || are_enough(&known, quorum)) {
                 (true, _) => late,
                 (false, true) => soon,
                 (false, false) => soon.max(now + WITNESSES_WITHIN),

@@ -49,6 +49,11 @@ pub(super) fn are_enough(offers: &[Offer], witnesses: usize) -> bool {
     })
 }
 
+/// Whether they are enough to witness it and not enough to run it as well, so that who has submitted it had better run it.
+pub(super) fn are_only_enough_to_witness(offers: &[Offer], quorum: usize) -> bool {
+    quorum > 0 && !are_enough(offers, quorum) && offers.iter().filter(|offer| offer.attest).count() >= quorum
+}
+
 /// The best of them, with as many witnesses as are wanted and there; nobody, when nobody would run it.
 pub(super) fn choose(known: &[Known], witnesses: usize) -> Option<Choice> {
     let mut ranked: Vec<&Known> = known.iter().collect();
@@ -120,5 +125,8 @@ mod tests {
         let offers = all.map(|known| known.offer);
         assert!(are_enough(&offers, 1) && !are_enough(&offers, 2));
         assert!(choose(&[known(false, true, (0, 0, 1))], 1).is_none());
+        let offers = [known(true, true, (0, 0, 1)), known(true, true, (0, 0, 1))].map(|known| known.offer);
+        let witness_only = |quorum| are_only_enough_to_witness(&offers, quorum);
+        assert_eq!([1, 2, 3].map(witness_only), [false, true, false]);
     }
 }

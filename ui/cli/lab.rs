@@ -1,7 +1,7 @@
 //! `zerostate lab`: a whole network on this machine, each node a process with a key and a data directory of its own.
 //!
-//! With a terminal the console opens on the first node; without one the example task goes through every step, its timeline is
-//! printed, and the exit code says whether it was attested.
+//! With a terminal the console opens on the first node; without one the example task goes through every step, each is looked up in
+//! the journal of the node that does it and printed, and the exit code says whether all were there.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use zerostate::api::Client;
+use zerostate::api::{Candidate, Client, Happening, TaskDetail, TaskRecord, TimelineStep};
 use zerostate::document::{ArtifactSource, Draft, DraftFormat, Status};
+use zerostate::identity::Did;
 
 use super::draft::Wanted;
 use super::{Failure, Globals, Outcome, console, output, submit};
@@ -36,6 +37,21 @@ const NAMES: [&str; 12] = [
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const MET_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(3);
+const DONE_WITHIN: Duration = Duration::from_secs(60);
+
+/// The steps of a task's life, as their numbers in it, the words of the journal, and what happens.
+const STEPS: [(&str, &str, &str); 10] = [
+    ("1", "published", "the manifest is announced"),
+    ("2", "offered", "nodes offer to take part"),
+    ("3", "guilded", "a guild is formed"),
+    ("4", "agreed", "its members agree by signature"),
+    ("5", "fetched", "the executor has the artifact"),
+    ("6", "running", "it runs it"),
+    ("7-9", "receipted", "and signs the priced receipt"),
+    ("10", "attested", "witnesses run it again"),
+    ("11", "announced", "receipt and attestations are in the DHT"),
+    ("12", "dissolved", "the guild is over, its keys wiped"),
+];
 
 #[derive(clap::Args)]
 pub struct LabVerb {
@@ -198,67 +214,130 @@ impl Lab {
         let client = self.client().await?;
         let draft = Draft::parse(EXAMPLE_MANIFEST, DraftFormat::Toml, jiff::Timestamp::now())?;
         let mut draft = Draft { artifact: ArtifactSource::Path(PathBuf::new()), ..draft };
-        let witnesses = u32::try_from(self.nodes.len().saturating_sub(1)).unwrap_or(0);
+        // One has submitted it, one runs it; of two, the other one is the witness.
+        let others = self.nodes.len().saturating_sub(1);
+        let witnesses = u32::try_from(if others > 1 { others - 1 } else { others }).unwrap_or(0);
         draft.attestation.quorum = draft.attestation.quorum.min(witnesses);
         draft.attestation.witnesses = draft.attestation.quorum;
         let task_id = submit::submit(&client, Wanted { draft, module: Some(EXAMPLE.to_vec()) }).await?;
-        let task = submit::wait(&client, &task_id, false).await?;
-        let names: HashMap<&str, &str> =
-            self.nodes.iter().map(|node| (node.did.as_str(), node.name)).collect();
-        let state = task.view.record.state.word();
-        let named = |did: &str| names.get(did).copied().unwrap_or("a stranger").to_owned();
-        if json {
-            let steps: Vec<Value> = task
-                .timeline
-                .iter()
-                .map(|step| json!({ "step": step.step, "at": step.at, "node": step.node, "name": named(step.node.as_str()), "detail": step.detail }))
-                .collect();
-            output::json(
-                &json!({ "task_id": task_id, "state": state, "receipt_id": task.view.record.state.receipt_id(), "timeline": steps }),
-            )?;
-        } else {
-            let start = task.timeline.first().map(|step| step.at).unwrap_or_default();
-            let rows: Vec<Vec<String>> = task
-                .timeline
-                .iter()
-                .map(|step| {
-                    let since = step.at.duration_since(start).as_millis();
-                    let detail =
-                        step.detail.as_ref().map_or_else(|| format!("task {task_id}"), ToString::to_string);
-                    vec![
-                        format!("{since:>5} ms"),
-                        step.step.clone(),
-                        named(step.node.as_str()),
-                        step.node.short(),
-                        detail,
-                    ]
-                })
-                .collect();
-            output::line(&format!(
-                "task {task_id}: {} among {} nodes\n",
-                task.view.record.name,
-                self.nodes.len()
-            ))?;
-            output::table(&["since", "step", "node", "id", "detail"], &rows, "nothing happened")?;
-            if let Some(printed) = &task.output {
-                output::line(&format!("\nit printed: {}", printed.as_str().trim_end()))?;
-            }
-            output::line(&format!("it is {state}"))?;
-        }
-        let status = match task.view.record.state.receipt_id() {
+        let settled = submit::wait(&client, &task_id, false).await?;
+        let steps = tokio::time::timeout(DONE_WITHIN, self.steps(&client, &settled.view.record)).await;
+        let steps = steps.map_err(|_| {
+            let within = DONE_WITHIN.as_secs();
+            Failure::failed(format!("the journals did not come to the end of the task within {within} s"))
+        })??;
+        // What was done after it was settled is in it as well.
+        let task = submit::show(&client, &task_id).await?;
+        self.print(&task, &steps, json)?;
+        let record = &task.view.record;
+        let status = match record.state.receipt_id() {
             Some(id) => submit::receipt(&client, id).await?.receipt.status,
             None => Status::RunnerCrashed,
         };
-        match state {
+        let missing = STEPS.iter().find(|(_, word, _)| !steps.iter().any(|step| step.step == *word));
+        match (record.state.word(), missing) {
             _ if status != Status::Ok => Err(Failure::failed(format!("the example ended with {status}"))),
-            "attested" => Ok(0),
-            "receipted" if task.manifest.attestation.quorum == 0 => Ok(0),
-            _ => {
-                let reason =
-                    task.view.record.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+            ("attested", Some((number, word, _))) if self.nodes.len() > 3 => {
+                Err(Failure::failed(format!("step {number} ({word}) is in no journal")))
+            }
+            ("attested", _) => Ok(0),
+            ("receipted", _) if task.manifest.attestation.quorum == 0 => Ok(0),
+            (state, _) => {
+                let reason = record.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
                 Err(Failure::failed(format!("the example task is {state}{reason}")))
             }
         }
+    }
+
+    /// What each node's journal says it did for the task, in the order of time; where there was a guild, up to its end everywhere.
+    async fn steps(&self, client: &Client, task: &TaskRecord) -> Result<Vec<TimelineStep>, Failure> {
+        let guilded = task.guild_id.is_some();
+        let mut steps = Vec::new();
+        for node in &self.nodes {
+            let parts = ["executor", "witness"];
+            let part = |c: &Candidate| c.did.as_str() == node.did && parts.contains(&c.part.as_str());
+            let own = node.did == task.creator.as_str();
+            if !own && !(guilded && task.candidates.iter().any(part)) {
+                continue;
+            }
+            let node_client = if own { client.clone() } else { Client::connect(&node.data_dir).await? };
+            if !guilded {
+                steps.extend(submit::show(&node_client, &task.task_id).await?.timeline);
+                continue;
+            }
+            let followed = node_client.follow(0, |event| {
+                let over = |guild: &str, step: &str| {
+                    Some(guild) == task.guild_id.as_deref()
+                        && ["dissolved", "left", "removed"].contains(&step)
+                };
+                match event.what {
+                    Happening::Task { task_id, step, node: by, detail, .. } if task_id == task.task_id => {
+                        let last = own && step == "dissolved";
+                        // What others did is in their own journals.
+                        if by.as_str() == node.did {
+                            steps.push(TimelineStep { at: event.at, step, node: by, detail });
+                        }
+                        !last
+                    }
+                    Happening::Guild { guild_id, step, .. } => own || !over(&guild_id, &step),
+                    _ => true,
+                }
+            });
+            followed.await?;
+            let mut link = node_client.link().await?;
+            let wiped = link.snapshots.wait_for(|s| s.as_ref().is_some_and(|s| s.node.guild_secrets == 0));
+            wiped.await.map_err(|_| Failure::failed(format!("the node {} stopped", node.name)))?;
+        }
+        steps.sort_by_key(|step| step.at);
+        Ok(steps)
+    }
+
+    fn print(&self, task: &TaskDetail, steps: &[TimelineStep], json: bool) -> Result<(), Failure> {
+        let names: HashMap<&str, &str> =
+            self.nodes.iter().map(|node| (node.did.as_str(), node.name)).collect();
+        let named = |did: &Did| names.get(did.as_str()).copied().unwrap_or("a stranger").to_owned();
+        let number = |step: &str| STEPS.iter().find(|(_, word, _)| *word == step).map(|(number, ..)| *number);
+        let record = &task.view.record;
+        let state = record.state.word();
+        if json {
+            let steps: Vec<Value> = steps
+                .iter()
+                .map(|step| {
+                    json!({ "step": step.step, "number": number(&step.step), "at": step.at, "node": step.node,
+                        "name": named(&step.node), "detail": step.detail })
+                })
+                .collect();
+            return output::json(
+                &json!({ "task_id": record.task_id, "state": state, "receipt_id": record.state.receipt_id(),
+                    "guild_id": record.guild_id, "timeline": steps }),
+            );
+        }
+        let start = steps.first().map(|step| step.at).unwrap_or_default();
+        let rows: Vec<Vec<String>> = steps
+            .iter()
+            .map(|step| {
+                let about =
+                    STEPS.iter().find(|(_, word, _)| *word == step.step).map_or("", |(.., about)| about);
+                vec![
+                    format!("{:>5} ms", step.at.duration_since(start).as_millis()),
+                    number(&step.step).unwrap_or_default().to_owned(),
+                    step.step.clone(),
+                    named(&step.node),
+                    step.detail.as_ref().map_or_else(|| about.to_owned(), ToString::to_string),
+                ]
+            })
+            .collect();
+        output::line(&format!(
+            "task {}: {} among {} nodes\n",
+            record.task_id,
+            record.name,
+            self.nodes.len()
+        ))?;
+        output::table(&["since", "no.", "step", "node", "detail"], &rows, "nothing happened")?;
+        if let Some(printed) = &task.output {
+            output::line(&format!("\nit printed: {}", printed.as_str().trim_end()))?;
+        }
+        output::line(&format!("it is {state}"))
     }
 
     /// Asks every node to stop, and makes sure of it.
@@ -281,14 +360,14 @@ impl Member {
     async fn start(
         folder: &Path,
         name: &'static str,
-        attests: bool,
+        takes_part: bool,
         bootstrap: Option<String>,
     ) -> Result<Self, Failure> {
         let data_dir = folder.join(name);
         let config = folder.join(format!("{name}.toml"));
-        let attest = if attests { "always" } else { "ask" };
+        let (accept, attest) = if takes_part { ("matching", "always") } else { ("ask", "ask") };
         let text = format!(
-            "name = \"{name}\"\n[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nmdns = false\n[policy]\nattest = \"{attest}\"\n"
+            "name = \"{name}\"\n[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\nmdns = false\n[policy]\naccept = \"{accept}\"\nattest = \"{attest}\"\n"
         );
         std::fs::write(&config, text)
             .map_err(|error| Failure::failed(format!("cannot write {}: {error}", config.display())))?;

@@ -21,7 +21,7 @@ use super::{
     EVENTS_WAITING, Network, NetworkConfig, NetworkError, NetworkEvent, NetworkState, PeerState, Source,
 };
 use crate::document::{
-    AgentCard, Artifact, ArtifactSource, Completion, Draft, Envelope, Sha256Digest, content_id,
+    AgentCard, AnyEnvelope, Artifact, ArtifactSource, Completion, Draft, Envelope, Sha256Digest, content_id,
 };
 use crate::identity::{Did, Identity};
 
