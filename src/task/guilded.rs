@@ -43,6 +43,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_secs(10);
 /// Witnesses have so long beyond the task's own time.
 const WITNESS_WITHIN: Duration = Duration::from_secs(30);
+/// How long the members have to hear what all witnesses said.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// Attestations that are told at once.
 pub(super) const VOTES: usize = 16;
 const NAME_MAX: usize = 64;
@@ -293,7 +295,12 @@ impl Context {
             let witnesses = choice.witnesses.iter().map(|offer| offer.from.clone()).collect();
             let seen = self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await;
             let parties = members.iter().map(|(_, offer)| offer.from.clone()).collect();
-            let published = self.publish_results(record, Some((guilds, &guild, parties))).await;
+            let published = self.publish_results(record, Some((guilds, &guild, parties)));
+            // Whoever comes after the quorum is heard as well.
+            let published = tokio::select! {
+                published = published => published,
+                stopped = self.hear_late(record, (&mut words, &mut early)) => stopped,
+            };
             // The receipt is there; whatever went wrong with this does not undo it.
             for error in [seen, published].into_iter().filter_map(Result::err) {
                 tracing::warn!(task = %record.task_id, %error, "a task's witnesses");
@@ -452,28 +459,50 @@ impl Context {
                     Err(_) => return Ok(()),
                 },
             };
-            let Content::Attest(attestation) = &word.content else {
-                answer(word, Err(invalid("attestations are waited for")));
-                continue;
-            };
-            let taken = match Envelope::open(attestation) {
-                Ok(attestation) if is_vote(&attestation, &word.from, &receipt) => {
-                    let from = word.from.peer_id();
-                    let taken = self.take_in_attestation(&from, attestation).await;
-                    taken.map(|_| None).map_err(|error| invalid(&error.to_string()))
-                }
-                Ok(_) => Err(invalid("an attestation by another, or of another receipt")),
-                Err(error) => Err(invalid(&error.to_string())),
-            };
-            if taken.is_ok() {
-                missing.remove(&word.from);
+            let from = word.from.clone();
+            if self.hear_vote(word, &receipt).await {
+                missing.remove(&from);
             }
-            answer(word, taken);
             if self.storage.task(&record.task_id).await?.is_none_or(|task| task.is_settled()) {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Takes what witnesses still say; does not end by itself.
+    async fn hear_late(
+        &self,
+        record: &TaskRecord,
+        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
+    ) -> Result<(), TaskError> {
+        let TaskState::Receipted { receipt } = record.state else { return std::future::pending().await };
+        loop {
+            let word = match early.pop_front() {
+                Some(word) => word,
+                None => words.recv().await.ok_or(TaskError::Stopping)?,
+            };
+            self.hear_vote(word, &receipt).await;
+        }
+    }
+
+    /// Takes a witness's word; `false` when it is something else.
+    async fn hear_vote(&self, word: Word, receipt: &Cid) -> bool {
+        let vote = match &word.content {
+            Content::Attest(vote) => Envelope::open(vote).map_err(|error| invalid(&error.to_string())),
+            _ => Err(invalid("attestations are waited for")),
+        };
+        let taken = match vote {
+            Ok(vote) if is_vote(&vote, &word.from, receipt) => {
+                let taken = self.take_in_attestation(&word.from.peer_id(), vote).await;
+                taken.map(|_| None).map_err(|error| invalid(&error.to_string()))
+            }
+            Ok(_) => Err(invalid("an attestation by another, or of another receipt")),
+            Err(refusal) => Err(refusal),
+        };
+        let is_taken = taken.is_ok();
+        answer(word, taken);
+        is_taken
     }
 
     /// Puts the receipt and what was said of it into the DHT, and tells the guild; everybody, where witnesses are missing.
@@ -504,8 +533,12 @@ impl Context {
         self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?;
         let Some((guilds, guild, parties)) = guild else { return Ok(()) };
         for some in attestations.chunks(VOTES) {
-            // Who does not hear it finds it in the DHT.
-            guilds.tell(guild, parties.clone(), Content::Attested(some.to_vec())).await?;
+            // Who does not hear it in time finds it in the DHT.
+            let told = guilds.tell(guild, parties.clone(), Content::Attested(some.to_vec()));
+            match timeout(TELL_WITHIN, told).await {
+                Ok(told) => drop(told?),
+                Err(_) => break,
+            }
         }
         Ok(())
     }
