@@ -64,8 +64,19 @@ fn events_follow_in_order_without_gaps_and_end_with_the_node() {
 
 #[test]
 fn a_lab_takes_the_example_through_every_step_and_leaves_nothing_behind() {
-    const STEPS: [&str; 7] =
-        ["drafted", "published", "fetched", "running", "receipted", "attestation", "attested"];
+    const STEPS: [&str; 11] = [
+        "drafted",
+        "published",
+        "offered",
+        "guilded",
+        "agreed",
+        "fetched",
+        "running",
+        "receipted",
+        "attested",
+        "announced",
+        "dissolved",
+    ];
     let desk = Desk::new();
     let temporary = desk.path("tmp");
     fs::create_dir(&temporary).unwrap();
@@ -84,17 +95,18 @@ fn a_lab_takes_the_example_through_every_step_and_leaves_nothing_behind() {
     assert!(shown.contains("Hello, zerostate!") && shown.ends_with("it is attested\n"), "{shown}");
     assert!(!steers_a_terminal(&shown));
 
-    let answer = lab(&["--json", "--nodes", "3"]).json();
+    let answer = lab(&["--json"]).json();
     assert_eq!(answer["state"], "attested");
-    let steps: BTreeSet<_> = answer["timeline"].as_array().unwrap().iter().map(|s| text(s, "step")).collect();
-    assert_eq!(steps, STEPS.into_iter().collect());
-    let witnesses: BTreeSet<_> = answer["timeline"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|s| s["step"] == "attestation")
-        .map(|s| text(s, "node"))
-        .collect();
-    assert_eq!(witnesses.len(), 2, "two distinct witnesses: {answer}");
+    let who = |step: &str| -> BTreeSet<String> {
+        let timeline = answer["timeline"].as_array().unwrap().iter();
+        timeline.filter(|s| s["step"] == step).map(|s| text(s, "node").to_owned()).collect()
+    };
+    let taken = STEPS.map(|step| who(step).len());
+    assert_eq!(taken, [1, 1, 1, 4, 4, 1, 1, 1, 3, 1, 1], "two witnesses and who counts them: {answer}");
+    assert!(who("fetched").is_disjoint(&who("attested")) && who("fetched").is_disjoint(&who("drafted")));
+
+    let alone = lab(&["--json", "--nodes", "1"]).json();
+    assert_eq!((&alone["state"], &alone["guild_id"]), (&"receipted".into(), &Value::Null));
+    assert_eq!(lab(&["--json", "--nodes", "2"]).json()["state"], "attested");
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "a lab's folder goes with it");
 }

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{AnyEnvelope, DocumentError};
 
-/// How many are remembered, and up to which size: 4 MiB of envelopes at the most, and their documents.
-const MOST: usize = 512;
+/// How many are remembered, and up to which size: 2 MiB of envelopes at the most, and their documents.
+const MOST: usize = 256;
 const LARGEST: usize = 8 * 1024;
 
 type Key = [u8; 32];

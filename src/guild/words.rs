@@ -54,8 +54,6 @@ pub enum Content {
     },
     /// An attestation's envelope.
     Attest(#[serde(with = "base64_bytes")] Vec<u8>),
-    /// What all witnesses said: their attestations' envelopes.
-    Attested(Vec<Bytes>),
 }
 
 /// Bytes in base64.
@@ -68,7 +66,7 @@ impl Content {
     pub fn action(&self) -> Action {
         match self {
             Self::Speak(_) => Action::Speak,
-            Self::Propose { .. } | Self::Begin { .. } | Self::Attested(_) => Action::Propose,
+            Self::Propose { .. } | Self::Begin { .. } => Action::Propose,
             Self::Agree(_) => Action::Agree,
             Self::Progress { .. } | Self::Fail { .. } | Self::Receipt { .. } => Action::Run,
             Self::Attest(_) => Action::Attest,

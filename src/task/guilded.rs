@@ -22,7 +22,7 @@ use crate::document::{
 use crate::execution::{ExecutionError, Phase, Progress};
 use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Role};
 use crate::identity::Did;
-use crate::storage::{Candidate, Standing, TaskRecord, TaskState, Write};
+use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 
 /// How long offers are waited for, when there are not enough at once.
 const OFFERS_WITHIN: Duration = Duration::from_millis(500);
@@ -43,10 +43,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_secs(10);
 /// Witnesses have so long beyond the task's own time.
 const WITNESS_WITHIN: Duration = Duration::from_secs(30);
-/// How long the members have to hear what all witnesses said.
-const TELL_WITHIN: Duration = Duration::from_secs(2);
-/// Attestations that are told at once.
-pub(super) const VOTES: usize = 16;
 const NAME_MAX: usize = 64;
 
 /// Who is to do it, who failed before, and this task's place among those under way.
@@ -294,13 +290,7 @@ impl Context {
         if matches!(done, Ok(Ok(()))) {
             let witnesses = choice.witnesses.iter().map(|offer| offer.from.clone()).collect();
             let seen = self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await;
-            let parties = members.iter().map(|(_, offer)| offer.from.clone()).collect();
-            let published = self.publish_results(record, Some((guilds, &guild, parties)));
-            // Whoever comes after the quorum is heard as well.
-            let published = tokio::select! {
-                published = published => published,
-                stopped = self.hear_late(record, (&mut words, &mut early)) => stopped,
-            };
+            let published = self.publish_results(record).await;
             // The receipt is there; whatever went wrong with this does not undo it.
             for error in [seen, published].into_iter().filter_map(Result::err) {
                 tracing::warn!(task = %record.task_id, %error, "a task's witnesses");
@@ -470,22 +460,6 @@ impl Context {
         Ok(())
     }
 
-    /// Takes what witnesses still say; does not end by itself.
-    async fn hear_late(
-        &self,
-        record: &TaskRecord,
-        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
-    ) -> Result<(), TaskError> {
-        let TaskState::Receipted { receipt } = record.state else { return std::future::pending().await };
-        loop {
-            let word = match early.pop_front() {
-                Some(word) => word,
-                None => words.recv().await.ok_or(TaskError::Stopping)?,
-            };
-            self.hear_vote(word, &receipt).await;
-        }
-    }
-
     /// Takes a witness's word; `false` when it is something else.
     async fn hear_vote(&self, word: Word, receipt: &Cid) -> bool {
         let vote = match &word.content {
@@ -505,42 +479,20 @@ impl Context {
         is_taken
     }
 
-    /// Puts the receipt and what was said of it into the DHT, and tells the guild; everybody, where witnesses are missing.
-    pub(super) async fn publish_results(
-        &self,
-        record: &TaskRecord,
-        guild: Option<(&Guilds, &Cid, Vec<Did>)>,
-    ) -> Result<(), TaskError> {
+    /// The receipt and what was said of it, for everybody.
+    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Result<(), TaskError> {
         let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else {
             return Ok(());
         };
-        let Standing { votes, task, .. } = self.storage.standing(&receipt, &record.task_id).await?;
-        let short = record.quorum > 0 && task.is_none_or(|task| !task.is_settled());
+        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
         let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
-        let mut attestations = Vec::new();
         for id in ids.chain([receipt]) {
-            let Some(document) = self.storage.document(&id).await? else { continue };
-            if short {
+            if let Some(document) = self.storage.document(&id).await? {
                 self.announce(&document).await;
-            } else {
-                self.put(&document).await;
-            }
-            if id != receipt {
-                attestations.push(Bytes(document.bytes().to_vec()));
             }
         }
         let said = format!("the receipt and {} attestations", votes.len());
-        self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?;
-        let Some((guilds, guild, parties)) = guild else { return Ok(()) };
-        for some in attestations.chunks(VOTES) {
-            // Who does not hear it in time finds it in the DHT.
-            let told = guilds.tell(guild, parties.clone(), Content::Attested(some.to_vec()));
-            match timeout(TELL_WITHIN, told).await {
-                Ok(told) => drop(told?),
-                Err(_) => break,
-            }
-        }
-        Ok(())
+        Ok(self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?)
     }
 
     fn is_connected(&self, who: &Did) -> bool {

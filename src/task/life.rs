@@ -133,7 +133,7 @@ impl Context {
         {
             if resumed && record.guild_id.is_some() {
                 // Its guild ended with the earlier start, and so its witnesses' part: others may take it.
-                self.publish_results(record, None).await?;
+                self.publish_results(record).await?;
             }
             self.await_quorum(record, receipt).await?;
         }

@@ -11,12 +11,9 @@ use tokio::time::{MissedTickBehavior, timeout};
 use super::attest::Asked;
 use super::context::Word;
 use super::execute::Material;
-use super::guilded::VOTES;
 use super::life::Reins;
 use super::{Context, TaskError};
-use crate::document::{
-    Agreement, AnyEnvelope, Attestation, Content as Digest, Envelope, Manifest, Receipt, Untrusted,
-};
+use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
 use crate::execution::{Phase, Priority};
 use crate::guild::{Bytes, Content, GuildError, Guilds, KeyError, Refusal, Role};
 use crate::identity::Did;
@@ -97,37 +94,7 @@ impl Context {
         timeout(BEGIN_WITHIN, begun(&plan, &mut words))
             .await
             .map_err(|_| TaskError::Refused("it was not begun in time".to_owned()))??;
-        let receipt = self.run_for(guilds, &plan, reins).await?;
-        self.hear_votes(&receipt, &plan, &mut words).await
-    }
-
-    /// What the other witnesses said, which the creator tells in the end; this ends with the guild at the latest.
-    async fn hear_votes(
-        &self,
-        receipt: &Cid,
-        plan: &Plan,
-        words: &mut mpsc::Receiver<Word>,
-    ) -> Result<(), TaskError> {
-        let creator = &plan.manifest.document().creator;
-        while let Some(word) = words.recv().await {
-            let Content::Attested(votes) = &word.content else {
-                answer(word, Err(invalid("all has been said here")));
-                continue;
-            };
-            let mut taken = Ok(None);
-            for Bytes(vote) in votes.iter().take(VOTES) {
-                taken = match Envelope::<Attestation>::open(vote) {
-                    Ok(vote) if word.from == *creator && vote.document().receipt == *receipt => {
-                        let heard = self.take_in_attestation(&creator.peer_id(), vote).await;
-                        heard.map_or_else(|error| Err(invalid(&error.to_string())), |_| taken)
-                    }
-                    Ok(_) => Err(invalid("an attestation of another receipt")),
-                    Err(error) => Err(invalid(&error.to_string())),
-                };
-            }
-            answer(word, taken);
-        }
-        Ok(())
+        self.run_for(guilds, &plan, reins).await
     }
 
     /// Whether this node takes part as it is proposed.
@@ -171,7 +138,7 @@ impl Context {
         Ok(Plan { guild, manifest, agreement })
     }
 
-    async fn run_for(&self, guilds: &Guilds, plan: &Plan, reins: &Reins) -> Result<Cid, TaskError> {
+    async fn run_for(&self, guilds: &Guilds, plan: &Plan, reins: &Reins) -> Result<(), TaskError> {
         let creator = plan.manifest.document().creator.clone();
         let ran = self.run_to_receipt(guilds, plan, &creator, reins).await;
         let (receipt, output) = match ran {
@@ -187,10 +154,8 @@ impl Context {
         };
         let output = (output.len() <= OUTPUT_INLINE).then_some(Bytes(output));
         let to = plan.agreement.witnesses.iter().cloned().chain([creator]).collect();
-        let id = *receipt.id();
         let receipt = receipt.bytes().to_vec();
-        insist(guilds, &plan.guild, to, Content::Receipt { receipt, output }).await?;
-        Ok(id)
+        insist(guilds, &plan.guild, to, Content::Receipt { receipt, output }).await
     }
 
     async fn run_to_receipt(
@@ -287,8 +252,7 @@ impl Context {
         let detail = Untrusted::new(&format!("{} ({})", attested.attestation.verdict, attested.id));
         self.write(vec![self.note(&plan.manifest, "attested", Some(detail))]).await?;
         let creator = plan.manifest.document().creator.clone();
-        insist(guilds, &plan.guild, vec![creator], Content::Attest(envelope.bytes().to_vec())).await?;
-        self.hear_votes(&attested.attestation.receipt, plan, &mut words).await
+        insist(guilds, &plan.guild, vec![creator], Content::Attest(envelope.bytes().to_vec())).await
     }
 
     fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {

@@ -257,7 +257,8 @@ impl Lab {
             let parts = ["executor", "witness"];
             let part = |c: &Candidate| c.did.as_str() == node.did && parts.contains(&c.part.as_str());
             let own = node.did == task.creator.as_str();
-            if !own && !(guilded && task.candidates.iter().any(part)) {
+            let takes_part = guilded && task.candidates.iter().any(part);
+            if !own && !takes_part {
                 continue;
             }
             let node_client = if own { client.clone() } else { Client::connect(&node.data_dir).await? };

@@ -29,6 +29,11 @@ actions! {
     Connect "connect" "connect to a peer by its address",
     Attest "attest" "run a receipt's task again and sign what is found",
     Cancel "cancel" "stop a task that has no receipt yet",
+    GuildNew "guild.new" "found a guild",
+    GuildJoin "guild.join" "join a guild by its id or an invitation",
+    GuildSay "guild.say" "say something in the guild",
+    GuildInvite "guild.invite" "make an invitation to the guild and copy it",
+    GuildLeave "guild.leave" "leave the guild; dissolve it, if it is yours",
     Why "why" "why a task runs where it runs",
     Manifest "manifest" "show the manifest",
     Open "open" "open what is selected",
@@ -113,6 +118,6 @@ impl Action {
 
     /// Whether the palette takes a word after its name.
     pub fn takes_argument(self) -> bool {
-        matches!(self, Self::Connect | Self::Theme | Self::Submit)
+        matches!(self, Self::Connect | Self::Theme | Self::Submit | Self::GuildJoin)
     }
 }

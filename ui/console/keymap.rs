@@ -12,7 +12,7 @@ use super::chord::Chord;
 pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 
 /// The places where a key can mean something; a section of the file each.
-pub const CONTEXTS: [&str; 20] = [
+pub const CONTEXTS: [&str; 21] = [
     "global",
     "list",
     "peers",
@@ -24,6 +24,7 @@ pub const CONTEXTS: [&str; 20] = [
     "inbox",
     "log",
     "detail",
+    "guild-detail",
     "task-detail",
     "receipt-detail",
     "attestation-detail",

@@ -4,7 +4,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use tui_input::Input;
 
+use super::action::Action;
+use super::details;
 use super::forms::connect::ConnectForm;
+use super::forms::guild::{About, GuildForm};
 use super::forms::submit::{Field, SubmitForm, found_text};
 use super::layers::{Confirm, Help, Layer, Palette, Text};
 use super::model::Model;
@@ -35,6 +38,7 @@ pub fn content(model: &Model, layer: &Layer, width: usize) -> Content {
         },
         Layer::Submit(form) => submit(model, form, width),
         Layer::Connect(form) => connect(model, form, width),
+        Layer::Guild(form) => guild(model, form, width),
         Layer::Confirm(question) => confirm(model, question, width),
         Layer::Palette(palette) => palette_lines(model, palette, width),
         Layer::Help(help) => help_lines(model, help, width),
@@ -124,7 +128,7 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
     out.lines.push(Line::default());
     let word = if read_only { "from the manifest as it stands" } else { "the rest has its defaults" };
     let ready = form.ready(model.now).is_some();
-    let key = model.keymap.keys_of(&["form"], super::action::Action::FormSubmit).unwrap_or_default();
+    let key = model.keymap.keys_of(&["form"], Action::FormSubmit).unwrap_or_default();
     out.lines.push(Line::from(vec![
         Span::styled(format!("{key} "), style(if ready { Role::FooterKey } else { Role::Dim })),
         Span::styled("submits the task", style(if ready { Role::Text } else { Role::Dim })),
@@ -148,6 +152,61 @@ fn connect(model: &Model, form: &ConnectForm, width: usize) -> Content {
         cursor: Some((LABEL + cursor, 0)),
         ..Content::default()
     }
+}
+
+/// The lines of the channel that are shown above what is being said.
+const CHANNEL: usize = 10;
+
+fn guild(model: &Model, form: &GuildForm, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let mut out = Content { title: titled(model, &form.title()), ..Content::default() };
+    if let About::Say { guild_id, .. } = &form.about {
+        let lines = details::guild::find(guild_id, model).map(|guild| guild.lines.as_slice());
+        let said: Vec<Line> = lines
+            .unwrap_or_default()
+            .iter()
+            .flat_map(|line| details::guild::said(line, model, width))
+            .collect();
+        out.lines.extend(said.into_iter().rev().take(CHANNEL).collect::<Vec<_>>().into_iter().rev());
+        out.lines.push(Line::default());
+    }
+    let room = width.saturating_sub(LABEL);
+    for (at, line) in form.lines.iter().enumerate() {
+        let focused = form.focus == at;
+        let role = if focused { Role::Accent } else { Role::Dim };
+        let label = Span::styled(format!("{:<LABEL$}", line.label), style(role));
+        let (input, cursor) = input_line(model, Some(&line.input), line.hint, focused, room);
+        if focused && !form.waiting {
+            out.cursor = Some((LABEL + cursor, out.lines.len()));
+        }
+        out.lines.push(Line::from(vec![label, input]));
+        if let Some(problem) = form.problem(at) {
+            let problem = format!("{}✗ {problem}", " ".repeat(LABEL));
+            out.lines.push(Line::styled(cut(&problem, width), style(Role::InputError)));
+        }
+    }
+    out.lines.push(Line::default());
+    match &form.refused {
+        Some(why) => {
+            let parts = wrap(&format!("✗ {why}"), width).into_iter();
+            out.lines.extend(parts.map(|part| Line::styled(part, style(Role::InputError))));
+        }
+        None if form.waiting => out.lines.push(Line::styled("the node is asked …", style(Role::Dim))),
+        None => {
+            let key = model.keymap.keys_of(&["form"], Action::FormSubmit).unwrap_or_default();
+            let ready = form.command().is_some();
+            let what = match form.about {
+                About::New => "founds the guild",
+                About::Join => "asks to join it",
+                About::Say { .. } => "says it; Enter does too",
+            };
+            out.lines.push(Line::from(vec![
+                Span::styled(format!("{key} "), style(if ready { Role::FooterKey } else { Role::Dim })),
+                Span::styled(what, style(if ready { Role::Text } else { Role::Dim })),
+            ]));
+        }
+    }
+    out
 }
 
 fn confirm(model: &Model, question: &Confirm, width: usize) -> Content {

@@ -5,6 +5,7 @@ use zerostate::document::Draft;
 
 use super::details::Detail;
 use super::forms::connect::ConnectForm;
+use super::forms::guild::GuildForm;
 use super::forms::submit::SubmitForm;
 
 /// One layer.
@@ -13,6 +14,7 @@ pub enum Layer {
     Detail(Box<Detail>),
     Submit(Box<SubmitForm>),
     Connect(ConnectForm),
+    Guild(GuildForm),
     Confirm(Confirm),
     Palette(Palette),
     Help(Help),
@@ -46,6 +48,12 @@ pub enum Confirmed {
     Inbox {
         inbox_id: String,
         accept: bool,
+    },
+    /// Leave a guild; with its creator it ends.
+    Leave {
+        guild_id: String,
+        name: String,
+        own: bool,
     },
     /// Throw away what was typed into the form below.
     Discard,
@@ -87,7 +95,7 @@ impl Layer {
     pub fn contexts(&self) -> (Vec<&'static str>, bool) {
         match self {
             Self::Detail(detail) => (vec![detail.context(), "detail", "global"], false),
-            Self::Submit(_) | Self::Connect(_) => (vec!["form"], true),
+            Self::Submit(_) | Self::Connect(_) | Self::Guild(_) => (vec!["form"], true),
             // A question is answered before anything else is done.
             Self::Confirm(_) => (vec!["confirm"], true),
             Self::Palette(_) => (vec!["palette"], true),
@@ -101,6 +109,7 @@ impl Layer {
         match self {
             Self::Submit(form) => form.input(),
             Self::Connect(form) => Some(&mut form.address),
+            Self::Guild(form) => form.input(),
             Self::Palette(palette) => Some(&mut palette.input),
             _ => None,
         }

@@ -81,7 +81,7 @@ pub fn layer_area(layer: &Layer, areas: &Areas, content: usize) -> Rect {
     let (width, height) = match layer {
         Layer::Detail(_) | Layer::Text(_) => (areas.body.width.min(132), areas.body.height),
         Layer::Help(_) => (areas.body.width.min(118), lines),
-        Layer::Submit(_) | Layer::Connect(_) => (areas.body.width.min(92), lines),
+        Layer::Submit(_) | Layer::Connect(_) | Layer::Guild(_) => (areas.body.width.min(92), lines),
         Layer::Confirm(_) => (areas.body.width.min(84), lines),
         Layer::Palette(_) => (areas.body.width.min(76), areas.body.height.min(18)),
     };

@@ -31,6 +31,15 @@ pub enum Purpose {
     Inbox {
         accept: bool,
     },
+    /// What the topmost guild form asks.
+    GuildForm,
+    Invite {
+        name: String,
+    },
+    Leave {
+        name: String,
+        own: bool,
+    },
     /// Fills the detail layer of this id.
     Detail {
         id: String,
@@ -52,7 +61,11 @@ impl Purpose {
             Self::Attest { name, .. } => Some(format!("attesting {name}")),
             Self::Cancel { name } => Some(format!("cancelling {name}")),
             Self::Inbox { accept } => Some(if *accept { "accepting" } else { "refusing" }.to_owned()),
-            Self::Detail { .. } | Self::Manifest { .. } | Self::Page(_) => None,
+            Self::Invite { name } => Some(format!("inviting to {name}")),
+            Self::Leave { name, own } => {
+                Some(format!("{} {name}", if *own { "dissolving" } else { "leaving" }))
+            }
+            Self::GuildForm | Self::Detail { .. } | Self::Manifest { .. } | Self::Page(_) => None,
         }
     }
 }

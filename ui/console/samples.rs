@@ -3,10 +3,12 @@
 use futures::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use zerostate::api::{
-    ApiError, AttestationRecord, AttestationView, Download, ErrorKind, Event, Happening, InboxItem,
-    LedgerView, LogLine, NodeView, PeerView, ProgressView, ReceiptDetail, ReceiptRecord, Snapshot, Tail,
-    TaskDetail, TaskRecord, TaskState, TaskView, TimelineStep, Upload,
+    ApiError, AttestationRecord, AttestationView, Download, ErrorKind, Event, GuildAsking, GuildLine,
+    GuildMember, GuildView, Happening, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView,
+    ReceiptDetail, ReceiptRecord, Snapshot, Tail, TaskDetail, TaskRecord, TaskState, TaskView, TimelineStep,
+    Upload,
 };
+use zerostate::config::Admit;
 use zerostate::document::{
     Artifact, ArtifactSource, Attestation, Completion, Content, Cost, Credits, Draft, Envelope, Environment,
     Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, Verdict, content_id,
@@ -33,6 +35,49 @@ const NAMES: [&str; 12] = [
     "atlas", "borealis", "ceres", "dione", "europa", "fornax", "ganymede", "hyperion", "io", "juno",
     "kepler", "luna",
 ];
+
+/// A guild of five, one of whom asks to join; `n` makes it another one.
+fn guild(name: &str, creator: u8, n: u8) -> GuildView {
+    let members = [(1, "creator"), (10, "executor"), (11, "member"), (12, "observer")];
+    let line = |number: u64, who: u8, what: &str, text: &str| GuildLine {
+        number,
+        at: ago(400 - 60 * i64::try_from(number).unwrap()),
+        did: did(who),
+        name: None,
+        what: what.to_owned(),
+        text: text.into(),
+    };
+    GuildView {
+        guild_id: content_id(&[b'g', n]).to_string(),
+        name: name.into(),
+        creator: did(creator),
+        role: Some(if creator == 1 { "creator" } else { "observer" }.to_owned()),
+        state: "member".to_owned(),
+        admit: Admit::Ask,
+        capacity: 50,
+        created_at: ago(1_133),
+        expires_at: ago(1_133 - 3_600 * i64::from(n)),
+        epoch: 5,
+        members: members
+            .iter()
+            .map(|(who, role)| GuildMember {
+                did: did(*who),
+                name: None,
+                role: (*role).to_owned(),
+                heard_at: (*who != 11).then(|| ago(12)),
+            })
+            .collect(),
+        asking: vec![GuildAsking { did: did(13), name: None, role: "member".to_owned(), since: ago(40) }],
+        lines: vec![
+            line(1, 10, "joined", ""),
+            line(2, 11, "joined", ""),
+            line(3, 11, "said", "the third quarter is in the store; shall we begin with the small files?"),
+            line(4, 12, "role", "observer"),
+            line(5, 1, "said", "yes"),
+        ],
+        lines_total: 5,
+    }
+}
 
 fn receipt_id(n: u8) -> String {
     content_id(&[b'r', n]).to_string()
@@ -140,6 +185,7 @@ fn receipt(n: u8, name: &str, status: Status, executor: u8, votes: (u32, u32, u3
 
 /// A node in the middle of its work.
 pub fn busy() -> Snapshot {
+    let guilds = vec![guild("summarise-q3", 1, 1), guild("nightly-etl", 12, 3)];
     let cid = |n: u8| receipt_id(n).parse().unwrap();
     let mut running = task(1, "word-count", TaskState::Running, Some(11), 2);
     running.progress = Some(ProgressView {
@@ -217,6 +263,7 @@ pub fn busy() -> Snapshot {
     ];
     Snapshot {
         peers: (0..12).map(peer).collect(),
+        guilds: Tail { total: 2, items: guilds },
         tasks: Tail { total: 41, items: tasks },
         receipts: Tail { total: 1_204, items: receipts },
         attestations: Tail { total: 877, items: attestations },

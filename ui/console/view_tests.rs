@@ -98,6 +98,21 @@ fn attestation_opened() {
 }
 
 #[test]
+fn guild_opened() {
+    pictures("guild", Some(samples::busy()), "2\r");
+}
+
+#[test]
+fn something_is_said_in_a_guild() {
+    pictures("guild-say", Some(samples::busy()), "2tgood");
+}
+
+#[test]
+fn guild_form_with_faults() {
+    pictures("guild-new", Some(samples::nothing()), "2nnightly\rsoon\r\rnobody\r");
+}
+
+#[test]
 fn attest_asks() {
     pictures("confirm-attest", Some(samples::busy()), "4ja");
 }

@@ -1,6 +1,7 @@
 //! One thing, opened: everything that is known about it, as lines that fit a width.
 
 mod attestation;
+pub mod guild;
 mod parts;
 mod peer;
 mod receipt;
@@ -73,6 +74,7 @@ impl Detail {
             Subject::Receipt { .. } => "receipt-detail",
             Subject::Attestation { .. } => "attestation-detail",
             Subject::Peer { .. } => "peer-detail",
+            Subject::Guild { .. } => "guild-detail",
             _ => "detail",
         }
     }
@@ -159,7 +161,7 @@ impl Detail {
             (Subject::Receipt { id }, _) => head("Receipt", id),
             (Subject::Attestation { id, .. }, _) => head("Attestation", id),
             (Subject::Peer { id }, _) => peer::title(head("Peer", id), id, model),
-            (Subject::Guild { id }, _) => head("Guild", id),
+            (Subject::Guild { id }, _) => guild::title(head("Guild", id), id, model),
             (Subject::Event(event), _) => head("Event", &event.seq.to_string()),
             (Subject::Log { target, .. }, _) => head("Log", target),
         }
@@ -183,7 +185,7 @@ impl Detail {
                 attestation::lines(id, receipt, model, width)
             }
             (Subject::Peer { id }, _) => peer::lines(id, model, width),
-            (Subject::Guild { id }, _) => guild(id, model, width),
+            (Subject::Guild { id }, _) => guild::lines(id, model, width),
             (Subject::Event(event), _) => {
                 let rows = [
                     ("time", date(event.at, &model.zone)),
@@ -201,26 +203,4 @@ impl Detail {
             _ => vec![Line::styled("reading…", model.theme.style(Role::Dim))],
         }
     }
-}
-
-fn guild(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
-    let guild =
-        model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds.items).find(|guild| guild.guild_id == id);
-    let Some(guild) = guild else {
-        return vec![Line::styled("This guild is no more.", model.theme.style(Role::Dim))];
-    };
-    let mut rows = vec![
-        ("name", guild.name.to_string()),
-        ("guild", guild.guild_id.clone()),
-        ("my role", guild.role.clone().unwrap_or_default()),
-        ("until", date(guild.expires_at, &model.zone)),
-    ];
-    for (i, member) in guild.members.iter().enumerate() {
-        let name = model.name_of(&member.did);
-        rows.push((
-            if i == 0 { "members" } else { "" },
-            format!("{name}  {}  {}", member.role, member.did.short()),
-        ));
-    }
-    parts::rows(&rows, model, width)
 }

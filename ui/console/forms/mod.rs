@@ -2,5 +2,6 @@
 
 pub mod connect;
 mod fields;
+pub mod guild;
 pub mod input;
 pub mod submit;

@@ -25,11 +25,13 @@ pub fn cells(guild: &GuildView, model: &Model) -> Vec<Cell> {
 }
 
 pub fn empty(model: &Model) -> (String, String) {
-    let key = model.keymap.keys_of(&["guilds", "global"], Action::Submit).unwrap_or_default();
+    let [new, join, submit] = [Action::GuildNew, Action::GuildJoin, Action::Submit]
+        .map(|action| model.keymap.keys_of(&["guilds", "global"], action).unwrap_or_default());
     (
         "In no guild.".to_owned(),
         format!(
-            "A guild is a private group, short-lived, that runs a task and witnesses it. {key} submits a task."
+            "A guild is a private group, short-lived, that runs a task and witnesses it. {new} founds one, {join} joins one; {submit} submits a \
+             task, which forms its own."
         ),
     )
 }

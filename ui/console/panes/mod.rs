@@ -13,6 +13,7 @@ mod tasks;
 pub use attestations::verdict_look;
 pub use draw::draw;
 pub use events::describe;
+pub use guilds::time_left;
 pub use receipts::{attested, status_look};
 pub use tasks::state_look;
 

@@ -4,10 +4,11 @@ use tui_input::Input;
 use zerostate::api::{Command, Snapshot, TaskView, short_id};
 
 use super::moving::{self, Move};
-use super::{asks, layered};
+use super::{asks, guilds, layered};
 use crate::console::action::Action;
 use crate::console::details::{self, Detail, Loaded, Subject};
 use crate::console::forms::connect::ConnectForm;
+use crate::console::forms::guild::GuildForm;
 use crate::console::forms::submit::{Field, SubmitForm};
 use crate::console::layers::{Confirm, Confirmed, Help, Layer, Palette, Text};
 use crate::console::model::{Model, Pane, Tone};
@@ -21,6 +22,11 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::Submit => open_submit(model, argument),
         Action::Connect if argument.is_empty() => push(model, Layer::Connect(ConnectForm::default())),
         Action::Connect => push(model, Layer::Connect(ConnectForm::with(argument))),
+        Action::GuildNew => push(model, Layer::Guild(GuildForm::found())),
+        Action::GuildJoin => push(model, Layer::Guild(GuildForm::join(argument))),
+        Action::GuildSay => guilds::say(model),
+        Action::GuildInvite => guilds::invite(model),
+        Action::GuildLeave => guilds::leave(model),
         Action::Attest => asks::attest(model),
         Action::Cancel => asks::cancel(model),
         Action::Why => why(model),
@@ -120,10 +126,19 @@ fn open_submit(model: &mut Model, path: &str) -> Vec<Effect> {
     effects
 }
 
+/// Whether something was typed that would be lost.
+fn is_changed(layer: &Layer) -> bool {
+    match layer {
+        Layer::Submit(form) => form.changed,
+        Layer::Guild(form) => form.changed,
+        _ => false,
+    }
+}
+
 /// One level back: a layer, the filter, the zoom. Never out of the console.
 fn back(model: &mut Model) -> Vec<Effect> {
     match model.layers.last() {
-        Some(Layer::Submit(form)) if form.changed => {
+        Some(layer) if is_changed(layer) => {
             return push(
                 model,
                 Layer::Confirm(Confirm {
@@ -199,6 +214,7 @@ fn subject_of(entry: &Entry) -> Subject {
             zerostate::api::Happening::Attestation { attestation_id, receipt_id, .. } => {
                 Subject::Attestation { id: attestation_id.clone(), receipt_id: receipt_id.clone() }
             }
+            zerostate::api::Happening::Guild { guild_id, .. } => Subject::Guild { id: guild_id.clone() },
             _ => Subject::Event(Box::new((*event).clone())),
         },
         Entry::Inbox(item) if item.kind == "attest" => Subject::Receipt { id: item.subject.clone() },

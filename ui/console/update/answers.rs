@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zerostate::api::{Answer, ApiError, Snapshot, short_id};
 use zerostate::document::Verdict;
 
-use super::execute;
+use super::{execute, guilds};
 use crate::console::details::{Detail, Loaded};
 use crate::console::layers::{Layer, Text};
 use crate::console::model::{Model, Pane, Tone};
@@ -56,10 +56,13 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
     };
     let purpose = model.pending.remove(at).purpose;
     match result {
-        Ok(answer) => {
-            done(model, purpose, answer);
-            Vec::new()
-        }
+        Ok(answer) => match guilds::is_about_guilds(&purpose, answer) {
+            Ok(answer) => guilds::answered(model, purpose, answer),
+            Err(answer) => {
+                done(model, purpose, answer);
+                Vec::new()
+            }
+        },
         Err(error) => {
             failed(model, purpose, &error);
             Vec::new()
@@ -93,6 +96,12 @@ fn failed(model: &mut Model, purpose: Purpose, error: &ApiError) {
         Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),
         Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
         Purpose::Inbox { .. } => model.toast(Tone::Bad, format!("not done: {why}")),
+        Purpose::GuildForm => guilds::refused(model, &why),
+        Purpose::Invite { name } => model.toast(Tone::Bad, format!("no invitation to {name}: {why}")),
+        Purpose::Leave { name, own: true } => {
+            model.toast(Tone::Bad, format!("{name} was not dissolved: {why}"))
+        }
+        Purpose::Leave { name, own: false } => model.toast(Tone::Bad, format!("{name} was not left: {why}")),
         Purpose::Manifest { .. } => model.toast(Tone::Bad, format!("the manifest could not be read: {why}")),
     }
 }

@@ -1,8 +1,8 @@
 //! What happens inside of forms, questions and the palette.
 
-use zerostate::api::Command;
+use zerostate::api::{Command, GuildCommand};
 
-use super::{actions, execute, ticket};
+use super::{actions, execute, guilds, ticket};
 use crate::console::action::Action;
 use crate::console::forms::submit::Field;
 use crate::console::layers::{Confirm, Confirmed, Layer};
@@ -45,6 +45,10 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             }
             form.step(true);
         }
+        (Some(Layer::Guild(form)), Action::FieldNext | Action::FieldComplete) => form.step(true),
+        (Some(Layer::Guild(form)), Action::FieldPrevious) => form.step(false),
+        (Some(Layer::Guild(form)), Action::FieldEnter) if !form.is_at_the_end() => form.step(true),
+        (Some(Layer::Guild(_)), Action::FormSubmit | Action::FieldEnter) => return guilds::submit(model),
         (Some(Layer::Submit(_) | Layer::Connect(_)), Action::FormSubmit | Action::FieldEnter) => {
             return submit(model);
         }
@@ -64,6 +68,7 @@ pub fn changed(model: &mut Model) -> Vec<Effect> {
                 return vec![Effect::Probe { generation: form.generation, path }];
             }
         }
+        Some(Layer::Guild(form)) => form.typed(),
         Some(Layer::Palette(palette)) => palette.chosen = 0,
         _ => {}
     }
@@ -122,6 +127,13 @@ fn answer(model: &mut Model) -> Vec<Effect> {
         }
         Confirmed::Inbox { inbox_id, accept } => {
             execute(model, Command::Inbox { inbox_id, accept }, Purpose::Inbox { accept })
+        }
+        Confirmed::Leave { guild_id, name, own } => {
+            let command = match own {
+                true => GuildCommand::Dissolve { guild_id },
+                false => GuildCommand::Leave { guild_id },
+            };
+            execute(model, Command::Guild(command), Purpose::Leave { name, own })
         }
         Confirmed::Discard => {
             model.layers.pop();

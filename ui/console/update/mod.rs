@@ -3,6 +3,7 @@
 mod actions;
 mod answers;
 mod asks;
+mod guilds;
 mod layered;
 mod moving;
 mod settle;

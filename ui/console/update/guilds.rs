@@ -1,0 +1,180 @@
+//! Guilds: what is asked of them by keys and forms, and what comes of it.
+
+use zerostate::api::{Answer, Command, GuildAnswer, GuildCommand, GuildView, short_id};
+use zerostate::document::Untrusted;
+
+use super::actions::{push, with_selected};
+use super::execute;
+use crate::console::details::{self, Subject};
+use crate::console::forms::guild::GuildForm;
+use crate::console::layers::{Confirm, Confirmed, Layer};
+use crate::console::model::{Model, Pane, Tone};
+use crate::console::msg::Effect;
+use crate::console::panes::Entry;
+use crate::console::pending::Purpose;
+
+/// The guild that is selected or open.
+fn guild_here(model: &mut Model) -> Option<GuildView> {
+    let here = match model.layers.last() {
+        Some(Layer::Detail(detail)) => match &detail.subject {
+            Subject::Guild { id } => details::guild::find(id, model).cloned(),
+            _ => None,
+        },
+        Some(_) => None,
+        None => with_selected(model, |entry| match entry {
+            Entry::Guild(guild) => Some((*guild).clone()),
+            _ => None,
+        }),
+    };
+    if here.is_none() {
+        model.toast(Tone::Info, "select a guild first");
+    }
+    here
+}
+
+/// Opens the line to say something in a guild.
+pub fn say(model: &mut Model) -> Vec<Effect> {
+    let Some(guild) = guild_here(model) else { return Vec::new() };
+    push(model, Layer::Guild(GuildForm::say(guild.guild_id, guild.name)))
+}
+
+/// Has an invitation made, to be copied.
+pub fn invite(model: &mut Model) -> Vec<Effect> {
+    let Some(guild) = guild_here(model) else { return Vec::new() };
+    let command = GuildCommand::Invite { guild_id: guild.guild_id, ttl_ms: None };
+    execute(model, Command::Guild(command), Purpose::Invite { name: guild.name.to_string() })
+}
+
+/// Asks before a guild is left.
+pub fn leave(model: &mut Model) -> Vec<Effect> {
+    let Some(guild) = guild_here(model) else { return Vec::new() };
+    let own = model.me() == Some(&guild.creator);
+    let (title, yes, what) = match own {
+        true => ("Dissolve", "Dissolve it", "The guild ends for everybody in it, and its keys are wiped."),
+        false => ("Leave", "Leave it", "You are out of it, and cannot read what is said in it later."),
+    };
+    let question = Confirm {
+        title: format!("{title} {}", guild.name),
+        facts: vec![
+            ("guild".to_owned(), guild.guild_id.clone()),
+            ("members".to_owned(), guild.members.len().to_string()),
+            ("what".to_owned(), what.to_owned()),
+        ],
+        warning: if own { "A guild that is dissolved does not come back.".to_owned() } else { String::new() },
+        yes_label: yes.to_owned(),
+        yes: false,
+        what: Confirmed::Leave { guild_id: guild.guild_id, name: guild.name.to_string(), own },
+        scroll: 0,
+    };
+    push(model, Layer::Confirm(question))
+}
+
+/// Asks the node what the form says; the form stays until it has answered.
+pub fn submit(model: &mut Model) -> Vec<Effect> {
+    let Some(Layer::Guild(form)) = model.layers.last_mut() else { return Vec::new() };
+    form.tried = true;
+    let Some(command) = form.command() else {
+        let wrong = (0..form.lines.len()).find(|at| form.problem(*at).is_some());
+        form.focus = wrong.unwrap_or(form.focus);
+        return Vec::new();
+    };
+    let effects = execute(model, Command::Guild(command), Purpose::GuildForm);
+    if let (Some(Layer::Guild(form)), false) = (model.layers.last_mut(), effects.is_empty()) {
+        form.waiting = true;
+        form.refused = None;
+    }
+    effects
+}
+
+/// The form that waits for an answer.
+fn waiting(model: &mut Model) -> Option<(usize, &mut GuildForm)> {
+    model.layers.iter_mut().enumerate().rev().find_map(|(at, layer)| match layer {
+        Layer::Guild(form) if form.waiting => Some((at, form)),
+        _ => None,
+    })
+}
+
+/// The node has refused what a form asked: it is said where it was asked, or in the corner when the form is gone.
+pub fn refused(model: &mut Model, why: &str) {
+    match waiting(model) {
+        Some((_, form)) => {
+            form.waiting = false;
+            form.refused = Some(Untrusted::new(why).to_string());
+        }
+        None => model.toast(Tone::Bad, format!("not done: {why}")),
+    }
+}
+
+/// The node's answer to a form, or to what was asked by a key.
+pub fn answered(model: &mut Model, purpose: Purpose, answer: GuildAnswer) -> Vec<Effect> {
+    match (purpose, answer) {
+        (Purpose::GuildForm, GuildAnswer::Founded { guild_id, invitation, .. }) => {
+            close(model);
+            model.focus_on(Pane::Guilds);
+            model.list_mut(Pane::Guilds).selected = Some(guild_id.clone());
+            let said = format!(
+                "guild {} is there; an invitation to it was sent to the terminal",
+                short_id(&guild_id)
+            );
+            model.toast(Tone::Good, said);
+            vec![Effect::Copy(invitation)]
+        }
+        (Purpose::GuildForm, GuildAnswer::Joined { guild_id, name, role, state }) => {
+            close(model);
+            model.focus_on(Pane::Guilds);
+            model.list_mut(Pane::Guilds).selected = Some(guild_id);
+            let said = match state.as_str() {
+                "asking" => format!("{name}: its creator is asked"),
+                _ => format!("in {name} as {role}"),
+            };
+            model.toast(Tone::Good, said);
+            Vec::new()
+        }
+        (Purpose::GuildForm, GuildAnswer::Said { missed, .. }) => {
+            if let Some((_, form)) = waiting(model) {
+                form.clear();
+            }
+            for one in missed {
+                let who = model.name_of(&one.did);
+                model.toast(Tone::Bad, format!("{who} did not take it: {}", one.reason));
+            }
+            Vec::new()
+        }
+        (Purpose::Invite { name }, GuildAnswer::Invitation { invitation, .. }) => {
+            model.toast(Tone::Good, format!("sent to terminal: an invitation to {name}"));
+            vec![Effect::Copy(invitation)]
+        }
+        (Purpose::Leave { name, own }, GuildAnswer::Done { .. }) => {
+            if matches!(model.layers.last(), Some(Layer::Detail(detail)) if matches!(detail.subject, Subject::Guild { .. }))
+            {
+                model.layers.pop();
+            }
+            model.toast(
+                Tone::Good,
+                if own { format!("{name} is dissolved") } else { format!("{name} is left") },
+            );
+            Vec::new()
+        }
+        (_, other) => {
+            tracing::debug!(?other, "another answer about a guild");
+            refused(model, "the node answered something else than was asked; is it of another version?");
+            Vec::new()
+        }
+    }
+}
+
+fn close(model: &mut Model) {
+    if let Some((at, _)) = waiting(model) {
+        model.layers.remove(at);
+    }
+}
+
+/// Whether an answer is about guilds.
+pub fn is_about_guilds(purpose: &Purpose, answer: Answer) -> Result<GuildAnswer, Answer> {
+    match (purpose, answer) {
+        (Purpose::GuildForm | Purpose::Invite { .. } | Purpose::Leave { .. }, Answer::Guild(answer)) => {
+            Ok(answer)
+        }
+        (_, answer) => Err(answer),
+    }
+}
