@@ -1,6 +1,7 @@
 //! Guilds and tasks between separate processes on loopback, beside what the API and the disk take alone.
 //!
-//! `cargo bench --bench guilds`; with a number, that many tasks (1,000); with `lives`, these alone.
+//! `cargo bench --bench guilds`; with a number, that many tasks (1,000); with `lives`, these alone. With `churn`, instead of all that,
+//! guilds are founded, joined and dissolved (10,000 of them), and the node is looked at before and after.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,11 +15,12 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use zerostate::api::{Answer, Answering as _, Client, GuildAnswer, GuildCommand, Happening, Upload};
@@ -30,6 +32,7 @@ const HELLO: &[u8] = include_bytes!("../assets/examples/hello.wasm");
 /// Of each measurement so many, of which the median counts.
 const ROUNDS: usize = 51;
 const TASKS: usize = 1_000;
+const GUILDS: usize = 10_000;
 /// Submissions under way at once.
 const AT_ONCE: usize = 64;
 
@@ -111,10 +114,59 @@ fn ms(since: Instant) -> f64 {
 }
 
 fn main() {
-    let tasks = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(TASKS);
+    let number = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let only_lives = std::env::args().any(|arg| arg == "lives");
-    runtime.block_on(bench(tasks, only_lives));
+    let asked = |word: &str| std::env::args().any(|arg| arg == word);
+    if asked("churn") {
+        return runtime.block_on(churn(number.unwrap_or(GUILDS)));
+    }
+    runtime.block_on(bench(number.unwrap_or(TASKS), asked("lives")));
+}
+
+/// Resident memory in MiB, descriptors and threads of a process.
+fn held(node: &Node) -> (f64, usize, usize) {
+    let of = |what: &str| PathBuf::from(format!("/proc/{}/{what}", node.child.id()));
+    let status = std::fs::read_to_string(of("status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let count = |what: &str| std::fs::read_dir(of(what)).unwrap().count();
+    (kib / 1024.0, count("fd"), count("task"))
+}
+
+/// Founds so many guilds, has another node join them, and dissolves them.
+async fn turn_over(nodes: &[Node; 2], guilds: usize) {
+    let [first, second] = nodes;
+    futures::stream::iter(0..guilds)
+        .for_each_concurrent(AT_ONCE, |_| async {
+            let (guild_id, invitation) = first.found().await;
+            second.guild(GuildCommand::Join { place: invitation, role: "member".into() }).await;
+            first.guild(GuildCommand::Dissolve { guild_id }).await;
+        })
+        .await;
+}
+
+async fn churn(guilds: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = [Node::start(folder.path(), "a").await, Node::start(folder.path(), "b").await];
+    nodes[1].connect(&nodes[0]).await;
+    turn_over(&nodes, guilds / 10).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = nodes.each_ref().map(held);
+    let start = Instant::now();
+    turn_over(&nodes, guilds).await;
+    let took = start.elapsed().as_secs_f64();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    println!("{guilds} guilds founded, joined and dissolved in {took:.1} s, {:.0} /s", guilds as f64 / took);
+    for (node, (name, before)) in nodes.iter().zip([("its creator", before[0]), ("its member", before[1])]) {
+        let (now, snapshot) = (held(node), node.client.snapshot().await.unwrap());
+        let left = (snapshot.guilds.total, snapshot.node.guild_secrets);
+        println!(
+            "{name}: memory {:.1} MiB before, {:.1} after; descriptors {} and {}; threads {} and {}; guilds {}, secrets {}",
+            before.0, now.0, before.1, now.1, before.2, now.2, left.0, left.1
+        );
+        let as_before = now.0 < before.0 + 8.0 && now.1 <= before.1 + 4 && left == (0, 0);
+        assert!(as_before, "{name} is not as before");
+    }
 }
 
 async fn bench(tasks: usize, only_lives: bool) {

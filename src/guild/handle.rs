@@ -97,11 +97,16 @@ impl Guilds {
         let charter = self.charter_of(terms)?;
         Worker::found(shared, charter.clone()).await?.spawn()?;
         let (id, document) = (*charter.id(), charter.document());
-        if document.admit != Admit::Invite {
-            shared.network.provide(&id).await?;
+        // The guild is there, however it can be found.
+        if document.admit != Admit::Invite
+            && let Err(error) = shared.network.provide(&id).await
+        {
+            tracing::warn!(guild = %id, %error, "a guild is not in the DHT");
         }
-        if document.admit == Admit::Open {
-            shared.network.publish(&AnyEnvelope::Charter(charter.clone())).await?;
+        if document.admit == Admit::Open
+            && let Err(error) = shared.network.publish(&AnyEnvelope::Charter(charter.clone())).await
+        {
+            tracing::warn!(guild = %id, %error, "a guild is not announced");
         }
         let expires_at = document.expires_at;
         let invitation = self.invite(&id, expires_at).await?;
@@ -370,7 +375,7 @@ impl Guilds {
             return Err(Refusal::AlreadyIn(self.shared.me().clone()).into());
         }
         let mut worker = Worker::new(&self.shared, charter, Seat::outside(Role::Member, key, None));
-        worker.is_formed();
+        worker.mark_formed();
         worker.heed(notice).await?;
         worker.is_inside()?;
         worker.spawn()
@@ -382,9 +387,7 @@ impl Guilds {
         let parcel = Envelope::<Parcel>::open(parcel).map_err(|error| invalid(error.to_string()))?;
         let Parcel { from, to, at, ask } = parcel.document().clone();
         let age = Timestamp::now().duration_since(at).abs();
-        let passed_on =
-            matches!(ask.what, What::Heartbeat { .. } | What::Leave | What::Message(_) | What::Notice(_));
-        if to != *self.shared.me() || ask.about != *guild || age > PARCEL_AGE || !passed_on {
+        if to != *self.shared.me() || ask.about != *guild || age > PARCEL_AGE || !ask.what.is_passed_on() {
             return Err(invalid(
                 "a parcel for another, of another time, or with what is not passed on".into(),
             ));

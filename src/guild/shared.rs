@@ -120,12 +120,7 @@ impl Shared {
                 Err(error) => return Err(error.into()),
             }
         }
-        let passed = match ask.what {
-            What::Heartbeat { .. } | What::Leave | What::Message(_) | What::Notice(_) => {
-                self.forward(to, ask, thirds).await?
-            }
-            _ => None,
-        };
+        let passed = if ask.what.is_passed_on() { self.forward(to, ask, thirds).await? } else { None };
         passed.ok_or_else(|| Refusal::NotReached(to.clone()).into())
     }
 

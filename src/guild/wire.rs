@@ -145,7 +145,7 @@ pub(super) struct Parcel {
     pub(super) ask: Ask,
 }
 
-/// How a member invites somebody: whoever has it may join until it expires.
+/// How the creator invites somebody: whoever has it may join until it expires.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Invitation {
@@ -196,6 +196,13 @@ impl Ask {
 
     pub(super) fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
         strict::from_slice(bytes, MAX_BYTES)
+    }
+}
+
+impl What {
+    /// Whether a third member passes it on.
+    pub(super) fn is_passed_on(&self) -> bool {
+        matches!(self, Self::Heartbeat { .. } | Self::Leave | Self::Message(_) | Self::Notice(_))
     }
 }
 

@@ -13,6 +13,8 @@ use crate::identity::Did;
 
 /// Questions that wait; with one more, the oldest is given up.
 const QUESTIONS: usize = 200;
+/// And of those that one node asks.
+const QUESTIONS_OF_ONE: usize = 20;
 /// How long a receipt waits to be attested.
 const RECEIPT_WAITS: SignedDuration = SignedDuration::from_hours(1);
 /// Characters of an id that are enough to name a question.
@@ -73,6 +75,13 @@ impl Inbox {
         self.change(|questions| {
             if questions.iter().any(|known| known.id == question.id) {
                 return;
+            }
+            // Nobody pushes out what others ask.
+            let of_them = |known: &Question| known.from == question.from;
+            if questions.iter().filter(|known| of_them(known)).count() >= QUESTIONS_OF_ONE
+                && let Some(oldest) = questions.iter().position(of_them)
+            {
+                questions.remove(oldest);
             }
             if questions.len() >= QUESTIONS {
                 questions.remove(0);

@@ -49,7 +49,7 @@ impl Worker {
         answer: Answer<Answers>,
     ) -> Result<Self, GuildError> {
         let mut worker = Self::new_of(shared, charter, members)?;
-        worker.is_formed();
+        worker.mark_formed();
         let first = worker.seal(first)?;
         let mut asks = Vec::with_capacity(members.len());
         for (_, Offer { from, key, .. }) in members {

@@ -77,12 +77,12 @@ impl Worker {
         let outside = matches!(self.seat, Seat::Outside { .. });
         match reply {
             Ok(Reply::Done) => self.creator_heard(),
-            Ok(Reply::Notice(notice)) => {
-                self.creator_heard();
-                if let Err(error) = self.heed(&notice).await {
+            Ok(Reply::Notice(notice)) => match self.heed(&notice).await {
+                Ok(()) => self.creator_heard(),
+                Err(error) => {
                     tracing::warn!(guild = %self.id, %error, "what the creator says does not hold");
                 }
-            }
+            },
             Ok(Reply::Refused(Refusal::NoSuchGuild | Refusal::Over)) => self.end("dissolved", "").await,
             Ok(Reply::Refused(Refusal::NotIn(_))) => self.end("removed", "").await,
             Ok(Reply::Refused(refusal)) if outside => {

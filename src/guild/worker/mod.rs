@@ -29,6 +29,8 @@ use channel::Parked;
 
 /// Orders that wait for the worker.
 const ORDERS: usize = 256;
+/// Things under way at which nothing more is passed on for others.
+const JOBS: usize = 256;
 /// Who has started again asks more often, until it is in the guild again.
 const COME_BACK: SignedDuration = SignedDuration::from_secs(3);
 /// A creator that was not heard for so long is gone, and the guild with it.
@@ -273,7 +275,8 @@ impl Worker {
         if self.state.inside && !self.over { Ok(()) } else { Err(Refusal::NotIn(self.shared.me().clone())) }
     }
 
-    pub(in crate::guild) fn is_formed(&mut self) {
+    /// It is of one task's life, and ends with it.
+    pub(in crate::guild) fn mark_formed(&mut self) {
         self.state.formed = true;
     }
 
@@ -399,6 +402,9 @@ impl Worker {
     fn pass_on(&mut self, from: &Did, to: Did, parcel: Vec<u8>, reply: oneshot::Sender<Reply>) {
         if let Some(stranger) = [from, &to].into_iter().find(|who| self.role_of(who).is_none()) {
             return tell(reply, Reply::Refused(Refusal::NotIn(stranger.clone())));
+        }
+        if self.jobs.len() >= JOBS {
+            return tell(reply, Reply::Refused(Refusal::Busy));
         }
         let (shared, ask) = (Arc::clone(&self.shared), Ask::new(self.id, What::Parcel(parcel)));
         self.jobs.spawn(async move {
