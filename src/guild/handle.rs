@@ -44,12 +44,13 @@ pub struct Founded {
     pub invitation: String,
 }
 
-/// A guild that has been formed of those who offered.
+/// A guild that is formed of those who offered.
 #[derive(Debug)]
 pub struct Formed {
     pub id: Cid,
-    /// What each said to the first thing that was said in it; an error is somebody who may not have come.
-    pub answers: Answers,
+    /// What each says to the first thing that is said in it, once all have; an error is somebody who may not have come. It closes
+    /// when the guild is over before.
+    pub answers: oneshot::Receiver<Result<Answers, GuildError>>,
 }
 
 /// What came of asking to join.
@@ -126,9 +127,8 @@ impl Guilds {
     ) -> Result<Formed, GuildError> {
         let charter = self.charter_of(terms)?;
         let id = *charter.id();
-        let (answer, answered) = oneshot::channel();
+        let (answer, answers) = oneshot::channel();
         Worker::form(&self.shared, charter, members, first, answer).await?.spawn()?;
-        let answers = answered.await.map_err(|_| Refusal::Over)??;
         Ok(Formed { id, answers })
     }
 

@@ -29,8 +29,8 @@ use crate::identity::Did;
 
 type Hpke = X25519HkdfSha256;
 
-/// The longest text that is sealed, in bytes.
-const MAX_TEXT: usize = 64 * 1024;
+/// The longest text that is sealed, in bytes: the agreements of as many witnesses as a manifest may ask for.
+pub(super) const MAX_TEXT: usize = 160 * 1024;
 /// Senders whose counters are remembered: as many as a guild can have members, a few times over.
 const MAX_SENDERS: usize = 1024;
 

@@ -110,11 +110,13 @@ impl Shared {
     /// Says something to somebody: straight, over a new connection, or through one of `thirds`.
     pub(super) async fn send(&self, to: &Did, ask: &Ask, thirds: &[Did]) -> Result<Reply, GuildError> {
         let (peer, said) = (to.peer_id(), ask.bytes()?);
+        // An offer is good once: said again, it is none.
+        let once = matches!(ask.what, What::Enlist { .. });
         for tries in 0..2 {
             match self.network.guild(&peer, Arc::clone(&said)).await {
                 Ok(reply) => return Ok(Reply::read(&reply)?),
                 // The connection may have gone under it; who has heard it takes it once.
-                Err(NetworkError::Request { .. }) if tries == 0 => {}
+                Err(NetworkError::Request { .. }) if tries == 0 && !once => {}
                 Err(NetworkError::NotConnected(_)) if tries == 0 && self.reach(to).await => {}
                 Err(NetworkError::NotConnected(_) | NetworkError::Request { .. }) => break,
                 Err(error) => return Err(error.into()),

@@ -375,7 +375,7 @@ fn bad_keys_are_refused_and_secrets_are_gone_with_what_held_them() {
     let mut speaks = sealer(&secret, 1, &ann);
     let mut hears = Opener::new(EpochSecret::new([1; 32]), context(1));
     hears.open(&speaks.seal(b"hello").unwrap()).unwrap();
-    assert_eq!(speaks.seal(&vec![0; 64 * 1024 + 1]).unwrap_err(), KeyError::TooLong);
+    assert_eq!(speaks.seal(&vec![0; 160 * 1024 + 1]).unwrap_err(), KeyError::TooLong);
     assert_eq!(
         live_secrets() - before,
         5,
@@ -383,4 +383,30 @@ fn bad_keys_are_refused_and_secrets_are_gone_with_what_held_them() {
     );
     drop((secret, key, speaks, hears));
     assert_eq!(live_secrets(), before);
+}
+
+#[test]
+fn the_agreements_of_as_many_witnesses_as_a_manifest_may_ask_for_go_in_one_message() {
+    use crate::document::{Agreement, Envelope};
+    let _turn = alone();
+    let who: Vec<Identity> = (0..34).map(|_| Identity::generate().unwrap()).collect();
+    let dids: Vec<Did> = who.iter().map(|one| one.did().clone()).collect();
+    let agreements = who.iter().map(|member| {
+        let agreement = Agreement {
+            guild: content_id(b"a guild"),
+            manifest: content_id(b"a manifest"),
+            executor: dids[0].clone(),
+            witnesses: dids[1..33].to_vec(),
+            member: member.did().clone(),
+            agreed_at: Timestamp::now(),
+        };
+        Bytes(Envelope::sign(member, &agreement).unwrap().bytes().to_vec())
+    });
+    let begin = Content::Begin { manifest: content_id(b"a manifest"), agreements: agreements.collect() };
+    let text = begin.bytes().unwrap();
+    assert_eq!(Content::read(&text).unwrap(), begin);
+    let secret = EpochSecret::new([7; 32]);
+    let sealed = Sealer::new(&secret, context(1), dids[33].clone()).unwrap().seal(&text).unwrap();
+    let ask = wire::Ask::new(content_id(b"a guild"), wire::What::Message(sealed));
+    assert_eq!(wire::Ask::read(&ask.bytes().unwrap()).unwrap(), ask);
 }

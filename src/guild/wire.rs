@@ -17,13 +17,14 @@ use cid::Cid;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::keys::MAX_TEXT;
 use super::{Content, End, Refusal, Role, Sealed, Wrapped};
 use crate::document::strict::{self, MAX_DOCUMENT_BYTES};
 use crate::document::{Document, DocumentError, Faults, base64_bytes, cid_text};
 use crate::identity::Did;
 
 /// What the network carries at once.
-const MAX_BYTES: usize = 192 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 /// Something said to a node about a guild.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -218,10 +219,14 @@ impl Reply {
 
 impl Content {
     pub(super) fn bytes(&self) -> Result<Vec<u8>, DocumentError> {
-        serde_json::to_vec(self).map_err(DocumentError::json)
+        let bytes = serde_json::to_vec(self).map_err(DocumentError::json)?;
+        if bytes.len() > MAX_TEXT {
+            return Err(DocumentError::TooLarge { bytes: bytes.len(), limit: MAX_TEXT });
+        }
+        Ok(bytes)
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
-        strict::from_slice(bytes, MAX_DOCUMENT_BYTES)
+        strict::from_slice(bytes, MAX_TEXT)
     }
 }

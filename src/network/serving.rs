@@ -17,7 +17,7 @@ use crate::identity::Did;
 const MAX_READ: usize = 64;
 /// A source that takes longer has lost the document, as far as the asker is concerned.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Things said to guilds, of up to 192 KiB, that are being answered.
+/// Things said to guilds, of up to 256 KiB, that are being answered.
 const MAX_HEARD: usize = 512;
 /// A guild waits a moment for what a message builds on. This ends before the asker's patience.
 const HEAR_TIMEOUT: Duration = Duration::from_secs(8);

@@ -112,7 +112,7 @@ pub(super) fn document() -> Exchange {
 }
 
 /// The most that is said at once in the guild protocol: an envelope of 88 KiB in base64, and what is around it.
-pub(super) const MAX_GUILD_BYTES: u64 = 192 * 1024;
+pub(super) const MAX_GUILD_BYTES: u64 = 256 * 1024;
 
 pub(super) fn guild() -> Exchange {
     let max = usize::try_from(MAX_GUILD_BYTES).unwrap_or(usize::MAX);

@@ -257,7 +257,9 @@ impl Reducer {
         let tasks =
             lists.tasks.iter().map(|(_, record)| view(record, running.get(record.task_id.as_str()).copied()));
         let me = (self.about.identity.did().clone(), Untrusted::new(&self.about.name));
-        let (guilds, names) = (self.guilds.list(), Names::new(network, &me));
+        let (mut guilds, names) = (self.guilds.list(), Names::new(network, &me));
+        // Those of tasks are many, and soon over: the operator's own come first.
+        guilds.sort_by_key(|guild| guild.formed);
         let shown = guilds.iter().take(GUILDS).map(|state| guilds::view(state, &names));
         let requests = guilds.iter().flat_map(|state| guilds::join_requests(state));
         let questions = Arc::clone(&self.tasks.questions().borrow());

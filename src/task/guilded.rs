@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
-use super::context::Word;
+use super::context::{Tried, Word};
 use super::execute::receipt_rows;
 use super::life::Reins;
 use super::member::{answer, check_receipt, invalid};
@@ -20,7 +20,7 @@ use crate::document::{
     Agreement, AnyEnvelope, Attestation, Charter, Envelope, Manifest, Receipt, Status, Untrusted,
 };
 use crate::execution::{ExecutionError, Phase, Progress};
-use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Role};
+use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Refusal, Role};
 use crate::identity::Did;
 use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 
@@ -43,6 +43,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const MARGIN: Duration = Duration::from_secs(10);
 /// Witnesses have so long beyond the task's own time.
 const WITNESS_WITHIN: Duration = Duration::from_secs(30);
+/// How long those who come after the quorum are heard.
+const LATE: Duration = Duration::from_secs(2);
 const NAME_MAX: usize = 64;
 
 /// Who is to do it, who failed before, and this task's place among those under way.
@@ -196,13 +198,20 @@ impl Context {
         let tried = self.attempt_with(guilds, record, manifest, (choice, failed, place), reins).await;
         parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy = tried.busy.saturating_sub(1)));
         match &tried {
-            Ok(Ok(())) => self.note_try(&choice.executor.from, |tried| tried.done += 1),
+            Ok(Ok(silent)) => {
+                // A receipt that others do not agree with is no work done.
+                let task = self.storage.task(&record.task_id).await?;
+                let disputed = task.is_some_and(|task| matches!(task.state, TaskState::Disputed { .. }));
+                let note = |tried: &mut Tried| if disputed { tried.failed += 1 } else { tried.done += 1 };
+                self.note_try(&choice.executor.from, note);
+                silent.iter().for_each(|who| self.note_try(who, |tried| tried.failed += 1));
+            }
             Ok(Err(Failed { who, .. })) => {
                 who.iter().for_each(|who| self.note_try(who, |tried| tried.failed += 1));
             }
             Err(_) => {}
         }
-        tried
+        Ok(tried?.map(drop))
     }
 
     async fn attempt_with(
@@ -212,7 +221,7 @@ impl Context {
         manifest: &Envelope<Manifest>,
         (choice, failed, place): Try<'_>,
         reins: &Reins,
-    ) -> Result<Result<(), Failed>, TaskError> {
+    ) -> Result<Result<Vec<Did>, Failed>, TaskError> {
         let terms = manifest.document();
         record.candidates = choice.candidates.iter().chain(failed).cloned().collect();
         record.executor = Some(choice.executor.from.clone());
@@ -232,6 +241,7 @@ impl Context {
             witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
         };
         let Formed { id: guild, answers } = guilds.form(founding, &members, &propose).await?;
+        let mut silent = Vec::new();
         let (sender, mut words) = mpsc::channel(WORDS);
         self.sessions().insert(guild, sender.clone());
         let mut early = VecDeque::new();
@@ -255,6 +265,10 @@ impl Context {
                 witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
                 member: me.clone(),
                 agreed_at: Timestamp::now(),
+            };
+            let answers = match answers.await {
+                Ok(answers) => answers?,
+                Err(_) => return Ok(Err(Failed { who: Vec::new(), why: "the guild is over".to_owned() })),
             };
             let agreements = match agreed(&plan, answers) {
                 Ok(agreements) => agreements,
@@ -290,6 +304,7 @@ impl Context {
         if matches!(done, Ok(Ok(()))) {
             let witnesses = choice.witnesses.iter().map(|offer| offer.from.clone()).collect();
             let seen = self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await;
+            let seen = seen.map(|missing| silent.extend(missing));
             let published = self.publish_results(record).await;
             // The receipt is there; whatever went wrong with this does not undo it.
             for error in [seen, published].into_iter().filter_map(Result::err) {
@@ -302,7 +317,7 @@ impl Context {
             self.write(vec![self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))))])
                 .await?;
         }
-        done
+        Ok(done?.map(|()| silent))
     }
 
     async fn await_receipt(
@@ -344,8 +359,12 @@ impl Context {
                 word = words.recv() => word.ok_or(TaskError::Stopping)?,
             };
             // A witness may have the receipt, and have looked into it, before this node has.
-            if matches!(word.content, Content::Attest(_)) && early.len() < WORDS {
-                early.push_back(word);
+            if matches!(word.content, Content::Attest(_)) && plan.witnesses.contains(&word.from) {
+                if early.iter().any(|other| other.from == word.from) {
+                    answer(word, Err(Refusal::Busy));
+                } else {
+                    early.push_back(word);
+                }
                 continue;
             }
             if word.from != plan.executor {
@@ -380,6 +399,8 @@ impl Context {
                     match check_receipt(receipt, &word.from, plan, manifest) {
                         Ok(receipt) => {
                             self.take_receipt(record, manifest, &receipt, output.as_ref()).await?;
+                            // What is left is waiting for others.
+                            place.take();
                             answer(word, Ok(None));
                             reins.progress.send_replace(Progress::default());
                             return Ok(Ok(()));
@@ -431,33 +452,38 @@ impl Context {
         Ok(self.write(writes).await?)
     }
 
-    /// Takes the witnesses' word; those that are missing in the end may still come by the announced receipt.
+    /// Takes the witnesses' word, and for a while that of those who come after the quorum. Gives back who said nothing; somebody
+    /// else may still come by the announced receipt.
     async fn await_witnesses(
         &self,
         record: &TaskRecord,
         manifest: &Envelope<Manifest>,
         mut missing: HashSet<Did>,
         (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
-    ) -> Result<(), TaskError> {
-        let TaskState::Receipted { receipt } = record.state else { return Ok(()) };
-        let until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
+    ) -> Result<HashSet<Did>, TaskError> {
+        let TaskState::Receipted { receipt } = record.state else { return Ok(HashSet::new()) };
+        let mut until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
+        let mut settled = false;
         while !missing.is_empty() && record.quorum > 0 {
             let word = match early.pop_front() {
                 Some(word) => word,
                 None => match timeout_at(until, words.recv()).await {
                     Ok(word) => word.ok_or(TaskError::Stopping)?,
-                    Err(_) => return Ok(()),
+                    // Who only came too late for the others is not to blame.
+                    Err(_) if settled => return Ok(HashSet::new()),
+                    Err(_) => return Ok(missing),
                 },
             };
             let from = word.from.clone();
             if self.hear_vote(word, &receipt).await {
                 missing.remove(&from);
             }
-            if self.storage.task(&record.task_id).await?.is_none_or(|task| task.is_settled()) {
-                return Ok(());
+            if !settled && self.storage.task(&record.task_id).await?.is_none_or(|task| task.is_settled()) {
+                settled = true;
+                until = until.min(Instant::now() + LATE);
             }
         }
-        Ok(())
+        Ok(HashSet::new())
     }
 
     /// Takes a witness's word; `false` when it is something else.

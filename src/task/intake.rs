@@ -122,6 +122,9 @@ impl Context {
         {
             done.cancel();
         }
+        if new {
+            self.inbox.done(claim);
+        }
         Ok(if new { self.to_attest(receipt) } else { None })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cid::Cid;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::attest::Asked;
 use super::context::Word;
@@ -28,6 +28,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
 /// A proposal that was agreed to and is not begun by then is none.
 const BEGIN_WITHIN: Duration = Duration::from_secs(20);
+/// What a receipt may take beyond the start and the run.
+const MARGIN: Duration = Duration::from_secs(20);
 
 /// What has been agreed to.
 struct Plan {
@@ -234,8 +236,15 @@ impl Context {
         mut words: mpsc::Receiver<Word>,
         reins: &Reins,
     ) -> Result<(), TaskError> {
+        let terms = plan.manifest.document();
+        let until = Instant::now()
+            + Duration::from_millis(terms.sla.max_start_delay_ms)
+            + terms.limits.time()
+            + MARGIN;
         let receipt = loop {
-            let word = words.recv().await.ok_or(TaskError::Stopping)?;
+            let word = timeout_at(until, words.recv()).await;
+            let word = word.map_err(|_| TaskError::Refused("there was no receipt in time".to_owned()))?;
+            let word = word.ok_or(TaskError::Stopping)?;
             let Content::Receipt { receipt, .. } = &word.content else {
                 answer(word, Err(invalid("a receipt is waited for")));
                 continue;

@@ -18,7 +18,7 @@ use super::member::{answer, invalid};
 use super::{Attested, Context, LiveRun, Ran, TaskError};
 use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Receipt};
 use crate::execution::{Phase, Progress};
-use crate::guild::{Content, Told};
+use crate::guild::{Content, Refusal, Told};
 use crate::storage::{TaskRecord, TaskState};
 
 /// Tasks without a receipt; one more is refused with a clear answer.
@@ -27,6 +27,8 @@ const UNFINISHED_MAX: usize = 10_000;
 const INTAKE_MAX: usize = 64;
 /// Receipts that wait to be attested by policy; more are left to the operator.
 const TO_ATTEST_MAX: usize = 1_000;
+/// Parts in tasks of others at once.
+const PARTS_MAX: usize = 4096;
 /// Offers that stand at once.
 const OFFERS_MAX: usize = 4096;
 /// How long a guild's own witnesses have before others look into its receipt.
@@ -66,6 +68,7 @@ pub(super) enum Request {
 /// What a job was, for the bookkeeping when it ends.
 enum Ended {
     Run(String),
+    Part(String),
     Intake(Option<Next>),
     Backlog(Vec<Envelope<Receipt>>),
     Attest(String),
@@ -84,6 +87,8 @@ pub(super) struct Worker {
     jobs: JoinSet<Ended>,
     running: HashMap<String, Running>,
     intakes: usize,
+    /// Parts in tasks of others.
+    parts: usize,
     offers: usize,
     to_attest: VecDeque<Envelope<Receipt>>,
     attesting: bool,
@@ -103,6 +108,7 @@ impl Worker {
             jobs: JoinSet::new(),
             running: HashMap::new(),
             intakes: 0,
+            parts: 0,
             offers: 0,
             to_attest: VecDeque::new(),
             attesting: false,
@@ -168,7 +174,7 @@ impl Worker {
     fn take(&mut self, request: Request) {
         let context = Arc::clone(&self.context);
         match request {
-            Request::Submit { answer, .. } if self.running.len() >= UNFINISHED_MAX => {
+            Request::Submit { answer, .. } if self.running.len() >= UNFINISHED_MAX + self.parts => {
                 tell(answer, Err(TaskError::Busy(UNFINISHED_MAX)));
             }
             Request::Submit { draft, answer } => match context.random() {
@@ -269,19 +275,27 @@ impl Worker {
     }
 
     fn begin(&mut self, guild: Cid, first: Word) {
+        if self.parts >= PARTS_MAX {
+            return answer(first, Err(Refusal::Busy));
+        }
+        self.parts += 1;
         let (sender, words) = mpsc::channel(WORDS);
         self.context.sessions().insert(guild, sender.clone());
         let (id, context) = (guild.to_string(), Arc::clone(&self.context));
         let reins = self.rein(id.clone());
         self.jobs.spawn(async move {
             Box::pin(context.take_part(guild, first, (sender, words), reins)).await;
-            Ended::Run(id)
+            Ended::Part(id)
         });
     }
 
     fn clear(&mut self, ended: Ended) {
         match ended {
             Ended::Run(id) => self.forget(&id),
+            Ended::Part(id) => {
+                self.parts = self.parts.saturating_sub(1);
+                self.forget(&id);
+            }
             Ended::Attest(id) => {
                 self.attesting = false;
                 self.forget(&id);

@@ -251,7 +251,7 @@ impl Lab {
 
     /// What each node's journal says it did for the task, in the order of time; where there was a guild, up to its end everywhere.
     async fn steps(&self, client: &Client, task: &TaskRecord) -> Result<Vec<TimelineStep>, Failure> {
-        let guilded = task.guild_id.is_some();
+        let guilded = task.guild_id.is_some() && task.state.receipt_id().is_some();
         let mut steps = Vec::new();
         for node in &self.nodes {
             let parts = ["executor", "witness"];
@@ -269,7 +269,8 @@ impl Lab {
             let followed = node_client.follow(0, |event| {
                 let over = |guild: &str, step: &str| {
                     Some(guild) == task.guild_id.as_deref()
-                        && ["dissolved", "left", "removed"].contains(&step)
+                        && ["dissolved", "left", "removed", "refused", "expired", "creator-lost"]
+                            .contains(&step)
                 };
                 match event.what {
                     Happening::Task { task_id, step, node: by, detail, .. } if task_id == task.task_id => {

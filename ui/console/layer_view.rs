@@ -176,7 +176,7 @@ fn guild(model: &Model, form: &GuildForm, width: usize) -> Content {
         let role = if focused { Role::Accent } else { Role::Dim };
         let label = Span::styled(format!("{:<LABEL$}", line.label), style(role));
         let (input, cursor) = input_line(model, Some(&line.input), line.hint, focused, room);
-        if focused && !form.waiting {
+        if focused && form.waiting.is_none() {
             out.cursor = Some((LABEL + cursor, out.lines.len()));
         }
         out.lines.push(Line::from(vec![label, input]));
@@ -191,7 +191,9 @@ fn guild(model: &Model, form: &GuildForm, width: usize) -> Content {
             let parts = wrap(&format!("✗ {why}"), width).into_iter();
             out.lines.extend(parts.map(|part| Line::styled(part, style(Role::InputError))));
         }
-        None if form.waiting => out.lines.push(Line::styled("the node is asked …", style(Role::Dim))),
+        None if form.waiting.is_some() => {
+            out.lines.push(Line::styled("the node is asked …", style(Role::Dim)))
+        }
         None => {
             let key = model.keymap.keys_of(&["form"], Action::FormSubmit).unwrap_or_default();
             let ready = form.command().is_some();

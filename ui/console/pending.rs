@@ -31,12 +31,13 @@ pub enum Purpose {
     Inbox {
         accept: bool,
     },
-    /// What the topmost guild form asks.
+    /// What a guild form asks; the form knows its ticket.
     GuildForm,
     Invite {
         name: String,
     },
     Leave {
+        guild_id: String,
         name: String,
         own: bool,
     },
@@ -62,7 +63,7 @@ impl Purpose {
             Self::Cancel { name } => Some(format!("cancelling {name}")),
             Self::Inbox { accept } => Some(if *accept { "accepting" } else { "refusing" }.to_owned()),
             Self::Invite { name } => Some(format!("inviting to {name}")),
-            Self::Leave { name, own } => {
+            Self::Leave { name, own, .. } => {
                 Some(format!("{} {name}", if *own { "dissolving" } else { "leaving" }))
             }
             Self::GuildForm | Self::Detail { .. } | Self::Manifest { .. } | Self::Page(_) => None,

@@ -98,7 +98,7 @@ async fn what_is_said_in_the_guild_protocol_is_answered_each_by_its_answer_howev
     let stranger = Identity::generate().unwrap().peer_id();
     let answer = b.network.guild(&stranger, b"hello"[..].into()).await;
     assert!(matches!(answer, Err(NetworkError::NotConnected(_))));
-    let long = vec![b'x'; 192 * 1024 + 1];
+    let long = vec![b'x'; 256 * 1024 + 1];
     assert!(b.network.guild(&a.id(), long.into()).await.is_err());
     assert!(soon(b.network.reach(&a.id())).await.is_ok());
     assert!(soon(b.network.reach(&stranger)).await.is_err());

@@ -213,6 +213,10 @@ impl Worker {
                 return self.on_found(query.1, Some((found.peer, found.record)), last);
             }
             QueryResult::GetRecord(_) => return self.on_found(query.1, None, last),
+            QueryResult::Bootstrap(Ok(_)) if last && query.0 == Dht::Own => {
+                self.records.surveyed = true;
+                return;
+            }
             other => return tracing::trace!(?other, "kad"),
         };
         let asked = self.lookups.open.iter().find(|(_, lookup)| lookup.queries.contains(&query));

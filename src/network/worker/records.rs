@@ -34,6 +34,8 @@ pub(super) struct Records {
     searches: Vec<Search>,
     /// The keys of what is stored here, the oldest first: the newest take their places.
     stored: VecDeque<RecordKey>,
+    /// Whether the DHT has been looked through since the start, so that a small table is a small network.
+    pub(super) surveyed: bool,
 }
 
 fn key(id: &Cid) -> RecordKey {
@@ -68,7 +70,7 @@ impl Worker {
             nodes.collect::<Vec<_>>()
         });
         let nodes: Vec<PeerId> = nodes.take(K_VALUE.get() + 1).collect();
-        let put = if nodes.len() > K_VALUE.get() {
+        let put = if nodes.len() > K_VALUE.get() || !self.records.surveyed {
             kad.put_record(record, Quorum::One)
         } else {
             // Every node that is known is among the nearest: there is nothing to look up.

@@ -14,7 +14,7 @@ use crate::network::wire::{Answer, MAX_GUILD_BYTES, Request};
 
 /// Requests to one peer under way at once. Both sides may have so many, and the streams of a connection hold them all.
 const UNDER_WAY: usize = 100;
-/// Those that wait for their turn, each of up to 192 KiB; a peer that is so slow is given no more.
+/// Those that wait for their turn, each of up to 256 KiB; a peer that is so slow is given no more.
 const WAITING: usize = 1024;
 
 /// What is to be said, and who waits for the answer.

@@ -36,8 +36,8 @@ pub struct GuildForm {
     pub changed: bool,
     /// Shown once one has tried to submit.
     pub tried: bool,
-    /// The node has not answered yet.
-    pub waiting: bool,
+    /// The ticket of what the node has not answered yet.
+    pub waiting: Option<u64>,
     /// Why the node refused it.
     pub refused: Option<String>,
 }
@@ -50,7 +50,7 @@ impl GuildForm {
             input: Input::new((*text).to_owned()),
         };
         let lines = lines.iter().map(line).collect();
-        Self { about, lines, focus: 0, changed: false, tried: false, waiting: false, refused: None }
+        Self { about, lines, focus: 0, changed: false, tried: false, waiting: None, refused: None }
     }
 
     /// A new guild.
@@ -89,7 +89,7 @@ impl GuildForm {
 
     /// The line that is typed into; none while the node is asked.
     pub fn input(&mut self) -> Option<&mut Input> {
-        let free = !self.waiting;
+        let free = self.waiting.is_none();
         self.lines.get_mut(self.focus).map(|line| &mut line.input).filter(|_| free)
     }
 
@@ -140,7 +140,7 @@ impl GuildForm {
     /// What is asked of the node, when it can be.
     pub fn command(&self) -> Option<GuildCommand> {
         let wrong = (0..self.lines.len()).any(|at| self.text(at).is_empty() || self.problem(at).is_some());
-        if wrong || self.waiting {
+        if wrong || self.waiting.is_some() {
             return None;
         }
         let text = |at: usize| self.text(at).to_owned();
@@ -158,7 +158,7 @@ impl GuildForm {
 
     /// It was said; there may be more to say.
     pub fn clear(&mut self) {
-        self.waiting = false;
+        self.waiting = None;
         self.changed = false;
         self.tried = false;
         for line in &mut self.lines {
@@ -205,7 +205,7 @@ mod tests {
             assert!(form.problem(at).is_some() && form.command().is_none(), "{wrong}");
             typed(&mut form, at, &before);
         }
-        form.waiting = true;
+        form.waiting = Some(1);
         assert!(form.command().is_none() && form.input().is_none(), "it is asked once");
     }
 

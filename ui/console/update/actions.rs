@@ -130,7 +130,8 @@ fn open_submit(model: &mut Model, path: &str) -> Vec<Effect> {
 fn is_changed(layer: &Layer) -> bool {
     match layer {
         Layer::Submit(form) => form.changed,
-        Layer::Guild(form) => form.changed,
+        // What was asked of the node is asked.
+        Layer::Guild(form) => form.changed && form.waiting.is_none(),
         _ => false,
     }
 }

@@ -57,20 +57,20 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
     let purpose = model.pending.remove(at).purpose;
     match result {
         Ok(answer) => match guilds::is_about_guilds(&purpose, answer) {
-            Ok(answer) => guilds::answered(model, purpose, answer),
+            Ok(answer) => guilds::answered(model, ticket, purpose, answer),
             Err(answer) => {
                 done(model, purpose, answer);
                 Vec::new()
             }
         },
         Err(error) => {
-            failed(model, purpose, &error);
+            failed(model, ticket, purpose, &error);
             Vec::new()
         }
     }
 }
 
-fn failed(model: &mut Model, purpose: Purpose, error: &ApiError) {
+fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
     let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
     let why = format!("{error}{hint}");
     match purpose {
@@ -96,12 +96,14 @@ fn failed(model: &mut Model, purpose: Purpose, error: &ApiError) {
         Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),
         Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
         Purpose::Inbox { .. } => model.toast(Tone::Bad, format!("not done: {why}")),
-        Purpose::GuildForm => guilds::refused(model, &why),
+        Purpose::GuildForm => guilds::refused(model, ticket, &why),
         Purpose::Invite { name } => model.toast(Tone::Bad, format!("no invitation to {name}: {why}")),
-        Purpose::Leave { name, own: true } => {
+        Purpose::Leave { name, own: true, .. } => {
             model.toast(Tone::Bad, format!("{name} was not dissolved: {why}"))
         }
-        Purpose::Leave { name, own: false } => model.toast(Tone::Bad, format!("{name} was not left: {why}")),
+        Purpose::Leave { name, own: false, .. } => {
+            model.toast(Tone::Bad, format!("{name} was not left: {why}"))
+        }
         Purpose::Manifest { .. } => model.toast(Tone::Bad, format!("the manifest could not be read: {why}")),
     }
 }

@@ -79,26 +79,28 @@ pub fn submit(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     };
     let effects = execute(model, Command::Guild(command), Purpose::GuildForm);
-    if let (Some(Layer::Guild(form)), false) = (model.layers.last_mut(), effects.is_empty()) {
-        form.waiting = true;
+    if let (Some(Layer::Guild(form)), [Effect::Execute { ticket, .. }]) =
+        (model.layers.last_mut(), effects.as_slice())
+    {
+        form.waiting = Some(*ticket);
         form.refused = None;
     }
     effects
 }
 
-/// The form that waits for an answer.
-fn waiting(model: &mut Model) -> Option<(usize, &mut GuildForm)> {
+/// The form that waits for the answer to a ticket, if it is still there.
+fn waiting(model: &mut Model, ticket: u64) -> Option<(usize, &mut GuildForm)> {
     model.layers.iter_mut().enumerate().rev().find_map(|(at, layer)| match layer {
-        Layer::Guild(form) if form.waiting => Some((at, form)),
+        Layer::Guild(form) if form.waiting == Some(ticket) => Some((at, form)),
         _ => None,
     })
 }
 
 /// The node has refused what a form asked: it is said where it was asked, or in the corner when the form is gone.
-pub fn refused(model: &mut Model, why: &str) {
-    match waiting(model) {
+pub fn refused(model: &mut Model, ticket: u64, why: &str) {
+    match waiting(model, ticket) {
         Some((_, form)) => {
-            form.waiting = false;
+            form.waiting = None;
             form.refused = Some(Untrusted::new(why).to_string());
         }
         None => model.toast(Tone::Bad, format!("not done: {why}")),
@@ -106,12 +108,13 @@ pub fn refused(model: &mut Model, why: &str) {
 }
 
 /// The node's answer to a form, or to what was asked by a key.
-pub fn answered(model: &mut Model, purpose: Purpose, answer: GuildAnswer) -> Vec<Effect> {
+pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildAnswer) -> Vec<Effect> {
     match (purpose, answer) {
         (Purpose::GuildForm, GuildAnswer::Founded { guild_id, invitation, .. }) => {
-            close(model);
-            model.focus_on(Pane::Guilds);
-            model.list_mut(Pane::Guilds).selected = Some(guild_id.clone());
+            if close(model, ticket) {
+                model.focus_on(Pane::Guilds);
+                model.list_mut(Pane::Guilds).selected = Some(guild_id.clone());
+            }
             let said = format!(
                 "guild {} is there; an invitation to it was sent to the terminal",
                 short_id(&guild_id)
@@ -120,9 +123,10 @@ pub fn answered(model: &mut Model, purpose: Purpose, answer: GuildAnswer) -> Vec
             vec![Effect::Copy(invitation)]
         }
         (Purpose::GuildForm, GuildAnswer::Joined { guild_id, name, role, state }) => {
-            close(model);
-            model.focus_on(Pane::Guilds);
-            model.list_mut(Pane::Guilds).selected = Some(guild_id);
+            if close(model, ticket) {
+                model.focus_on(Pane::Guilds);
+                model.list_mut(Pane::Guilds).selected = Some(guild_id);
+            }
             let said = match state.as_str() {
                 "asking" => format!("{name}: its creator is asked"),
                 _ => format!("in {name} as {role}"),
@@ -131,7 +135,7 @@ pub fn answered(model: &mut Model, purpose: Purpose, answer: GuildAnswer) -> Vec
             Vec::new()
         }
         (Purpose::GuildForm, GuildAnswer::Said { missed, .. }) => {
-            if let Some((_, form)) = waiting(model) {
+            if let Some((_, form)) = waiting(model, ticket) {
                 form.clear();
             }
             for one in missed {
@@ -144,9 +148,9 @@ pub fn answered(model: &mut Model, purpose: Purpose, answer: GuildAnswer) -> Vec
             model.toast(Tone::Good, format!("sent to terminal: an invitation to {name}"));
             vec![Effect::Copy(invitation)]
         }
-        (Purpose::Leave { name, own }, GuildAnswer::Done { .. }) => {
-            if matches!(model.layers.last(), Some(Layer::Detail(detail)) if matches!(detail.subject, Subject::Guild { .. }))
-            {
+        (Purpose::Leave { guild_id, name, own }, GuildAnswer::Done { .. }) => {
+            let shown = Subject::Guild { id: guild_id };
+            if matches!(model.layers.last(), Some(Layer::Detail(detail)) if detail.subject == shown) {
                 model.layers.pop();
             }
             model.toast(
@@ -157,16 +161,20 @@ pub fn answered(model: &mut Model, purpose: Purpose, answer: GuildAnswer) -> Vec
         }
         (_, other) => {
             tracing::debug!(?other, "another answer about a guild");
-            refused(model, "the node answered something else than was asked; is it of another version?");
+            refused(
+                model,
+                ticket,
+                "the node answered something else than was asked; is it of another version?",
+            );
             Vec::new()
         }
     }
 }
 
-fn close(model: &mut Model) {
-    if let Some((at, _)) = waiting(model) {
-        model.layers.remove(at);
-    }
+/// Takes the form away; `false` when it is gone already, and the operator somewhere else.
+fn close(model: &mut Model, ticket: u64) -> bool {
+    let at = waiting(model, ticket).map(|(at, _)| at);
+    at.map(|at| model.layers.remove(at)).is_some()
 }
 
 /// Whether an answer is about guilds.

@@ -129,11 +129,12 @@ fn answer(model: &mut Model) -> Vec<Effect> {
             execute(model, Command::Inbox { inbox_id, accept }, Purpose::Inbox { accept })
         }
         Confirmed::Leave { guild_id, name, own } => {
+            let guild = guild_id.clone();
             let command = match own {
-                true => GuildCommand::Dissolve { guild_id },
-                false => GuildCommand::Leave { guild_id },
+                true => GuildCommand::Dissolve { guild_id: guild },
+                false => GuildCommand::Leave { guild_id: guild },
             };
-            execute(model, Command::Guild(command), Purpose::Leave { name, own })
+            execute(model, Command::Guild(command), Purpose::Leave { guild_id, name, own })
         }
         Confirmed::Discard => {
             model.layers.pop();

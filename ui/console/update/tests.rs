@@ -344,7 +344,7 @@ fn a_guild_is_founded_by_a_form_that_stays_until_the_node_has_answered() {
     let mut model = model();
     press(&mut model, "2 n nightly ctrl-s");
     let Some(Layer::Guild(form)) = model.layers.last() else { panic!("no form") };
-    assert!(form.waiting);
+    assert!(form.waiting.is_some());
     let pending = model.pending.last().unwrap().ticket;
     let full = ApiError::new(ErrorKind::Failed, "this node is in 16384 guilds already\u{1b}[2J");
     update(&mut model, Msg::Answered { ticket: pending, result: Err(full) });
@@ -381,7 +381,7 @@ fn what_is_said_in_a_guild_is_said_and_the_line_is_free_for_more() {
     let said = GuildAnswer::Said { guild_id: guild_id.clone(), missed };
     update(&mut model, Msg::Answered { ticket: *ticket, result: Ok(Answer::Guild(said)) });
     let Some(Layer::Guild(form)) = model.layers.last() else { panic!("no form") };
-    assert!(!form.waiting && form.lines[0].input.value().is_empty());
+    assert!(form.waiting.is_none() && form.lines[0].input.value().is_empty());
     assert!(model.toasts.last().unwrap().text.contains("did not take it"));
 }
 
