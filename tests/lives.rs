@@ -216,9 +216,8 @@ fn an_executor_that_starts_again_gives_up_what_it_ran_and_another_does_it() {
     });
     let gone = nodes.remove(executor);
     let (did, dir) = (gone.did().to_owned(), gone.dir.clone());
-    let address = gone.address().split("/p2p/").next().unwrap().to_owned();
     gone.kill();
-    let again = Node::start_with(&dir, &["--listen", &address]);
+    let again = Node::start(&dir);
     again.meet(&a);
     let task = eventually("another has done it", || {
         let task = a.ask(&["task", "show", &task_id]);
@@ -237,10 +236,10 @@ fn a_creator_killed_in_the_middle_takes_the_task_up_and_nothing_of_the_first_try
     let a = asker(&desk, "a", &[&nodes[0], &nodes[1]]);
     let task_id = text(&a.ask(&["submit", &slow(&desk, 1)]), "task_id").to_owned();
     eventually("it runs", || (state(&a, &task_id) == "running").then_some(()));
-    let (dir, address) = (a.dir.clone(), a.address().split("/p2p/").next().unwrap().to_owned());
+    let dir = a.dir.clone();
     a.kill();
     let config = desk.named("asker.toml");
-    let a = Node::start_with(&dir, &["--config", &config, "--listen", &address]);
+    let a = Node::start_with(&dir, &["--config", &config]);
     nodes.iter().for_each(|node| a.meet(node));
     let task = ended(&a, &task_id);
     assert_eq!(task["state"], "attested", "{task}");

@@ -8,10 +8,13 @@ use crate::console::model::Model;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 
-/// `41:07` until `at`, in minutes and seconds.
+/// `41:07` until `at`, in minutes and seconds; from two hours on `2h41`.
 pub fn time_left(at: Timestamp, now: Timestamp) -> String {
     let left = u64::try_from(at.duration_since(now).as_secs()).unwrap_or(0);
-    format!("{}:{:02}", left / 60, left % 60)
+    match left {
+        0..7_200 => format!("{}:{:02}", left / 60, left % 60),
+        _ => format!("{}h{:02}", left / 3_600, left / 60 % 60),
+    }
 }
 
 pub fn cells(guild: &GuildView, model: &Model) -> Vec<Cell> {
