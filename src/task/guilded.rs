@@ -140,8 +140,14 @@ impl Context {
             let nobody = !known.iter().any(|offer| offer.execute);
             let patient = nobody && !self.policy.self_execute && !alone;
             let quorum = usize::try_from(terms.attestation.quorum).unwrap_or(usize::MAX);
-            let here = self.policy.self_execute && are_only_enough_to_witness(&known, quorum);
-            let until = match (patient, nobody || here || are_enough(&known, quorum)) {
+            // Two of two had better both be witnesses; where there are more, another may still offer.
+            if self.policy.self_execute
+                && are_only_enough_to_witness(&known, quorum)
+                && known.len() >= self.company()
+            {
+                break;
+            }
+            let until = match (patient, nobody || are_enough(&known, quorum)) {
                 (true, _) => late,
                 (false, true) => soon,
                 (false, false) => soon.max(now + WITNESSES_WITHIN),
@@ -154,6 +160,15 @@ impl Context {
             }
         }
         known
+    }
+
+    /// How many there are who could offer.
+    fn company(&self) -> usize {
+        self.network.as_ref().map_or(0, |network| {
+            let state = network.state();
+            let state = state.borrow();
+            state.peers.iter().filter(|peer| !peer.guest).count()
+        })
     }
 
     /// Whether there is anybody who could offer; a node that depends on others waits for them.
