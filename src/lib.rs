@@ -6,7 +6,7 @@
 //!   api           Snapshot, Command, Event; the socket's server and client
 //!   task          a task's life from manifest to attested receipt
 //!   artifact      files by CID: added, got, kept, read
-//!   guild         roles, rules and keys of guilds; pure
+//!   guild         guilds: their rules and keys, pure, and a worker for each
 //!   execution     runs WebAssembly in runner processes      the only user of wasmtime
 //!   network       swarm, protocols, gossip, Bitswap, DHT        the only user of libp2p
 //!   storage       database, journal, block files            the only user of rusqlite
