@@ -1,26 +1,22 @@
 //! An own task in a guild: those who offered are weighed, some of them form a guild, agree, and do it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::context::{Tried, Word};
-use super::execute::receipt_rows;
+use super::context::Tried;
 use super::life::Reins;
-use super::member::{answer, check_receipt, invalid};
 use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, choose};
 use super::{Context, TaskError};
 use crate::config::Admit;
-use crate::document::{
-    Agreement, AnyEnvelope, Attestation, Charter, Envelope, Manifest, Receipt, Status, Untrusted,
-};
-use crate::execution::{ExecutionError, Phase, Progress};
-use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Refusal, Role};
+use crate::document::{Agreement, AnyEnvelope, Charter, Envelope, Manifest, Untrusted};
+use crate::execution::ExecutionError;
+use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Role};
 use crate::identity::Did;
 use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 
@@ -36,24 +32,19 @@ const OFFERS: usize = 128;
 const WORDS: usize = 64;
 /// Who is tried one after the other as the executor.
 const TRIES: usize = 3;
-/// An executor that is not connected any more for so long is gone.
-const GONE_AFTER: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(500);
 /// What a run may take beyond its limit: the way there and back, and the signing.
-const MARGIN: Duration = Duration::from_secs(10);
+pub(super) const MARGIN: Duration = Duration::from_secs(10);
 /// Witnesses have so long beyond the task's own time.
-const WITNESS_WITHIN: Duration = Duration::from_secs(30);
-/// How long those who come after the quorum are heard.
-const LATE: Duration = Duration::from_secs(2);
+pub(super) const WITNESS_WITHIN: Duration = Duration::from_secs(30);
 const NAME_MAX: usize = 64;
 
 /// Who is to do it, who failed before, and this task's place among those under way.
 type Try<'a> = (&'a Choice, &'a [Candidate], &'a mut Option<OwnedSemaphorePermit>);
 
 /// Why a try came to nothing, and by whom.
-struct Failed {
-    who: Vec<Did>,
-    why: String,
+pub(super) struct Failed {
+    pub(super) who: Vec<Did>,
+    pub(super) why: String,
 }
 
 impl Context {
@@ -334,215 +325,6 @@ impl Context {
         }
         Ok(done?.map(|()| silent))
     }
-
-    async fn await_receipt(
-        &self,
-        (guilds, record, place): (&Guilds, &mut TaskRecord, &mut Option<OwnedSemaphorePermit>),
-        manifest: &Envelope<Manifest>,
-        plan: &Agreement,
-        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
-        reins: &Reins,
-    ) -> Result<Result<(), Failed>, TaskError> {
-        let terms = manifest.document();
-        reins.limits.get_or_init(|| terms.limits);
-        let failed = |why: String| Ok(Err(Failed { who: vec![plan.executor.clone()], why }));
-        let mut until = Instant::now() + Duration::from_millis(terms.sla.max_start_delay_ms);
-        let mut seen = Instant::now();
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let word = tokio::select! {
-                biased;
-                _ = look.tick() => {
-                    if self.is_connected(&plan.executor) {
-                        seen = Instant::now();
-                    }
-                    if seen.elapsed() > GONE_AFTER {
-                        return failed("the executor's connection was lost".to_owned());
-                    }
-                    if Instant::now() > until {
-                        let doing = if record.state == TaskState::Running { "end" } else { "begin" };
-                        return failed(format!("the executor did not {doing} in time"));
-                    }
-                    let here = guilds.get(&plan.guild);
-                    let here = here.is_some_and(|state| state.members.iter().any(|m| m.did == plan.executor));
-                    if !here {
-                        return failed("the executor left the guild".to_owned());
-                    }
-                    continue;
-                }
-                word = words.recv() => word.ok_or(TaskError::Stopping)?,
-            };
-            // A witness may have the receipt, and have looked into it, before this node has.
-            if matches!(word.content, Content::Attest(_)) && plan.witnesses.contains(&word.from) {
-                if early.iter().any(|other| other.from == word.from) {
-                    answer(word, Err(Refusal::Busy));
-                } else {
-                    early.push_back(word);
-                }
-                continue;
-            }
-            if word.from != plan.executor {
-                answer(word, Err(invalid("the executor is waited for")));
-                continue;
-            }
-            match &word.content {
-                Content::Progress { manifest: of, fuel_used, memory_bytes, output_bytes, elapsed_ms }
-                    if of == manifest.id() =>
-                {
-                    reins.progress.send_replace(Progress {
-                        phase: Phase::Running,
-                        fuel_used: *fuel_used,
-                        memory_bytes: *memory_bytes,
-                        output_bytes: *output_bytes,
-                        elapsed: Duration::from_millis(*elapsed_ms),
-                    });
-                    if record.state != TaskState::Running {
-                        // It takes its time, and others need not wait for it.
-                        place.take();
-                        until = Instant::now() + terms.limits.time() + MARGIN;
-                        self.turn(record, TaskState::Running, Some(by(&plan.executor))).await?;
-                    }
-                    answer(word, Ok(None));
-                }
-                Content::Fail { manifest: of, reason } if of == manifest.id() => {
-                    let why = format!("the executor gave it up: {}", Untrusted::new(reason));
-                    answer(word, Ok(None));
-                    return failed(why);
-                }
-                Content::Receipt { receipt, output } => {
-                    match check_receipt(receipt, &word.from, plan, manifest) {
-                        Ok(receipt) => {
-                            self.take_receipt(record, manifest, &receipt, output.as_ref()).await?;
-                            // What is left is waiting for others.
-                            place.take();
-                            answer(word, Ok(None));
-                            reins.progress.send_replace(Progress::default());
-                            return Ok(Ok(()));
-                        }
-                        Err(refusal) => {
-                            let why = refusal.to_string();
-                            answer(word, Err(refusal));
-                            return failed(why);
-                        }
-                    }
-                }
-                _ => answer(word, Err(invalid("of another task, or out of turn"))),
-            }
-        }
-    }
-
-    async fn take_receipt(
-        &self,
-        record: &mut TaskRecord,
-        manifest: &Envelope<Manifest>,
-        receipt: &Envelope<Receipt>,
-        output: Option<&Bytes>,
-    ) -> Result<(), TaskError> {
-        let (id, claim) = (*receipt.id(), receipt.document());
-        // The output is kept when it is the one that was signed; a long one is got while its executor has it.
-        let _output = match output {
-            Some(Bytes(output)) if claim.output == crate::document::Content::of(output) => {
-                Some(self.artifacts.keep(output).await?)
-            }
-            _ => None,
-        };
-        let mut writes = Vec::new();
-        if record.state != TaskState::Running {
-            // It was done before anybody could see it run.
-            writes.push(self.step_by(&claim.executor, claim.started_at, record, "running", None));
-        }
-        let said = format!("{id} {} for {}, {} fuel", claim.status, claim.cost.total_micro, claim.fuel_used);
-        record.state = if claim.status == Status::InvalidModule {
-            let reason = claim.error.clone().unwrap_or_else(|| claim.status.to_string());
-            TaskState::Failed { reason: Untrusted::new(&reason), receipt: Some(id.to_string()) }
-        } else {
-            TaskState::Receipted { receipt: id }
-        };
-        record.updated_at = Timestamp::now();
-        writes.extend(receipt_rows(receipt, Some(manifest.document())));
-        writes.push(Write::Task(record.clone()));
-        let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
-        writes.push(self.step_by(&claim.executor, Timestamp::now(), record, record.state.word(), Some(said)));
-        Ok(self.write(writes).await?)
-    }
-
-    /// Takes the witnesses' word, and for a while that of those who come after the quorum. Gives back who said nothing; somebody
-    /// else may still come by the announced receipt.
-    async fn await_witnesses(
-        &self,
-        record: &TaskRecord,
-        manifest: &Envelope<Manifest>,
-        mut missing: HashSet<Did>,
-        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
-    ) -> Result<HashSet<Did>, TaskError> {
-        let TaskState::Receipted { receipt } = record.state else { return Ok(HashSet::new()) };
-        let mut until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
-        let mut settled = false;
-        while !missing.is_empty() && record.quorum > 0 {
-            let word = match early.pop_front() {
-                Some(word) => word,
-                None => match timeout_at(until, words.recv()).await {
-                    Ok(word) => word.ok_or(TaskError::Stopping)?,
-                    // Who only came too late for the others is not to blame.
-                    Err(_) if settled => return Ok(HashSet::new()),
-                    Err(_) => return Ok(missing),
-                },
-            };
-            let from = word.from.clone();
-            if self.hear_vote(word, &receipt).await {
-                missing.remove(&from);
-            }
-            if !settled && self.storage.task(&record.task_id).await?.is_none_or(|task| task.is_settled()) {
-                settled = true;
-                until = until.min(Instant::now() + LATE);
-            }
-        }
-        Ok(HashSet::new())
-    }
-
-    /// Takes a witness's word; `false` when it is something else.
-    async fn hear_vote(&self, word: Word, receipt: &Cid) -> bool {
-        let vote = match &word.content {
-            Content::Attest(vote) => Envelope::open(vote).map_err(|error| invalid(&error.to_string())),
-            _ => Err(invalid("attestations are waited for")),
-        };
-        let taken = match vote {
-            Ok(vote) if is_vote(&vote, &word.from, receipt) => {
-                let taken = self.take_in_attestation(&word.from.peer_id(), vote).await;
-                taken.map(|_| None).map_err(|error| invalid(&error.to_string()))
-            }
-            Ok(_) => Err(invalid("an attestation by another, or of another receipt")),
-            Err(refusal) => Err(refusal),
-        };
-        let is_taken = taken.is_ok();
-        answer(word, taken);
-        is_taken
-    }
-
-    /// The receipt and what was said of it, for everybody.
-    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Result<(), TaskError> {
-        let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else {
-            return Ok(());
-        };
-        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
-        let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
-        for id in ids.chain([receipt]) {
-            if let Some(document) = self.storage.document(&id).await? {
-                self.announce(&document).await;
-            }
-        }
-        let said = format!("the receipt and {} attestations", votes.len());
-        Ok(self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?)
-    }
-
-    fn is_connected(&self, who: &Did) -> bool {
-        self.network.as_ref().is_some_and(|network| {
-            let state = network.state();
-            let state = state.borrow();
-            state.peers.iter().any(|peer| peer.did.as_deref() == Some(who.as_str()))
-        })
-    }
 }
 
 /// How long a guild for a task may have to be: the start, the run, and the witnesses' runs. An hour for most.
@@ -577,14 +359,6 @@ fn agreed(plan: &Agreement, answers: Answers) -> Result<Vec<Bytes>, Failed> {
         failed.get_or_insert(first).who.push(who);
     }
     failed.map_or(Ok(agreements), Err)
-}
-
-fn by(who: &Did) -> Untrusted {
-    Untrusted::new(&format!("by {}", who.short()))
-}
-
-fn is_vote(vote: &Envelope<Attestation>, by: &Did, receipt: &Cid) -> bool {
-    vote.signer() == by && vote.document().receipt == *receipt
 }
 
 fn names<'a>(who: impl Iterator<Item = &'a Did>) -> String {

@@ -13,6 +13,7 @@
 //! that starts again takes up what it finds unfinished.
 
 mod attest;
+mod awaited;
 mod context;
 mod execute;
 mod find;
