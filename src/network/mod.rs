@@ -45,6 +45,7 @@
 mod behaviour;
 mod bitswap;
 mod error;
+mod gather;
 mod handle;
 mod limits;
 mod listening;

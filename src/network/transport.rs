@@ -9,6 +9,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport as _, dns, noise, quic, tcp, yamux};
 
 use super::NetworkError;
+use super::gather::Gathering;
 use super::meter::Meter;
 
 /// From the first packet to a secured, multiplexed connection.
@@ -43,7 +44,7 @@ fn secure_streams(keypair: &Keypair) -> Result<Connections, NetworkError> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1)
         .authenticate(noise)
-        .multiplex(yamux)
+        .multiplex(Gathering(yamux))
         .timeout(HANDSHAKE)
         .boxed();
     let quic = quic::tokio::Transport::new(quic::Config::new(keypair));

@@ -147,10 +147,18 @@ async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T, limit: u64) -> Resu
     if body.len() == wanted { Ok(body) } else { Err(FrameError::Truncated) }
 }
 
-async fn write_frame<T: AsyncWrite + Unpin + Send>(io: &mut T, body: &[u8]) -> io::Result<()> {
+/// In one piece: each write is a frame of its own to the multiplexer.
+async fn write_frame<T: AsyncWrite + Unpin + Send>(
+    io: &mut T,
+    status: Option<u8>,
+    body: &[u8],
+) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    io.write_all(&length.to_be_bytes()).await?;
-    io.write_all(body).await?;
+    let mut frame = Vec::with_capacity(5 + body.len());
+    frame.extend(status);
+    frame.extend(length.to_be_bytes());
+    frame.extend(body);
+    io.write_all(&frame).await?;
     io.flush().await
 }
 
@@ -205,7 +213,7 @@ impl request_response::Codec for FrameCodec {
         // The same codec value reads the answer of this stream.
         self.max_answer = self.max_answer.min(request.max_answer);
         let body = request.body.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-        write_frame(io, &body).await
+        write_frame(io, None, &body).await
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, answer: Answer) -> io::Result<()>
@@ -218,8 +226,7 @@ impl request_response::Codec for FrameCodec {
             Answer::Busy => (BUSY, Vec::new()),
             Answer::TooLarge(_) | Answer::Malformed(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        io.write_all(&[status]).await?;
-        write_frame(io, &body).await
+        write_frame(io, Some(status), &body).await
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Standing {
     pub task: Option<TaskRecord>,
 }
 
+/// More than there are queries, so that each is prepared once.
+const STATEMENTS: usize = 64;
+
 pub(super) struct Reader {
     connection: Mutex<Connection>,
 }
@@ -48,6 +51,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(Self { connection: Mutex::new(connection) })
     }
 }

@@ -24,6 +24,9 @@ const GATHER: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_micros(100);
 const QUIET: u32 = 3;
 
+/// A node that has written nothing for so long is quiet.
+const QUIET_NODE: Duration = Duration::from_millis(250);
+
 /// One row to be written.
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -214,12 +217,14 @@ impl Writer {
         let mut writer = Self { connection, events };
         let thread = move || {
             let mut group = Vec::with_capacity(GROUP);
+            let mut last = Instant::now();
             while batches.blocking_recv_many(&mut group, GROUP) > 0 {
+                let rested = last.elapsed() > QUIET_NODE;
                 gather(&mut batches, &mut group);
-                let alone = group.len() < MANY && batches.is_empty();
                 writer.commit(&mut group);
+                last = Instant::now();
                 // A quiet node holds no pages: reading them again costs less than the sync that comes with it.
-                if alone && let Err(error) = writer.connection.release_memory() {
+                if rested && let Err(error) = writer.connection.release_memory() {
                     tracing::debug!(%error, "the database gave no memory back");
                 }
             }

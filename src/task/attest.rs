@@ -121,7 +121,7 @@ impl Context {
                 (Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()), name)
             }
         };
-        let once = self.signing.lock().await;
+        let once = self.signing.lock(&id.to_string()).await;
         let votes = self.storage.attestations_of(&id.to_string()).await?;
         if let Some(known) = self.own_vote(&votes).await? {
             return Ok(known);

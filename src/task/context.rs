@@ -1,11 +1,12 @@
 //! What every life of a task needs of the node around it.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cid::Cid;
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard as AsyncMutexGuard, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
@@ -57,6 +58,19 @@ pub(super) struct Word {
     pub(super) reply: oneshot::Sender<Said>,
 }
 
+/// A lock for each of any number of things, some of which share one. Whoever holds one waits for the disk, and the others need not.
+#[derive(Default)]
+pub(super) struct Locks([Mutex<()>; 32]);
+
+impl Locks {
+    pub(super) async fn lock(&self, key: &str) -> AsyncMutexGuard<'_, ()> {
+        let Self([first, ..]) = self;
+        let place = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let place = usize::try_from(place % 32).unwrap_or_default();
+        self.0.get(place).unwrap_or(first).lock().await
+    }
+}
+
 /// The engines below, and who this node is.
 pub struct Context {
     pub identity: Arc<Identity>,
@@ -77,13 +91,14 @@ pub struct Context {
     pub(super) inbox: Inbox,
     /// How others have done in own tasks since the start.
     pub(super) tried: StdMutex<HashMap<Did, Tried>>,
-    /// Held while attestations are counted, so that a quorum is reached once. Of each task that waits for its quorum, what
-    /// ends the waiting.
-    pub(super) waiting: Mutex<HashMap<String, CancellationToken>>,
+    /// Held while a task's attestations are counted, so that its quorum is reached once.
+    pub(super) counting: Locks,
+    /// Of each task that waits for its quorum, what ends the waiting.
+    waiting: StdMutex<HashMap<String, CancellationToken>>,
     /// Ids of announced documents that are being taken in.
     pub(super) in_hand: Mutex<HashSet<Cid>>,
     /// Held from looking for an own attestation of a receipt until one is stored: a witness signs once.
-    pub(super) signing: Mutex<()>,
+    pub(super) signing: Locks,
     /// Places for own tasks that are on their way through a guild; one that is seen to run gives up its own.
     pub(super) under_way: Arc<Semaphore>,
     /// Places for large inputs.
@@ -114,9 +129,10 @@ impl Context {
             promised: StdMutex::default(),
             inbox: Inbox::default(),
             tried: StdMutex::default(),
-            waiting: Mutex::default(),
+            counting: Locks::default(),
+            waiting: StdMutex::default(),
             in_hand: Mutex::default(),
-            signing: Mutex::default(),
+            signing: Locks::default(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             inputs: Arc::new(Semaphore::new(INPUTS_AT_ONCE)),
         }
@@ -146,6 +162,10 @@ impl Context {
 
     pub(super) fn promised(&self) -> MutexGuard<'_, HashMap<Cid, Promise>> {
         self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn waiting(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how somebody has done.

@@ -114,11 +114,11 @@ impl Context {
         };
         rows.extend(attestation_rows(&attestation, name));
         self.write(rows).await?;
-        let mut waiting = self.waiting.lock().await;
+        let _counting = self.counting.lock(&claim.task_id).await;
         let Standing { task, votes, .. } = self.storage.standing(receipt.id(), &claim.task_id).await?;
         if let Some(mut task) = task
             && self.count_votes(&mut task, &votes).await?
-            && let Some(done) = waiting.remove(&claim.task_id)
+            && let Some(done) = self.waiting().remove(&claim.task_id)
         {
             done.cancel();
         }
@@ -143,7 +143,7 @@ impl Context {
     }
 
     /// Moves an own task on when the stored votes suffice: to attested when its quorum agrees, to disputed when a witness
-    /// disagrees before that. Whoever calls it holds the lock on `waiting`.
+    /// disagrees before that. Whoever calls it holds the task's lock `counting`.
     pub(super) async fn count_votes(
         &self,
         task: &mut TaskRecord,

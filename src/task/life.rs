@@ -144,20 +144,20 @@ impl Context {
     async fn await_quorum(&self, record: &mut TaskRecord, receipt: Cid) -> Result<(), TaskError> {
         let counted = CancellationToken::new();
         {
-            let mut waiting = self.waiting.lock().await;
+            let _counting = self.counting.lock(&record.task_id).await;
             let Standing { task, votes, .. } = self.storage.standing(&receipt, &record.task_id).await?;
             let settled = task.as_ref().is_some_and(TaskRecord::is_settled);
             if settled || self.count_votes(record, &votes).await? {
                 return Ok(());
             }
-            waiting.insert(record.task_id.clone(), counted.clone());
+            self.waiting().insert(record.task_id.clone(), counted.clone());
         }
         let left = Duration::try_from(record.expires_at.duration_since(Timestamp::now())).unwrap_or_default();
         if tokio::time::timeout(left, counted.cancelled()).await.is_ok() {
             return Ok(());
         }
-        let mut waiting = self.waiting.lock().await;
-        if waiting.remove(&record.task_id).is_none() {
+        let _counting = self.counting.lock(&record.task_id).await;
+        if self.waiting().remove(&record.task_id).is_none() {
             return Ok(());
         }
         let votes = self.storage.receipt(&receipt.to_string()).await?.map_or(0, |row| row.agree);
