@@ -254,7 +254,7 @@ async fn lives(nodes: &[Node], tasks: usize) {
             let place = Arc::clone(&places).acquire_owned().await.unwrap();
             let (client, draft) = (client.clone(), Box::new(draft.clone()));
             submitted.push(tokio::spawn(async move {
-                let answer = client.execute(zerostate::api::Command::Submit { draft }).await.unwrap();
+                let answer = client.execute(zerostate::api::Command::Submit { draft, guild: None }).await.unwrap();
                 drop(place);
                 answer
             }));
@@ -296,7 +296,7 @@ async fn one_life(creator: &Node, draft: &Draft) -> f64 {
     let from = creator.latest().await;
     let draft = Box::new(draft.clone());
     let Answer::Submitted { task_id: own } =
-        creator.client.execute(zerostate::api::Command::Submit { draft }).await.unwrap()
+        creator.client.execute(zerostate::api::Command::Submit { draft, guild: None }).await.unwrap()
     else {
         panic!("submitted")
     };

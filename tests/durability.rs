@@ -40,7 +40,7 @@ async fn submit_and_kill(node: Node, cid: &str, kill_after: usize) -> (BTreeSet<
         let (client, told) = (client.clone(), told.clone());
         submissions.spawn(async move {
             if let Ok(Answer::Submitted { task_id }) =
-                client.execute(Command::Submit { draft: Box::new(draft) }).await
+                client.execute(Command::Submit { draft: Box::new(draft), guild: None }).await
             {
                 told.send(task_id).await.ok();
             }

@@ -412,13 +412,13 @@ fn a_member_that_keeps_no_rules_is_held_to_the_table_by_the_others() {
             assert_eq!(answer["refused"], json!({ "refusal": "not-permitted", "about": about }));
         }
         let (some, words) = (BASE64.encode("no envelope"), "hello");
-        let propose = json!({ "propose": { "manifest": some, "executor": b.did(), "witnesses": [] } });
+        let propose = json!({ "propose": { "manifest": guild, "envelope": some, "executor": b.did(), "witnesses": [] } });
         let begin = json!({ "begin": { "manifest": guild, "agreements": [] } });
         let progress = json!({ "progress": {
             "manifest": guild, "fuel_used": 1, "memory_bytes": 1, "output_bytes": 1, "elapsed_ms": 1,
         } });
         let fail = json!({ "fail": { "manifest": guild, "reason": words } });
-        let receipt = json!({ "receipt": { "receipt": some, "output": null } });
+        let receipt = json!({ "receipt": { "manifest": guild, "receipt": some, "output": null } });
         for (content, action, roles) in [
             (json!({ "speak": words }), "speak", &["executor", "member"][..]),
             (propose, "propose", &["member"]),
@@ -427,7 +427,8 @@ fn a_member_that_keeps_no_rules_is_held_to_the_table_by_the_others() {
             (progress, "run", &["executor"]),
             (fail, "run", &["executor"]),
             (receipt, "run", &["executor"]),
-            (json!({ "attest": some }), "attest", &["executor", "member", "observer"]),
+            (json!({ "withdraw": { "manifest": guild } }), "propose", &["member"]),
+            (json!({ "attest": { "manifest": guild, "attestation": some } }), "attest", &["executor", "member", "observer"]),
         ] {
             for node in [&a, &b] {
                 let sealed = seat.sealer.seal(content.to_string().as_bytes()).unwrap();

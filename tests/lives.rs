@@ -326,3 +326,71 @@ fn many_tasks_at_once_through_four_nodes_and_none_is_lost() {
     }
     nodes.iter().for_each(is_quiet);
 }
+
+/// A task submitted to a guild, which has come to its end.
+fn submitted_to(node: &Node, guild: &str, manifest: &str) -> Value {
+    node.ask(&["submit", manifest, "--guild", guild, "--wait"])
+}
+
+#[test]
+fn a_guild_founded_by_hand_does_one_task_after_another_and_several_at_once() {
+    let desk = Desk::new();
+    let nodes = willing(&desk, &["a", "b", "c", "d", "outsider"]);
+    let [a, b, c, d, outsider] = &nodes[..] else { panic!("five nodes") };
+    let founded = a.ask(&["guild", "create", "--name", "workshop", "--admit", "invite"]);
+    let (guild, invitation) = (text(&founded, "guild_id"), text(&founded, "invitation"));
+    for (node, role) in [(b, "executor"), (c, "member"), (d, "observer")] {
+        assert_eq!(node.ask(&["guild", "join", invitation, "--role", role])["state"], "member");
+    }
+    eventually("c sees all four", || {
+        (c.ask(&["guild", "show", guild])["members"].as_array()?.len() == 4).then_some(())
+    });
+    let manifest = desk.hello(2);
+    // One after another, of the creator and of a member.
+    for node in [a, c, a] {
+        let done = submitted_to(node, guild, &manifest);
+        assert_eq!(done["state"], "attested", "{done}");
+        let task = node.ask(&["task", "show", text(&done, "task_id")]);
+        assert_eq!((text(&task, "executor"), text(&task, "guild_id")), (b.did(), guild));
+        let receipt = node.ask(&["receipt", "show", text(&done, "receipt_id")]);
+        assert_eq!(receipt["receipt"]["guild"], guild);
+        let mut witnesses: Vec<&str> =
+            receipt["attestations"].as_array().unwrap().iter().map(|vote| text(vote, "witness")).collect();
+        witnesses.sort_unstable();
+        let mut expected = [if node.did() == a.did() { c } else { a }.did(), d.did()];
+        expected.sort_unstable();
+        assert_eq!(witnesses, expected);
+        assert!(!has(node, text(&done, "task_id"), "dissolved"));
+    }
+    // Several at once, of both.
+    let submit = &|node: &Node| -> Vec<String> {
+        (0..5).map(|_| text(&submitted_to(node, guild, &manifest), "state").to_owned()).collect()
+    };
+    let states: Vec<String> = std::thread::scope(|scope| {
+        let submitters = [a, c, a, c].map(|node| scope.spawn(move || submit(node)));
+        submitters.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(states, vec!["attested"; 20]);
+
+    // Who may not propose is told at once, and so is who is not in it.
+    b.run(&["submit", &manifest, "--guild", guild]).fails(1, "one who is executor may not propose a task");
+    d.run(&["submit", &manifest, "--guild", guild]).fails(1, "one who is observer may not propose a task");
+    outsider.run(&["submit", &manifest, "--guild", guild]).fails(1, "no guild");
+
+    // Who has cancelled is rid of it, and the guild goes on.
+    let endless = text(&c.ask(&["submit", &desk.endless(), "--guild", guild]), "task_id").to_owned();
+    eventually("it runs", || (state(c, &endless) == "running").then_some(()));
+    assert!(b.ask(&["status"])["running"] != 0);
+    c.ask(&["task", "cancel", &endless]);
+    assert_eq!(ended(c, &endless)["state"], "cancelled");
+    eventually("nothing runs", || (b.ask(&["status"])["running"] == 0).then_some(()));
+    assert_eq!(submitted_to(a, guild, &manifest)["state"], "attested");
+
+    // Without an executor there is nobody to do it; the others are not asked.
+    a.ask(&["guild", "role", guild, b.did(), "member"]);
+    a.run(&["submit", &manifest, "--guild", guild, "--wait"]).fails(1, "nobody in the guild who may run it");
+    a.ask(&["guild", "dissolve", guild]);
+    nodes.iter().for_each(is_quiet);
+    let events = outsider.ask(&["events"]);
+    assert!(events.as_array().unwrap().iter().all(|event| event["event"] != "guild"));
+}

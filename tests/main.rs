@@ -24,6 +24,7 @@ mod interop;
 mod liars;
 mod lives;
 mod metrics;
+mod nonces;
 mod processes;
 mod pty;
 mod queueing;

@@ -210,7 +210,7 @@ fn a_thousand_submissions_at_once_neither_fail_nor_keep_another_waiting_to_the_e
             let draft = Box::new(Draft::for_module(&format!("task-{number}"), source));
             let client = client.clone();
             submissions.spawn(async move {
-                match client.execute(Command::Submit { draft }).await {
+                match client.execute(Command::Submit { draft, guild: None }).await {
                     Ok(Answer::Submitted { task_id }) => task_id,
                     other => panic!("{other:?}"),
                 }

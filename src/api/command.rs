@@ -18,7 +18,12 @@ pub enum Command {
     /// Dial an address; answered with [`Answer::Connected`] once the agent cards are exchanged.
     Connect { address: String },
     /// Submit a task whose artifact is already in the node's store; [`Answer::Submitted`], after it is durably stored.
-    Submit { draft: Box<Draft> },
+    Submit {
+        draft: Box<Draft>,
+        /// To this guild of which this node is a member, and to nobody else.
+        #[serde(default)]
+        guild: Option<String>,
+    },
     /// Run a module here and now, outside any task queue; [`Answer::Ran`].
     Run {
         draft: Box<Draft>,

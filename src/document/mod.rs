@@ -378,4 +378,30 @@ pub mod cid_text {
             Err(serde::de::Error::custom("a CID not in its canonical spelling"))
         }
     }
+
+    /// The same where there may be none.
+    pub mod option {
+        use cid::Cid;
+        use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+
+        #[derive(Deserialize)]
+        #[serde(transparent)]
+        struct Text(#[serde(with = "super")] Cid);
+
+        /// Writes the canonical text.
+        ///
+        /// # Errors
+        /// Those of the serializer.
+        pub fn serialize<S: Serializer>(cid: &Option<Cid>, serializer: S) -> Result<S::Ok, S::Error> {
+            cid.map(|cid| cid.to_string()).serialize(serializer)
+        }
+
+        /// Reads the canonical text alone.
+        ///
+        /// # Errors
+        /// When the text is not a CID or not spelt canonically.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cid>, D::Error> {
+            Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(cid)| cid))
+        }
+    }
 }

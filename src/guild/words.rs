@@ -18,8 +18,11 @@ pub enum Content {
     Speak(String),
     /// Let us do this, and these of us in these parts. Answered with an agreement.
     Propose {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        /// The manifest's.
         #[serde(with = "base64_bytes")]
-        manifest: Vec<u8>,
+        envelope: Vec<u8>,
         executor: Did,
         witnesses: Vec<Did>,
     },
@@ -46,14 +49,26 @@ pub enum Content {
         manifest: Cid,
         reason: String,
     },
+    /// Whoever proposed it wants no more of it.
+    Withdraw {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+    },
     /// A receipt's envelope, and a short output with it.
     Receipt {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
         #[serde(with = "base64_bytes")]
         receipt: Vec<u8>,
         output: Option<Bytes>,
     },
     /// An attestation's envelope.
-    Attest(#[serde(with = "base64_bytes")] Vec<u8>),
+    Attest {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        #[serde(with = "base64_bytes")]
+        attestation: Vec<u8>,
+    },
 }
 
 /// Bytes in base64.
@@ -66,10 +81,24 @@ impl Content {
     pub fn action(&self) -> Action {
         match self {
             Self::Speak(_) => Action::Speak,
-            Self::Propose { .. } | Self::Begin { .. } => Action::Propose,
+            Self::Propose { .. } | Self::Begin { .. } | Self::Withdraw { .. } => Action::Propose,
             Self::Agree(_) => Action::Agree,
             Self::Progress { .. } | Self::Fail { .. } | Self::Receipt { .. } => Action::Run,
-            Self::Attest(_) => Action::Attest,
+            Self::Attest { .. } => Action::Attest,
+        }
+    }
+
+    /// The manifest of the task that it is about.
+    pub fn about(&self) -> Option<&Cid> {
+        match self {
+            Self::Speak(_) | Self::Agree(_) => None,
+            Self::Propose { manifest, .. }
+            | Self::Begin { manifest, .. }
+            | Self::Progress { manifest, .. }
+            | Self::Fail { manifest, .. }
+            | Self::Withdraw { manifest }
+            | Self::Receipt { manifest, .. }
+            | Self::Attest { manifest, .. } => Some(manifest),
         }
     }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::Ledger;
 use crate::document::{AgentCard, AnyEnvelope, Envelope};
+use crate::identity::Did;
 
 /// The network as it is now. Replaced at most ten times a second, and only when something changed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,6 +30,18 @@ pub struct NetworkState {
     pub outbox: usize,
     /// Events that found no place in the channel.
     pub events_dropped: u64,
+}
+
+impl NetworkState {
+    /// The peers that are nodes of this network, and no guests.
+    pub fn nodes(&self) -> impl Iterator<Item = &PeerState> {
+        self.peers.iter().filter(|peer| !peer.guest)
+    }
+
+    /// The peer with a name, if it is connected.
+    pub fn peer_of(&self, who: &Did) -> Option<&PeerState> {
+        self.peers.iter().find(|peer| peer.did.as_deref() == Some(who.as_str()))
+    }
 }
 
 /// One connected peer.

@@ -76,7 +76,10 @@ impl Commands {
             Command::Connect { address } => {
                 Ok(Answer::Connected { peer_id: self.network.connect(&address).await? })
             }
-            Command::Submit { draft } => Ok(Answer::Submitted { task_id: self.tasks.submit(*draft).await? }),
+            Command::Submit { draft, guild } => {
+                let within = guild.map(|guild| self.guilds.find(&guild).map(|state| state.id)).transpose()?;
+                Ok(Answer::Submitted { task_id: self.tasks.submit(*draft, within).await? })
+            }
             Command::Run { draft, stdin } => self.run(*draft, stdin).await,
             Command::Tasks { page } => self.task_page(page).await,
             Command::TaskShow { task_id } => self.task(&task_id).await,

@@ -126,6 +126,9 @@ pub struct TaskRecord {
     /// The guild in which it is done, if it is done in one.
     #[serde(default)]
     pub guild_id: Option<String>,
+    /// The guild that it was submitted to: nobody else does it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "cid_text::option")]
+    pub within: Option<Cid>,
     /// Who offered to take part, and what came of it.
     #[serde(default)]
     pub candidates: Vec<Candidate>,

@@ -66,7 +66,7 @@ impl Context {
                 word = words.recv() => word.ok_or(TaskError::Stopping)?,
             };
             // A witness may have the receipt, and have looked into it, before this node has.
-            if matches!(word.content, Content::Attest(_)) && plan.witnesses.contains(&word.from) {
+            if matches!(word.content, Content::Attest { .. }) && plan.witnesses.contains(&word.from) {
                 if early.iter().any(|other| other.from == word.from) {
                     answer(word, Err(Refusal::Busy));
                 } else {
@@ -102,7 +102,7 @@ impl Context {
                     answer(word, Ok(None));
                     return failed(why);
                 }
-                Content::Receipt { receipt, output } => {
+                Content::Receipt { receipt, output, .. } => {
                     match check_receipt(receipt, &word.from, plan, manifest) {
                         Ok(receipt) => {
                             self.take_receipt(record, manifest, &receipt, output.as_ref()).await?;
@@ -196,7 +196,9 @@ impl Context {
     /// Takes a witness's word; `false` when it is something else.
     async fn hear_vote(&self, word: Word, receipt: &Cid) -> bool {
         let vote = match &word.content {
-            Content::Attest(vote) => Envelope::open(vote).map_err(|error| invalid(&error.to_string())),
+            Content::Attest { attestation, .. } => {
+                Envelope::open(attestation).map_err(|error| invalid(&error.to_string()))
+            }
             _ => Err(invalid("attestations are waited for")),
         };
         let taken = match vote {
@@ -229,11 +231,7 @@ impl Context {
     }
 
     fn is_connected(&self, who: &Did) -> bool {
-        self.network.as_ref().is_some_and(|network| {
-            let state = network.state();
-            let state = state.borrow();
-            state.peers.iter().any(|peer| peer.did.as_deref() == Some(who.as_str()))
-        })
+        self.network.as_ref().is_some_and(|network| network.state().borrow().peer_of(who).is_some())
     }
 }
 

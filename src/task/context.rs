@@ -71,6 +71,25 @@ impl Locks {
     }
 }
 
+/// Where a task is done: a guild, and the task's manifest.
+pub(super) type Place = (Cid, Cid);
+
+/// What this node does for a task in a guild.
+#[derive(Clone)]
+pub(super) struct Session {
+    pub(super) words: mpsc::Sender<Word>,
+    /// Who has proposed it.
+    pub(super) creator: Did,
+    /// When its creator wants no more of it.
+    pub(super) withdrawn: CancellationToken,
+}
+
+impl Session {
+    pub(super) fn new(words: mpsc::Sender<Word>, creator: Did) -> Self {
+        Self { words, creator, withdrawn: CancellationToken::new() }
+    }
+}
+
 /// The engines below, and who this node is.
 pub struct Context {
     pub identity: Arc<Identity>,
@@ -83,8 +102,8 @@ pub struct Context {
     pub policy: Policy,
     /// Of each own task that waits for offers, where they go.
     offers: StdMutex<HashMap<Cid, mpsc::Sender<Offer>>>,
-    /// Of each guild in which a task is done, who hears what is said there.
-    sessions: StdMutex<HashMap<Cid, mpsc::Sender<Word>>>,
+    /// Of each task that is done in a guild, who hears what is said of it there.
+    sessions: StdMutex<HashMap<Place, Session>>,
     /// Manifests for which this node has offered something.
     promised: StdMutex<HashMap<Cid, Promise>>,
     /// What waits for the operator.
@@ -142,15 +161,15 @@ impl Context {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn sessions(&self) -> MutexGuard<'_, HashMap<Cid, mpsc::Sender<Word>>> {
+    pub(super) fn sessions(&self) -> MutexGuard<'_, HashMap<Place, Session>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A session is over; another that has taken its place goes on.
-    pub(super) fn end_session(&self, guild: &Cid, own: &mpsc::Sender<Word>) {
+    pub(super) fn end_session(&self, place: &Place, own: &mpsc::Sender<Word>) {
         let mut sessions = self.sessions();
-        if sessions.get(guild).is_some_and(|session| session.same_channel(own)) {
-            sessions.remove(guild);
+        if sessions.get(place).is_some_and(|session| session.words.same_channel(own)) {
+            sessions.remove(place);
         }
     }
 

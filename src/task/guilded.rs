@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::context::Tried;
+use super::context::{Session, Tried};
 use super::life::Reins;
 use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, choose};
 use super::{Context, TaskError};
 use crate::config::Admit;
 use crate::document::{Agreement, AnyEnvelope, Charter, Envelope, Manifest, Untrusted};
 use crate::execution::ExecutionError;
-use crate::guild::{Answers, Bytes, Content, Formed, Founding, Guilds, Offer, Role};
+use crate::guild::{
+    Action, Answers, Bytes, Content, Formed, Founding, GuildError, Guilds, Offer, Refusal, Role,
+};
 use crate::identity::Did;
 use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 
@@ -56,7 +60,7 @@ impl Context {
         reins: &Reins,
     ) -> Result<bool, TaskError> {
         let Some(guilds) = self.guilds.clone() else { return Ok(false) };
-        // A guild of an earlier start of this node was dissolved with it.
+        // A guild that was formed for it at an earlier start of this node was dissolved with it.
         record.guild_id = None;
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
         let place = Arc::clone(&self.under_way).acquire_owned();
@@ -85,13 +89,20 @@ impl Context {
             if manifest.document().expires_at <= Timestamp::now() {
                 return Err(TaskError::Expired("it expired before it was run".to_owned()));
             }
-            // Who offered before offers again: each offer is good for one guild.
-            while offers.try_recv().is_ok() {}
-            self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
-            let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
-            let gathering = self.gather(offers, manifest.document(), &failed, wanted);
-            let known = reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?;
-            if self.policy.self_execute && are_only_enough_to_witness(&known, quorum) {
+            let known = if let Some(guild) = &record.within {
+                self.may_propose(guild)?;
+                let known = self.may_take_part(guild).into_iter();
+                known.filter(|offer| failed.iter().all(|candidate| candidate.did != offer.from)).collect()
+            } else {
+                // Who offered before offers again: each offer is good for one guild.
+                while offers.try_recv().is_ok() {}
+                self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
+                let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
+                let gathering = self.gather(offers, manifest.document(), &failed, wanted);
+                reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?
+            };
+            let self_execute = self.policy.self_execute && record.within.is_none();
+            if self_execute && are_only_enough_to_witness(&known, quorum) {
                 let spared = known.iter().filter(|offer| offer.attest).map(|offer| Candidate {
                     did: offer.from.clone(),
                     part: "witness".to_owned(),
@@ -110,7 +121,41 @@ impl Context {
             }
         }
         record.candidates = failed;
+        if record.within.is_some() {
+            let why = "nobody in the guild who may run it (role executor) would";
+            return Err(TaskError::Refused(format!("{why}{}", tried(&record.candidates))));
+        }
         Ok(false)
+    }
+
+    /// Whether this node may propose a task in a guild.
+    pub(super) fn may_propose(&self, guild: &Cid) -> Result<(), TaskError> {
+        let state = self.guilds.as_ref().and_then(|guilds| guilds.get(guild));
+        let state = state.ok_or_else(|| GuildError::NotHere(Untrusted::new(&guild.to_string())))?;
+        let (role, action) = (state.role, Action::Propose);
+        let refusal = if !state.inside {
+            Refusal::NotIn(self.identity.did().clone())
+        } else if !role.may(action) {
+            Refusal::NotPermitted { role, action }
+        } else {
+            return Ok(());
+        };
+        Err(GuildError::from(refusal).into())
+    }
+
+    /// Those in a guild who by their roles may run or witness a task.
+    fn may_take_part(&self, guild: &Cid) -> Vec<Offer> {
+        let state = self.guilds.as_ref().and_then(|guilds| guilds.get(guild));
+        let members = state.iter().flat_map(|state| &state.members);
+        let others = members.filter(|member| member.did != *self.identity.did());
+        let offers = others.map(|member| Offer {
+            from: member.did.clone(),
+            execute: member.role.may(Action::Run),
+            attest: member.role.may(Action::Attest),
+            // It has one there.
+            key: [0; 32],
+        });
+        offers.collect()
     }
 
     /// Waits for offers: until there are enough, or for a while; not at all where nobody is. Where this node may not run the task
@@ -155,18 +200,14 @@ impl Context {
 
     /// How many there are who could offer.
     fn company(&self) -> usize {
-        self.network.as_ref().map_or(0, |network| {
-            let state = network.state();
-            let state = state.borrow();
-            state.peers.iter().filter(|peer| !peer.guest).count()
-        })
+        self.network.as_ref().map_or(0, |network| network.state().borrow().nodes().count())
     }
 
     /// Whether there is anybody who could offer; a node that depends on others waits for them.
     async fn is_somebody_there(&self) -> bool {
         let Some(network) = &self.network else { return false };
         let mut state = network.state();
-        let somebody = state.wait_for(|state| state.peers.iter().any(|peer| !peer.guest));
+        let somebody = state.wait_for(|state| state.nodes().next().is_some());
         let within = if self.policy.self_execute { Duration::ZERO } else { COMPANY_WITHIN };
         matches!(timeout(within, somebody).await, Ok(Ok(_)))
     }
@@ -175,9 +216,7 @@ impl Context {
     fn weighed(&self, offers: &[Offer]) -> Vec<Known> {
         let network = self.network.as_ref().map(|network| network.state().borrow().clone());
         let ping = |who: &Did| {
-            let peers = network.as_ref().map(|network| network.peers.as_slice()).unwrap_or_default();
-            let peer = peers.iter().find(|peer| peer.did.as_deref() == Some(who.as_str()))?;
-            let mut pings = peer.ping.clone();
+            let mut pings = network.as_ref()?.peer_of(who)?.ping.clone();
             pings.sort_unstable();
             pings.get(pings.len() / 2).copied()
         };
@@ -235,21 +274,32 @@ impl Context {
         let seats = choice.witnesses.iter().map(|offer| (Role::Member, offer.clone()));
         let members: Vec<(Role, Offer)> =
             [(Role::Executor, choice.executor.clone())].into_iter().chain(seats).collect();
-        let founding = Founding {
-            name: terms.name.get(..terms.name.floor_char_boundary(NAME_MAX)).unwrap_or_default().to_owned(),
-            ttl: left.clamp(SignedDuration::from_secs(1), lasts(terms)),
-            capacity: u32::try_from(members.len() + 1).unwrap_or(u32::MAX),
-            admit: Admit::Invite,
-        };
         let propose = Content::Propose {
-            manifest: manifest.bytes().to_vec(),
+            manifest: *manifest.id(),
+            envelope: manifest.bytes().to_vec(),
             executor: choice.executor.from.clone(),
             witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
         };
-        let Formed { id: guild, answers } = guilds.form(founding, &members, &propose).await?;
+        let parties: Vec<Did> = members.iter().map(|(_, offer)| offer.from.clone()).collect();
+        let (guild, answers) = match record.within {
+            Some(guild) => (guild, guilds.tell(&guild, parties.clone(), propose).boxed()),
+            None => {
+                let name = terms.name.get(..terms.name.floor_char_boundary(NAME_MAX));
+                let founding = Founding {
+                    name: name.unwrap_or_default().to_owned(),
+                    ttl: left.clamp(SignedDuration::from_secs(1), lasts(terms)),
+                    capacity: u32::try_from(members.len() + 1).unwrap_or(u32::MAX),
+                    admit: Admit::Invite,
+                };
+                let Formed { id, answers } = guilds.form(founding, &members, &propose).await?;
+                let answers = async { answers.await.unwrap_or(Err(Refusal::Over.into())) };
+                (id, answers.boxed() as BoxFuture<'_, Result<Answers, GuildError>>)
+            }
+        };
         let mut silent = Vec::new();
         let (sender, mut words) = mpsc::channel(WORDS);
-        self.sessions().insert(guild, sender.clone());
+        let here = (guild, *manifest.id());
+        self.sessions().insert(here, Session::new(sender.clone(), me.clone()));
         let mut early = VecDeque::new();
         let inside = async {
             let offered = format!("{} offered", choice.candidates.len());
@@ -273,8 +323,11 @@ impl Context {
                 agreed_at: Timestamp::now(),
             };
             let answers = match answers.await {
-                Ok(answers) => answers?,
-                Err(_) => return Ok(Err(Failed { who: Vec::new(), why: "the guild is over".to_owned() })),
+                Ok(answers) => answers,
+                Err(GuildError::Refused(Refusal::Over)) => {
+                    return Ok(Err(Failed { who: Vec::new(), why: "the guild is over".to_owned() }));
+                }
+                Err(error) => return Err(error.into()),
             };
             let agreements = match agreed(&plan, answers) {
                 Ok(agreements) => agreements,
@@ -317,14 +370,29 @@ impl Context {
                 tracing::warn!(task = %record.task_id, %error, "a task's witnesses");
             }
         }
-        self.end_session(&guild, &sender);
-        dissolve(guilds, &guild).await;
-        if matches!(done, Ok(Ok(()))) {
-            self.write(vec![self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))))])
-                .await?;
+        self.end_session(&here, &sender);
+        let is_done = matches!(done, Ok(Ok(())));
+        if record.within.is_none() {
+            dissolve(guilds, &guild).await;
+            if is_done {
+                let step = self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))));
+                self.write(vec![step]).await?;
+            }
+        } else if !is_done
+            && let Err(error) =
+                guilds.tell(&guild, parties, Content::Withdraw { manifest: *manifest.id() }).await
+        {
+            tracing::debug!(%guild, %error, "not withdrawn");
         }
         Ok(done?.map(|()| silent))
     }
+}
+
+/// Who was tried, for a person.
+pub(super) fn tried(candidates: &[Candidate]) -> String {
+    let tried: Vec<String> =
+        candidates.iter().map(|candidate| format!("{} {}", candidate.did.short(), candidate.reason)).collect();
+    if tried.is_empty() { String::new() } else { format!(" ({})", tried.join("; ")) }
 }
 
 /// How long a guild for a task may have to be: the start, the run, and the witnesses' runs. An hour for most.

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::execute::Material;
+use super::guilded::tried;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Status, Untrusted};
 use crate::execution::{ExecutionError, Outcome, Phase, Priority, Progress};
@@ -31,13 +32,18 @@ impl Context {
     /// Makes the task durable, answers with its id, and lives it to its receipt.
     pub(super) async fn submit(
         self: Arc<Self>,
-        draft: Draft,
+        (draft, within): (Draft, Option<Cid>),
         random: [u8; 32],
         answer: oneshot::Sender<Result<String, TaskError>>,
         reins: Reins,
     ) {
-        let sealed = match self.seal(draft, random).await {
-            Ok(manifest) => self.publish(&manifest).await.map(|record| (manifest, record)),
+        let may = within.as_ref().map_or(Ok(()), |guild| self.may_propose(guild));
+        let sealed = match may {
+            Ok(()) => self.seal(draft, random).await,
+            Err(error) => Err(error),
+        };
+        let sealed = match sealed {
+            Ok(manifest) => self.publish(&manifest, within).await.map(|record| (manifest, record)),
             Err(error) => Err(error),
         };
         let (answered, sealed) = match sealed {
@@ -69,7 +75,11 @@ impl Context {
         }
     }
 
-    async fn publish(&self, manifest: &Envelope<Manifest>) -> Result<TaskRecord, TaskError> {
+    async fn publish(
+        &self,
+        manifest: &Envelope<Manifest>,
+        within: Option<Cid>,
+    ) -> Result<TaskRecord, TaskError> {
         let terms = manifest.document();
         let record = TaskRecord {
             task_id: terms.task_id.clone(),
@@ -78,6 +88,7 @@ impl Context {
             creator: terms.creator.clone(),
             executor: None,
             guild_id: None,
+            within,
             candidates: Vec::new(),
             state: TaskState::Published,
             quorum: terms.attestation.quorum,
@@ -179,12 +190,9 @@ impl Context {
         }
         (record.executor, record.guild_id) = (None, None);
         if !self.policy.self_execute {
-            let failed = record.candidates.iter();
-            let failed: Vec<String> =
-                failed.map(|candidate| format!("{} {}", candidate.did.short(), candidate.reason)).collect();
-            let tried = if failed.is_empty() { String::new() } else { format!(" ({})", failed.join("; ")) };
             return Err(TaskError::Refused(format!(
-                "no other node has taken it{tried}, and this one may not run its own tasks (policy.self_execute)"
+                "no other node has taken it{}, and this one may not run its own tasks (policy.self_execute)",
+                tried(&record.candidates)
             )));
         }
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);

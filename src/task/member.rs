@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::attest::Asked;
-use super::context::Word;
+use super::context::{Place, Session, Word};
 use super::execute::Material;
 use super::life::Reins;
 use super::{Context, TaskError};
@@ -42,18 +42,20 @@ impl Context {
     /// Does this node's part, and ends with it, or with the guild.
     pub(super) async fn take_part(
         self: Arc<Self>,
-        guild: Cid,
+        place: Place,
         first: Word,
-        (own, words): (mpsc::Sender<Word>, mpsc::Receiver<Word>),
+        (own, words): (Session, mpsc::Receiver<Word>),
         reins: Reins,
     ) {
         let Some(guilds) = self.guilds.clone() else { return };
         let (cancel, shutdown) = (reins.cancel.clone(), reins.shutdown.clone());
+        let (guild, _) = place;
         let part = self.part(&guilds, guild, first, words, &reins);
         let done = tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(()),
             () = over(&guilds, &guild) => Ok(()),
+            () = own.withdrawn.cancelled() => Err(TaskError::Refused("its creator has withdrawn it".to_owned())),
             done = part => done,
         };
         // Whatever of it still runs here ends with the guild.
@@ -61,7 +63,7 @@ impl Context {
         if let Err(error) = done {
             tracing::info!(%guild, %error, "a task of another came to nothing here");
         }
-        self.end_session(&guild, &own);
+        self.end_session(&place, &own.words);
     }
 
     async fn part(
@@ -101,12 +103,15 @@ impl Context {
 
     /// Whether this node takes part as it is proposed.
     fn weigh(&self, guilds: &Guilds, guild: Cid, word: &Word) -> Result<Plan, Refusal> {
-        let Content::Propose { manifest, executor, witnesses } = &word.content else {
+        let Content::Propose { manifest: about, envelope, executor, witnesses } = &word.content else {
             return Err(invalid("nothing was proposed"));
         };
         let wrong = |why: String| Refusal::WrongManifest(Untrusted::new(&why));
-        let manifest = Envelope::<Manifest>::open(manifest).map_err(|error| wrong(error.to_string()))?;
+        let manifest = Envelope::<Manifest>::open(envelope).map_err(|error| wrong(error.to_string()))?;
         let (terms, me) = (manifest.document(), self.identity.did());
+        if manifest.id() != about {
+            return Err(wrong(format!("it is {}, and {about} is proposed", manifest.id())));
+        }
         if terms.creator != word.from {
             return Err(wrong(format!("it is of {}, who does not propose it", terms.creator)));
         }
@@ -156,8 +161,8 @@ impl Context {
         };
         let output = (output.len() <= OUTPUT_INLINE).then_some(Bytes(output));
         let to = plan.agreement.witnesses.iter().cloned().chain([creator]).collect();
-        let receipt = receipt.bytes().to_vec();
-        insist(guilds, &plan.guild, to, Content::Receipt { receipt, output }).await
+        let (manifest, receipt) = (*plan.manifest.id(), receipt.bytes().to_vec());
+        insist(guilds, &plan.guild, to, Content::Receipt { manifest, receipt, output }).await
     }
 
     async fn run_to_receipt(
@@ -261,7 +266,8 @@ impl Context {
         let detail = Untrusted::new(&format!("{} ({})", attested.attestation.verdict, attested.id));
         self.write(vec![self.note(&plan.manifest, "attested", Some(detail))]).await?;
         let creator = plan.manifest.document().creator.clone();
-        insist(guilds, &plan.guild, vec![creator], Content::Attest(envelope.bytes().to_vec())).await
+        let (manifest, attestation) = (*plan.manifest.id(), envelope.bytes().to_vec());
+        insist(guilds, &plan.guild, vec![creator], Content::Attest { manifest, attestation }).await
     }
 
     fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {

@@ -28,6 +28,7 @@ mod worker;
 
 use std::sync::Arc;
 
+use cid::Cid;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -133,12 +134,12 @@ impl Tasks {
         Self { requests, announced, live, questions }
     }
 
-    /// Submits a task whose artifact is stored here. Its id comes back once it is on disk.
+    /// Submits a task whose artifact is stored here, to the network or to a guild. Its id comes back once it is on disk.
     ///
     /// # Errors
     /// [`TaskError`]; nothing was stored then.
-    pub async fn submit(&self, draft: Draft) -> Result<String, TaskError> {
-        self.ask(|answer| Request::Submit { draft: Box::new(draft), answer }).await
+    pub async fn submit(&self, draft: Draft, within: Option<Cid>) -> Result<String, TaskError> {
+        self.ask(|answer| Request::Submit { draft: Box::new(draft), within, answer }).await
     }
 
     /// Runs something here and now and stores its receipt.

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::attest::Asked;
-use super::context::Word;
+use super::context::{Place, Session, Word};
 use super::intake::Next;
 use super::life::Reins;
 use super::member::{answer, invalid};
@@ -41,6 +41,7 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) enum Request {
     Submit {
         draft: Box<Draft>,
+        within: Option<Cid>,
         answer: oneshot::Sender<Result<String, TaskError>>,
     },
     Run {
@@ -177,12 +178,12 @@ impl Worker {
             Request::Submit { answer, .. } if self.running.len() >= UNFINISHED_MAX + self.parts => {
                 tell(answer, Err(TaskError::Busy(UNFINISHED_MAX)));
             }
-            Request::Submit { draft, answer } => match context.random() {
+            Request::Submit { draft, within, answer } => match context.random() {
                 Ok(random) => {
                     let id = hex::encode(random.split_at(16).0);
                     let reins = self.rein(id.clone());
                     self.jobs.spawn(async move {
-                        Box::pin(context.submit(*draft, random, answer, reins)).await;
+                        Box::pin(context.submit((*draft, within), random, answer, reins)).await;
                         Ended::Run(id)
                     });
                 }
@@ -255,36 +256,43 @@ impl Worker {
             }
             Told::Word { guild, from, content, reply } => {
                 let word = Word { from, content, reply };
-                let session = self.context.sessions().get(&guild).cloned();
-                match session {
-                    Some(session) => {
+                let Some(place) = word.content.about().map(|manifest| (guild, *manifest)) else {
+                    return answer(word, Err(invalid("it is about no task")));
+                };
+                let session = self.context.sessions().get(&place).cloned();
+                match (session, &word.content) {
+                    (Some(session), Content::Withdraw { .. }) if session.creator == word.from => {
+                        session.withdrawn.cancel();
+                        answer(word, Ok(None));
+                    }
+                    (Some(session), _) => {
                         // What is dropped has no answer, and is said again.
-                        if session.try_send(word).is_err() {
+                        if session.words.try_send(word).is_err() {
                             tracing::debug!(%guild, "too much is said about one task");
                         }
                     }
-                    None if matches!(word.content, Content::Propose { .. })
-                        && !self.context.is_own(&guild) =>
-                    {
-                        self.begin(guild, word);
+                    (None, Content::Propose { .. }) if !self.context.is_own(&guild) => {
+                        self.begin(place, word);
                     }
-                    None => answer(word, Err(invalid("there is no such task here"))),
+                    (None, _) => answer(word, Err(invalid("there is no such task here"))),
                 }
             }
         }
     }
 
-    fn begin(&mut self, guild: Cid, first: Word) {
+    fn begin(&mut self, place: Place, first: Word) {
         if self.parts >= PARTS_MAX {
             return answer(first, Err(Refusal::Busy));
         }
         self.parts += 1;
         let (sender, words) = mpsc::channel(WORDS);
-        self.context.sessions().insert(guild, sender.clone());
-        let (id, context) = (guild.to_string(), Arc::clone(&self.context));
+        let session = Session::new(sender, first.from.clone());
+        self.context.sessions().insert(place, session.clone());
+        let (guild, manifest) = place;
+        let (id, context) = (format!("{guild}/{manifest}"), Arc::clone(&self.context));
         let reins = self.rein(id.clone());
         self.jobs.spawn(async move {
-            Box::pin(context.take_part(guild, first, (sender, words), reins)).await;
+            Box::pin(context.take_part(place, first, (session, words), reins)).await;
             Ended::Part(id)
         });
     }

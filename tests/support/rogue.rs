@@ -108,6 +108,11 @@ impl Rogue {
         self.ears.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The same, and forgets it.
+    pub fn take_heard(&self) -> Vec<(Did, Vec<u8>)> {
+        std::mem::take(&mut *self.ears.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// What it heard, as long as it is of this kind.
     pub fn heard_as(&self, kind: &str) -> Vec<Value> {
         let said = self.heard();

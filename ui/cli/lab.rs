@@ -219,7 +219,7 @@ impl Lab {
         let witnesses = u32::try_from(if others > 1 { others - 1 } else { others }).unwrap_or(0);
         draft.attestation.quorum = draft.attestation.quorum.min(witnesses);
         draft.attestation.witnesses = draft.attestation.quorum;
-        let task_id = submit::submit(&client, Wanted { draft, module: Some(EXAMPLE.to_vec()) }).await?;
+        let task_id = submit::submit(&client, Wanted { draft, module: Some(EXAMPLE.to_vec()) }, None).await?;
         let settled = submit::wait(&client, &task_id, false).await?;
         let steps = tokio::time::timeout(DONE_WITHIN, self.steps(&client, &settled.view.record)).await;
         let steps = steps.map_err(|_| {

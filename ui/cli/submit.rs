@@ -16,12 +16,15 @@ pub struct SubmitVerb {
     /// Wait until the task is attested (or receipted, where it asks for no attestation) or has ended otherwise
     #[arg(long)]
     wait: bool,
+    /// A guild in which this node may propose; its members run and witness the task, and nobody else is told of it before
+    #[arg(long, value_name = "GUILD")]
+    guild: Option<String>,
 }
 
 pub async fn run(globals: &Globals, verb: SubmitVerb) -> Outcome {
     let wanted = draft::read(&verb.manifest)?;
     let client = globals.client().await?;
-    let task_id = submit(&client, wanted).await?;
+    let task_id = submit(&client, wanted, verb.guild).await?;
     if !verb.wait {
         if globals.json {
             output::json(&json!({ "task_id": task_id }))?;
@@ -67,13 +70,13 @@ pub async fn run(globals: &Globals, verb: SubmitVerb) -> Outcome {
     }
 }
 
-/// Puts the module into the node's store and submits the draft.
-pub async fn submit(client: &Client, wanted: Wanted) -> Result<String, Failure> {
+/// Puts the module into the node's store and submits the draft, to the network or to a guild.
+pub async fn submit(client: &Client, wanted: Wanted, guild: Option<String>) -> Result<String, Failure> {
     let mut draft = wanted.draft;
     if let Some(module) = wanted.module {
         draft = draft::with_artifact(draft, client.add_artifact(Upload::whole(module)).await?.cid);
     }
-    match client.execute(Command::Submit { draft: Box::new(draft) }).await? {
+    match client.execute(Command::Submit { draft: Box::new(draft), guild }).await? {
         Answer::Submitted { task_id } => Ok(task_id),
         _ => Err(output::unexpected()),
     }

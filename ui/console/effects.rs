@@ -79,7 +79,7 @@ async fn submit(link: &Link, module: Option<PathBuf>, mut draft: Draft) -> Resul
         let info = link.add_artifact(Upload::whole(bytes)).await?;
         draft.artifact = ArtifactSource::Cid { cid: info.cid, sha256: None, size: Some(info.size) };
     }
-    link.execute(Command::Submit { draft: Box::new(draft) }).await
+    link.execute(Command::Submit { draft: Box::new(draft), guild: None }).await
 }
 
 /// What a file holds, if it is a plain file of at most `max` bytes. Devices and pipes are not opened: they may never end.

@@ -151,6 +151,7 @@ fn task(n: u8, name: &str, state: TaskState, executor: Option<u8>, quorum: u32) 
             creator: did(1),
             executor: executor.map(did),
             guild_id: None,
+            within: None,
             candidates: Vec::new(),
             state,
             quorum,
@@ -453,7 +454,7 @@ impl zerostate::api::Answering for Still {
                 Command::ReceiptShow { .. } => Ok(Answer::Receipt(Box::new(receipt_detail()))),
                 Command::TaskShow { .. } => Ok(Answer::Task(Box::new(task_detail()))),
                 // The task is called after the module it was given, so that a test can see what arrived.
-                Command::Submit { draft } => match draft.artifact {
+                Command::Submit { draft, .. } => match draft.artifact {
                     ArtifactSource::Cid { cid, .. } => Ok(Answer::Submitted { task_id: cid }),
                     ArtifactSource::Path(_) => {
                         Err(ApiError::new(ErrorKind::Input, "a path means nothing to a node"))
