@@ -254,7 +254,8 @@ async fn lives(nodes: &[Node], tasks: usize) {
             let place = Arc::clone(&places).acquire_owned().await.unwrap();
             let (client, draft) = (client.clone(), Box::new(draft.clone()));
             submitted.push(tokio::spawn(async move {
-                let answer = client.execute(zerostate::api::Command::Submit { draft, guild: None }).await.unwrap();
+                let answer =
+                    client.execute(zerostate::api::Command::Submit { draft, guild: None }).await.unwrap();
                 drop(place);
                 answer
             }));

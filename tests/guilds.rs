@@ -428,7 +428,11 @@ fn a_member_that_keeps_no_rules_is_held_to_the_table_by_the_others() {
             (fail, "run", &["executor"]),
             (receipt, "run", &["executor"]),
             (json!({ "withdraw": { "manifest": guild } }), "propose", &["member"]),
-            (json!({ "attest": { "manifest": guild, "attestation": some } }), "attest", &["executor", "member", "observer"]),
+            (
+                json!({ "attest": { "manifest": guild, "attestation": some } }),
+                "attest",
+                &["executor", "member", "observer"],
+            ),
         ] {
             for node in [&a, &b] {
                 let sealed = seat.sealer.seal(content.to_string().as_bytes()).unwrap();

@@ -199,6 +199,45 @@ impl AnyEnvelope {
         }
     }
 
+    /// The manifest in it.
+    ///
+    /// # Errors
+    /// [`DocumentError::UnknownKind`] when it is something else.
+    pub fn manifest(self) -> Result<Envelope<Manifest>, DocumentError> {
+        match self {
+            Self::Manifest(envelope) => Ok(envelope),
+            other => Err(other.is_no(Kind::Manifest)),
+        }
+    }
+
+    /// The receipt in it.
+    ///
+    /// # Errors
+    /// As [`AnyEnvelope::manifest`].
+    pub fn receipt(self) -> Result<Envelope<Receipt>, DocumentError> {
+        match self {
+            Self::Receipt(envelope) => Ok(envelope),
+            other => Err(other.is_no(Kind::Receipt)),
+        }
+    }
+
+    /// The attestation in it.
+    ///
+    /// # Errors
+    /// As [`AnyEnvelope::manifest`].
+    pub fn attestation(self) -> Result<Envelope<Attestation>, DocumentError> {
+        match self {
+            Self::Attestation(envelope) => Ok(envelope),
+            other => Err(other.is_no(Kind::Attestation)),
+        }
+    }
+
+    fn is_no(&self, wanted: Kind) -> DocumentError {
+        DocumentError::UnknownKind(
+            format!("{} where {} is expected", self.kind().as_str(), wanted.as_str()).as_str().into(),
+        )
+    }
+
     /// What it is.
     pub fn kind(&self) -> Kind {
         match self {

@@ -174,7 +174,7 @@ impl Network {
         let (commands, command_queue) = mpsc::channel(COMMANDS);
         let (events, event_queue) = mpsc::channel(events_waiting);
         let (state, watched) = watch::channel(NetworkState::default());
-        let verified = Arc::<Verified>::default();
+        let verified = source.verified();
         let parts = Parts {
             swarm,
             meter,

@@ -76,6 +76,7 @@ use bytes::Bytes;
 use cid::Cid;
 use futures::future::BoxFuture;
 
+use crate::document::Verified;
 use crate::identity::Did;
 
 /// Events that may wait for the node above.
@@ -120,6 +121,11 @@ pub trait Source: Send + Sync + 'static {
 
     /// The bytes of the block `cid`.
     fn block(&self, cid: &Cid) -> BoxFuture<'_, Option<Bytes>>;
+
+    /// What was verified lately, by whatever way it came: shared with the network, which then need not verify it again.
+    fn verified(&self) -> Arc<Verified> {
+        Arc::default()
+    }
 
     /// The envelope of the document `id`.
     fn document(&self, id: &Cid) -> BoxFuture<'_, Option<Vec<u8>>>;

@@ -130,7 +130,7 @@ impl GuildCommands {
     }
 
     /// A guild this node is in, by its id or the beginning of it.
-    fn find(&self, prefix: &str) -> Result<std::sync::Arc<GuildState>, ApiError> {
+    pub(super) fn find(&self, prefix: &str) -> Result<std::sync::Arc<GuildState>, ApiError> {
         long_enough("guild", prefix)?;
         let mut found = self.guilds.list();
         found.retain(|state| state.id.to_string().starts_with(prefix));

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::document::{AnyEnvelope, Untrusted};
+use crate::document::{AnyEnvelope, Untrusted, Verified};
 use crate::guild::Guilds;
 use crate::identity::{Did, Identity};
 use crate::network::{Network, NetworkEvent, Source};
@@ -34,6 +34,10 @@ impl Source for Given {
     fn block(&self, cid: &cid::Cid) -> BoxFuture<'_, Option<Bytes>> {
         let cid = *cid;
         async move { found(&cid, self.storage.blocks().get(&cid).await) }.boxed()
+    }
+
+    fn verified(&self) -> Arc<Verified> {
+        Arc::clone(self.storage.verified())
     }
 
     fn document(&self, id: &cid::Cid) -> BoxFuture<'_, Option<Vec<u8>>> {

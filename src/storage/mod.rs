@@ -119,6 +119,11 @@ impl Storage {
         self.events.subscribe()
     }
 
+    /// Documents that were verified lately.
+    pub fn verified(&self) -> &Arc<Verified> {
+        &self.verified
+    }
+
     /// The block files.
     pub fn blocks(&self) -> &Blocks {
         &self.blocks

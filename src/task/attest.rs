@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::execute::{Material, measured, receipt_rows};
 use super::life::Reins;
 use super::{Context, TaskError};
-use crate::document::{AnyEnvelope, Attestation, Content, Envelope, Receipt, Untrusted, Verdict};
+use crate::document::{AnyEnvelope, Attestation, Content, Envelope, Manifest, Receipt, Untrusted, Verdict};
 use crate::execution::Priority;
 use crate::storage::{AttestationRecord, Happening, Write};
 
@@ -26,13 +26,15 @@ pub(super) enum Asked {
     ByOperator,
     /// A missing manifest or artifact is tried again later, and nothing is signed meanwhile.
     ByPolicy,
+    /// The same, by the guild of which this node is the witness.
+    InGuild,
 }
 
 impl Asked {
     fn priority(self) -> Priority {
         match self {
             Self::ByOperator => Priority::Interactive,
-            Self::ByPolicy => Priority::Background,
+            Self::ByPolicy | Self::InGuild => Priority::Background,
         }
     }
 }
@@ -72,23 +74,19 @@ impl Context {
         if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
         }
-        let stored = before.receipt.is_some();
         let likely = [claim.executor.peer_id(), claim.requester.peer_id()];
-        let (attestation, name) = match self.find_manifest(&claim.manifest, &likely).await {
+        let manifest = self.find_manifest(&claim.manifest, &likely).await;
+        let attestation = match &manifest {
             Ok(manifest) => {
-                let name = Untrusted::new(&manifest.document().name);
-                if !stored {
-                    self.write(receipt_rows(&receipt, Some(manifest.document()))).await?;
-                }
                 let problem =
                     claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
                 let terms = manifest.document();
-                let attestation = match self.material(terms, &likely).await {
+                match self.material(terms, &likely).await {
                     _ if !terms.is_deterministic() => {
                         let why = "its manifest allows the real clock or real randomness, so no two runs need be equal";
                         Attestation::unverifiable(id, why.to_owned(), me.clone(), Timestamp::now())
                     }
-                    Err(error) if asked == Asked::ByPolicy => return Err(error),
+                    Err(error) if asked != Asked::ByOperator => return Err(error),
                     Ok(material) => {
                         // Of an input that is a DAG, only its bytes tell the digest.
                         let read = Content::of(&material.stdin);
@@ -99,35 +97,32 @@ impl Context {
                         let outcome = self.execute(terms, material, &likely, asked.priority(), reins).await?;
                         let environment = outcome.environment.clone();
                         let measured = measured(&outcome);
-                        Attestation::compare(
-                            (&id, claim),
-                            &measured,
-                            environment,
-                            problem,
-                            me,
-                            Timestamp::now(),
-                        )
+                        let now = Timestamp::now();
+                        Attestation::compare((&id, claim), &measured, environment, problem, me, now)
                     }
                     Err(error) => Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()),
-                };
-                (attestation, name)
-            }
-            Err(error) if asked == Asked::ByPolicy => return Err(error),
-            Err(error) => {
-                if !stored {
-                    self.write(receipt_rows(&receipt, None)).await?;
                 }
-                let name = Untrusted::new(&claim.task_id);
-                (Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()), name)
             }
+            Err(error) => Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()),
+        };
+        let manifest = match manifest {
+            Err(error) if asked != Asked::ByOperator => return Err(error),
+            manifest => manifest.ok(),
         };
         let once = self.signing.lock(&id.to_string()).await;
-        let votes = self.storage.attestations_of(&id.to_string()).await?;
-        if let Some(known) = self.own_vote(&votes).await? {
+        let before = self.storage.standing(&id, &claim.task_id).await?;
+        if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
         }
         let envelope = Envelope::sign(&self.identity, &attestation)?;
-        self.write(attestation_rows(&envelope, name)).await?;
+        let terms = manifest.as_ref().map(Envelope::document);
+        let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(&receipt, terms) };
+        rows.extend(attestation_rows(&envelope, name_of(claim, terms)).1);
+        if let (Asked::InGuild, Some(manifest)) = (asked, &manifest) {
+            let detail = Untrusted::new(&format!("{} ({})", attestation.verdict, envelope.id()));
+            rows.push(self.note(manifest, "attested", Some(detail)));
+        }
+        self.write(rows).await?;
         drop(once);
         Ok((Attested { id: *envelope.id(), attestation }, envelope))
     }
@@ -149,11 +144,7 @@ impl Context {
         })
     }
 
-    async fn material(
-        &self,
-        terms: &crate::document::Manifest,
-        likely: &[String],
-    ) -> Result<Material, TaskError> {
+    async fn material(&self, terms: &Manifest, likely: &[String]) -> Result<Material, TaskError> {
         let (module, lease, _) = self.find_module(terms, likely).await?;
         let (stdin, hold) = self.find_stdin(terms, likely).await?;
         Ok(Material { module, stdin, _lease: lease, _hold: hold })
@@ -172,8 +163,16 @@ impl Context {
     }
 }
 
-/// The rows that store an attestation.
-pub(super) fn attestation_rows(envelope: &Envelope<Attestation>, name: Untrusted) -> Vec<Write> {
+/// What a task is called: by its manifest, where that is known.
+pub(super) fn name_of(claim: &Receipt, terms: Option<&Manifest>) -> Untrusted {
+    Untrusted::new(terms.map_or(&claim.task_id, |terms| &terms.name))
+}
+
+/// An attestation's record, and the rows that store it.
+pub(super) fn attestation_rows(
+    envelope: &Envelope<Attestation>,
+    name: Untrusted,
+) -> (AttestationRecord, [Write; 3]) {
     let attestation = envelope.document();
     let record = AttestationRecord {
         cursor: 0,
@@ -193,9 +192,10 @@ pub(super) fn attestation_rows(envelope: &Envelope<Attestation>, name: Untrusted
         witness: record.witness.clone(),
         verdict: record.verdict,
     };
-    vec![
+    let rows = [
         Write::Document(AnyEnvelope::Attestation(envelope.clone())),
-        Write::Attestation(record),
+        Write::Attestation(record.clone()),
         Write::Event(Timestamp::now(), happening),
-    ]
+    ];
+    (record, rows)
 }

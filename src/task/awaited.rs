@@ -14,7 +14,7 @@ use super::guilded::{Failed, MARGIN, WITNESS_WITHIN};
 use super::life::Reins;
 use super::member::{answer, check_receipt, invalid};
 use super::{Context, TaskError};
-use crate::document::{Agreement, Attestation, Envelope, Manifest, Receipt, Status, Untrusted};
+use crate::document::{Agreement, AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Status, Untrusted};
 use crate::execution::{Phase, Progress};
 use crate::guild::{Bytes, Content, Guilds, Refusal};
 use crate::identity::Did;
@@ -103,7 +103,8 @@ impl Context {
                     return failed(why);
                 }
                 Content::Receipt { receipt, output, .. } => {
-                    match check_receipt(receipt, &word.from, plan, manifest) {
+                    let opened = self.storage.verified().open(receipt).and_then(AnyEnvelope::receipt);
+                    match check_receipt(opened, &word.from, plan, manifest) {
                         Ok(receipt) => {
                             self.take_receipt(record, manifest, &receipt, output.as_ref()).await?;
                             // What is left is waiting for others.
@@ -197,7 +198,8 @@ impl Context {
     async fn hear_vote(&self, word: Word, receipt: &Cid) -> bool {
         let vote = match &word.content {
             Content::Attest { attestation, .. } => {
-                Envelope::open(attestation).map_err(|error| invalid(&error.to_string()))
+                let opened = self.storage.verified().open(attestation).and_then(AnyEnvelope::attestation);
+                opened.map_err(|error| invalid(&error.to_string()))
             }
             _ => Err(invalid("attestations are waited for")),
         };
@@ -214,10 +216,10 @@ impl Context {
         is_taken
     }
 
-    /// The receipt and what was said of it, for everybody.
-    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Result<(), TaskError> {
+    /// Gives everybody the receipt and what was said of it, and gives back that step.
+    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Result<Option<Write>, TaskError> {
         let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else {
-            return Ok(());
+            return Ok(None);
         };
         let votes = self.storage.attestations_of(&receipt.to_string()).await?;
         let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
@@ -227,7 +229,7 @@ impl Context {
             }
         }
         let said = format!("the receipt and {} attestations", votes.len());
-        Ok(self.write(vec![self.step(record, "announced", Some(Untrusted::new(&said)))]).await?)
+        Ok(Some(self.step(record, "announced", Some(Untrusted::new(&said)))))
     }
 
     fn is_connected(&self, who: &Did) -> bool {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attest::name_of;
 use super::life::Reins;
 use super::{Context, TaskError};
 use crate::artifact::{Lease, Order};
@@ -164,9 +165,8 @@ impl Context {
 
 /// The rows that store a receipt, by what is known of its manifest.
 pub(super) fn receipt_rows(envelope: &Envelope<Receipt>, manifest: Option<&Manifest>) -> Vec<Write> {
-    let name = manifest.map_or(&envelope.document().task_id, |manifest| &manifest.name);
     let quorum = manifest.map_or(0, |manifest| manifest.attestation.quorum);
-    Write::receipt(envelope, Untrusted::new(name), quorum).into()
+    Write::receipt(envelope, name_of(envelope.document(), manifest), quorum).into()
 }
 
 pub(super) fn measured(outcome: &Outcome) -> Measured {

@@ -162,8 +162,7 @@ impl Context {
         let Some(network) = &self.network else { return Vec::new() };
         let state = network.state();
         let state = state.borrow();
-        let peers: Vec<String> =
-            state.nodes().map(|peer| peer.peer_id.clone()).collect();
+        let peers: Vec<String> = state.nodes().map(|peer| peer.peer_id.clone()).collect();
         let first: Vec<String> = likely.iter().filter(|peer| peers.contains(peer)).cloned().collect();
         let others = peers.into_iter().filter(|peer| !first.contains(peer));
         first.clone().into_iter().chain(others).take(ASKED).collect()

@@ -281,8 +281,9 @@ impl Context {
             witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
         };
         let parties: Vec<Did> = members.iter().map(|(_, offer)| offer.from.clone()).collect();
-        let (guild, answers) = match record.within {
-            Some(guild) => (guild, guilds.tell(&guild, parties.clone(), propose).boxed()),
+        let within = record.within;
+        let (guild, answers) = match &within {
+            Some(guild) => (*guild, guilds.tell(guild, parties.clone(), propose).boxed()),
             None => {
                 let name = terms.name.get(..terms.name.floor_char_boundary(NAME_MAX));
                 let founding = Founding {
@@ -296,7 +297,7 @@ impl Context {
                 (id, answers.boxed() as BoxFuture<'_, Result<Answers, GuildError>>)
             }
         };
-        let mut silent = Vec::new();
+        let (mut silent, mut last) = (Vec::new(), Vec::new());
         let (sender, mut words) = mpsc::channel(WORDS);
         let here = (guild, *manifest.id());
         self.sessions().insert(here, Session::new(sender.clone(), me.clone()));
@@ -364,7 +365,7 @@ impl Context {
             let witnesses = choice.witnesses.iter().map(|offer| offer.from.clone()).collect();
             let seen = self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await;
             let seen = seen.map(|missing| silent.extend(missing));
-            let published = self.publish_results(record).await;
+            let published = self.publish_results(record).await.map(|step| last.extend(step));
             // The receipt is there; whatever went wrong with this does not undo it.
             for error in [seen, published].into_iter().filter_map(Result::err) {
                 tracing::warn!(task = %record.task_id, %error, "a task's witnesses");
@@ -372,11 +373,10 @@ impl Context {
         }
         self.end_session(&here, &sender);
         let is_done = matches!(done, Ok(Ok(())));
-        if record.within.is_none() {
+        if within.is_none() {
             dissolve(guilds, &guild).await;
             if is_done {
-                let step = self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))));
-                self.write(vec![step]).await?;
+                last.push(self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}")))));
             }
         } else if !is_done
             && let Err(error) =
@@ -384,14 +384,19 @@ impl Context {
         {
             tracing::debug!(%guild, %error, "not withdrawn");
         }
+        if !last.is_empty() {
+            self.write(last).await?;
+        }
         Ok(done?.map(|()| silent))
     }
 }
 
 /// Who was tried, for a person.
 pub(super) fn tried(candidates: &[Candidate]) -> String {
-    let tried: Vec<String> =
-        candidates.iter().map(|candidate| format!("{} {}", candidate.did.short(), candidate.reason)).collect();
+    let tried: Vec<String> = candidates
+        .iter()
+        .map(|candidate| format!("{} {}", candidate.did.short(), candidate.reason))
+        .collect();
     if tried.is_empty() { String::new() } else { format!(" ({})", tried.join("; ")) }
 }
 

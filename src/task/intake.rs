@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::attest::attestation_rows;
+use super::attest::{attestation_rows, name_of};
 use super::execute::receipt_rows;
 use super::offer::Willing;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Untrusted, Verdict};
-use crate::storage::{AttestationRecord, Standing, TaskRecord, TaskState, Write};
+use crate::storage::{AttestationRecord, TaskRecord, TaskState, Write};
 
 /// What follows from a document that was taken in.
 pub(super) enum Next {
@@ -90,7 +90,9 @@ impl Context {
         let likely = [from.to_owned(), finding.witness.peer_id()];
         let receipt = self.find_receipt(&finding.receipt, &likely).await?;
         let claim = receipt.document();
-        let before = self.storage.standing(&finding.receipt, &claim.task_id).await?;
+        let own = claim.requester == *self.identity.did();
+        let _counting = if own { Some(self.counting.lock(&claim.task_id).await) } else { None };
+        let mut before = self.storage.standing(&finding.receipt, &claim.task_id).await?;
         let known = before.votes.iter().find(|vote| vote.witness == finding.witness);
         if let Some(vote) = known.filter(|vote| !vote.gives_way_to(finding.verdict)) {
             if vote.attestation_id != attestation.id().to_string() && finding.verdict != Verdict::Unverifiable
@@ -108,18 +110,19 @@ impl Context {
             None => {
                 let manifest = self.find_manifest(&claim.manifest, &likely).await.ok();
                 let terms = manifest.as_ref().map(Envelope::document);
-                let name = Untrusted::new(terms.map_or(&claim.task_id, |terms| &terms.name));
-                (name, receipt_rows(&receipt, terms), true)
+                (name_of(claim, terms), receipt_rows(&receipt, terms), true)
             }
         };
-        rows.extend(attestation_rows(&attestation, name));
+        let (record, stored) = attestation_rows(&attestation, name);
+        rows.extend(stored);
+        before.votes.retain(|vote| vote.witness != record.witness);
+        before.votes.push(record);
+        let settled =
+            before.task.as_mut().filter(|_| own).and_then(|task| self.count_votes(task, &before.votes));
+        let is_settled = settled.is_some();
+        rows.extend(settled.into_iter().flatten());
         self.write(rows).await?;
-        let _counting = self.counting.lock(&claim.task_id).await;
-        let Standing { task, votes, .. } = self.storage.standing(receipt.id(), &claim.task_id).await?;
-        if let Some(mut task) = task
-            && self.count_votes(&mut task, &votes).await?
-            && let Some(done) = self.waiting().remove(&claim.task_id)
-        {
+        if is_settled && let Some(done) = self.waiting().remove(&claim.task_id) {
             done.cancel();
         }
         if new {
@@ -142,16 +145,16 @@ impl Context {
         Ok(receipt.document().guild.is_none() || short)
     }
 
-    /// Moves an own task on when the stored votes suffice: to attested when its quorum agrees, to disputed when a witness
-    /// disagrees before that. Whoever calls it holds the task's lock `counting`.
-    pub(super) async fn count_votes(
+    /// Moves an own task on when the votes suffice: to attested when its quorum agrees, to disputed when a witness disagrees
+    /// before that. Gives back what is to be stored then. Whoever calls it holds the task's lock `counting`.
+    pub(super) fn count_votes(
         &self,
         task: &mut TaskRecord,
         votes: &[AttestationRecord],
-    ) -> Result<bool, TaskError> {
-        let TaskState::Receipted { receipt } = task.state else { return Ok(false) };
+    ) -> Option<[Write; 2]> {
+        let TaskState::Receipted { receipt } = task.state else { return None };
         if task.quorum == 0 {
-            return Ok(false);
+            return None;
         }
         let executor = task.executor.clone();
         let by = |verdict: Verdict| {
@@ -165,14 +168,12 @@ impl Context {
         if agree >= quorum {
             let names: Vec<String> = by(Verdict::Agree).map(|vote| vote.witness.short()).collect();
             let detail = Untrusted::new(&format!("{agree} of {quorum} agree: {}", names.join(", ")));
-            self.turn(task, TaskState::Attested { receipt }, Some(detail)).await?;
-            return Ok(true);
+            return Some(self.turned(task, TaskState::Attested { receipt }, Some(detail)));
         }
-        let Some(against) = by(Verdict::Disagree).next() else { return Ok(false) };
+        let against = by(Verdict::Disagree).next()?;
         let differs: Vec<&str> = against.differences.iter().map(Untrusted::as_str).collect();
         let why = against.reason.as_ref().map_or_else(|| differs.join(", "), ToString::to_string);
         let reason = Untrusted::new(&format!("{} disagrees: {why}", against.witness.short()));
-        self.turn(task, TaskState::Disputed { reason, receipt }, None).await?;
-        Ok(true)
+        Some(self.turned(task, TaskState::Disputed { reason, receipt }, None))
     }
 }

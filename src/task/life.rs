@@ -144,7 +144,8 @@ impl Context {
         {
             if resumed && record.guild_id.is_some() {
                 // Its guild ended with the earlier start, and so its witnesses' part: others may take it.
-                self.publish_results(record).await?;
+                let published = self.publish_results(record).await?;
+                self.write(published.into_iter().collect()).await?;
             }
             self.await_quorum(record, receipt).await?;
         }
@@ -157,9 +158,11 @@ impl Context {
         {
             let _counting = self.counting.lock(&record.task_id).await;
             let Standing { task, votes, .. } = self.storage.standing(&receipt, &record.task_id).await?;
-            let settled = task.as_ref().is_some_and(TaskRecord::is_settled);
-            if settled || self.count_votes(record, &votes).await? {
+            if task.as_ref().is_some_and(TaskRecord::is_settled) {
                 return Ok(());
+            }
+            if let Some(settled) = self.count_votes(record, &votes) {
+                return Ok(self.write(settled.into()).await?);
             }
             self.waiting().insert(record.task_id.clone(), counted.clone());
         }
@@ -272,11 +275,19 @@ impl Context {
         state: TaskState,
         detail: Option<Untrusted>,
     ) -> Result<(), TaskError> {
-        record.state = state;
-        record.updated_at = Timestamp::now();
+        Ok(self.write(self.turned(record, state, detail).into()).await?)
+    }
+
+    /// The rows of a task's new state and of the step in its timeline.
+    pub(super) fn turned(
+        &self,
+        record: &mut TaskRecord,
+        state: TaskState,
+        detail: Option<Untrusted>,
+    ) -> [Write; 2] {
+        (record.state, record.updated_at) = (state, Timestamp::now());
         let detail = detail.or_else(|| record.state.reason().cloned());
-        let step = self.step(record, record.state.word(), detail);
-        Ok(self.write(vec![Write::Task(record.clone()), step]).await?)
+        [Write::Task(record.clone()), self.step(record, record.state.word(), detail)]
     }
 
     async fn turn_logged(&self, record: &mut TaskRecord, state: TaskState, detail: Option<Untrusted>) {

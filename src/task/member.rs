@@ -13,7 +13,9 @@ use super::context::{Place, Session, Word};
 use super::execute::Material;
 use super::life::Reins;
 use super::{Context, TaskError};
-use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
+use crate::document::{
+    Agreement, AnyEnvelope, Content as Digest, DocumentError, Envelope, Manifest, Receipt, Untrusted,
+};
 use crate::execution::{Phase, Priority};
 use crate::guild::{Bytes, Content, GuildError, Guilds, KeyError, Refusal, Role};
 use crate::identity::Did;
@@ -107,7 +109,8 @@ impl Context {
             return Err(invalid("nothing was proposed"));
         };
         let wrong = |why: String| Refusal::WrongManifest(Untrusted::new(&why));
-        let manifest = Envelope::<Manifest>::open(envelope).map_err(|error| wrong(error.to_string()))?;
+        let opened = self.storage.verified().open(envelope).and_then(AnyEnvelope::manifest);
+        let manifest = opened.map_err(|error| wrong(error.to_string()))?;
         let (terms, me) = (manifest.document(), self.identity.did());
         if manifest.id() != about {
             return Err(wrong(format!("it is {}, and {about} is proposed", manifest.id())));
@@ -254,7 +257,7 @@ impl Context {
                 answer(word, Err(invalid("a receipt is waited for")));
                 continue;
             };
-            match plan.receipt_in(receipt, &word.from) {
+            match plan.receipt_in(self, receipt, &word.from) {
                 Ok(receipt) => {
                     answer(word, Ok(None));
                     break receipt;
@@ -262,15 +265,13 @@ impl Context {
                 Err(refusal) => answer(word, Err(refusal)),
             }
         };
-        let (attested, envelope) = self.look_into(receipt, Asked::ByPolicy, reins).await?;
-        let detail = Untrusted::new(&format!("{} ({})", attested.attestation.verdict, attested.id));
-        self.write(vec![self.note(&plan.manifest, "attested", Some(detail))]).await?;
+        let (_, envelope) = self.look_into(receipt, Asked::InGuild, reins).await?;
         let creator = plan.manifest.document().creator.clone();
         let (manifest, attestation) = (*plan.manifest.id(), envelope.bytes().to_vec());
         insist(guilds, &plan.guild, vec![creator], Content::Attest { manifest, attestation }).await
     }
 
-    fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {
+    pub(super) fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {
         self.note_at(Timestamp::now(), manifest, step, detail)
     }
 
@@ -311,7 +312,8 @@ impl Plan {
         Ok(())
     }
 
-    fn receipt_in(&self, receipt: &[u8], by: &Did) -> Result<Envelope<Receipt>, Refusal> {
+    fn receipt_in(&self, context: &Context, receipt: &[u8], by: &Did) -> Result<Envelope<Receipt>, Refusal> {
+        let receipt = context.storage.verified().open(receipt).and_then(AnyEnvelope::receipt);
         check_receipt(receipt, by, &self.agreement, &self.manifest)
     }
 }
@@ -335,12 +337,11 @@ async fn begun(plan: &Plan, words: &mut mpsc::Receiver<Word>) -> Result<(), Task
 
 /// The receipt of this plan, by the one that was to run it.
 pub(super) fn check_receipt(
-    receipt: &[u8],
+    receipt: Result<Envelope<Receipt>, DocumentError>,
     by: &Did,
     plan: &Agreement,
     manifest: &Envelope<Manifest>,
 ) -> Result<Envelope<Receipt>, Refusal> {
-    let receipt = Envelope::<Receipt>::open(receipt);
     let receipt = receipt.map_err(|error| invalid(&format!("the receipt does not hold: {error}")))?;
     let claim = receipt.document();
     if *by != plan.executor || *receipt.signer() != plan.executor {

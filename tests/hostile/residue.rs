@@ -81,7 +81,8 @@ async fn run_all(client: &Client, all: &[Asked]) -> Vec<String> {
 async fn submit(client: &Client, cid: &str) -> String {
     let source = ArtifactSource::Cid { cid: cid.to_owned(), sha256: None, size: None };
     let draft = Box::new(Draft::for_module("harmless", source));
-    let Ok(Answer::Submitted { task_id }) = client.execute(Command::Submit { draft, guild: None }).await else {
+    let Ok(Answer::Submitted { task_id }) = client.execute(Command::Submit { draft, guild: None }).await
+    else {
         panic!("a harmless task is not refused")
     };
     task_id
