@@ -17,12 +17,12 @@ use crate::document::{AnyEnvelope, Envelope, Receipt, Untrusted};
 /// Batches that share a commit.
 const GROUP: usize = 1024;
 /// So many batches at once are a sign that more are coming.
-const MANY: usize = 4;
+const MANY: usize = 2;
 /// How long a commit waits for them at the most: a few syncs' time.
 const GATHER: Duration = Duration::from_millis(10);
 /// How often they are looked for, and after how many looks in vain no more are expected.
 const PAUSE: Duration = Duration::from_micros(100);
-const QUIET: u32 = 3;
+const QUIET: u32 = 8;
 
 /// A node that has written nothing for so long is quiet.
 const QUIET_NODE: Duration = Duration::from_millis(250);
