@@ -24,8 +24,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_micros(100);
 const QUIET: u32 = 8;
 
-/// A node that has written nothing for so long is quiet.
-const QUIET_NODE: Duration = Duration::from_millis(250);
+/// How long pages are kept at least.
+const KEEP_PAGES: Duration = Duration::from_millis(250);
 
 /// One row to be written.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub enum Write {
     /// A verified envelope. One that is stored already stays as it is.
     Document(AnyEnvelope),
     /// A new task, or a known one in its new state.
-    Task(TaskRecord),
+    Task(Box<TaskRecord>),
     Receipt(ReceiptRecord),
     /// The first vote of a witness about a receipt counts; later ones are dropped. `unverifiable` is no vote yet.
     Attestation(AttestationRecord),
@@ -217,15 +217,18 @@ impl Writer {
         let mut writer = Self { connection, events };
         let thread = move || {
             let mut group = Vec::with_capacity(GROUP);
-            let mut last = Instant::now();
+            let mut released = Instant::now();
             while batches.blocking_recv_many(&mut group, GROUP) > 0 {
-                let rested = last.elapsed() > QUIET_NODE;
                 gather(&mut batches, &mut group);
+                let alone = group.len() < MANY && batches.is_empty();
                 writer.commit(&mut group);
-                last = Instant::now();
-                // A quiet node holds no pages: reading them again costs less than the sync that comes with it.
-                if rested && let Err(error) = writer.connection.release_memory() {
-                    tracing::debug!(%error, "the database gave no memory back");
+                // A quiet node holds no pages: reading them again costs less than the sync that comes with it. A busy one, whose
+                // commits are alone now and then, keeps them for a moment.
+                if alone && released.elapsed() > KEEP_PAGES {
+                    if let Err(error) = writer.connection.release_memory() {
+                        tracing::debug!(%error, "the database gave no memory back");
+                    }
+                    released = Instant::now();
                 }
             }
         };

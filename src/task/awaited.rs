@@ -154,7 +154,7 @@ impl Context {
         };
         record.updated_at = Timestamp::now();
         writes.extend(receipt_rows(receipt, Some(manifest.document())));
-        writes.push(Write::Task(record.clone()));
+        writes.push(Write::Task(Box::new(record.clone())));
         let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
         writes.push(self.step_by(&claim.executor, Timestamp::now(), record, record.state.word(), Some(said)));
         Ok(self.write(writes).await?)

@@ -151,7 +151,8 @@ impl Context {
         let offers = others.map(|member| Offer {
             from: member.did.clone(),
             execute: member.role.may(Action::Run),
-            attest: member.role.may(Action::Attest),
+            // An observer may attest, but binds itself to nothing; it may come by the announced receipt.
+            attest: member.role.may(Action::Attest) && member.role.may(Action::Agree),
             // It has one there.
             key: [0; 32],
         });
@@ -333,14 +334,14 @@ impl Context {
             let agreements = match agreed(&plan, answers) {
                 Ok(agreements) => agreements,
                 Err(failed) => {
-                    rows.push(Write::Task(record.clone()));
+                    rows.push(Write::Task(Box::new(record.clone())));
                     self.write(rows).await?;
                     return Ok(Err(failed));
                 }
             };
             let by = format!("signed by {}", names(plan.parties().chain([me])));
             record.state = TaskState::Agreed;
-            rows.push(Write::Task(record.clone()));
+            rows.push(Write::Task(Box::new(record.clone())));
             rows.push(self.step(record, "agreed", Some(Untrusted::new(&by))));
             self.write(rows).await?;
             let own = Bytes(Envelope::sign(&self.identity, &plan)?.bytes().to_vec());

@@ -100,7 +100,7 @@ impl Context {
         self.storage
             .write(&[
                 Write::Document(AnyEnvelope::Manifest(manifest.clone())),
-                Write::Task(record.clone()),
+                Write::Task(Box::new(record.clone())),
                 self.step(&record, "drafted", None),
                 self.step(&record, "published", Some(manifest_id)),
             ])
@@ -237,7 +237,7 @@ impl Context {
         record.state = state;
         record.updated_at = Timestamp::now();
         writes.extend(rows);
-        writes.push(Write::Task(record.clone()));
+        writes.push(Write::Task(Box::new(record.clone())));
         let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
         writes.push(self.step(record, record.state.word(), Some(said)));
         self.write(writes).await?;
@@ -287,7 +287,7 @@ impl Context {
     ) -> [Write; 2] {
         (record.state, record.updated_at) = (state, Timestamp::now());
         let detail = detail.or_else(|| record.state.reason().cloned());
-        [Write::Task(record.clone()), self.step(record, record.state.word(), detail)]
+        [Write::Task(Box::new(record.clone())), self.step(record, record.state.word(), detail)]
     }
 
     async fn turn_logged(&self, record: &mut TaskRecord, state: TaskState, detail: Option<Untrusted>) {
