@@ -10,6 +10,7 @@
 //!   execution     runs WebAssembly in runner processes      the only user of wasmtime
 //!   network       swarm, protocols, gossip, Bitswap, DHT        the only user of libp2p
 //!   storage       database, journal, block files            the only user of rusqlite
+//!   proof         receipts with all that speaks for them, in one file, checked offline; pure
 //!   dag           files as Merkle DAGs: UnixFS; pure
 //!   document      everything that is signed; pure
 //!   identity      one Ed25519 key = PeerId = did:key
@@ -30,6 +31,7 @@ pub mod guild;
 pub mod identity;
 pub mod network;
 pub mod node;
+pub mod proof;
 pub mod storage;
 pub mod task;
 pub mod telemetry;

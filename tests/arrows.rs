@@ -13,7 +13,7 @@ const LINES: [&[&str]; 8] = [
     &["api"],
     &["task"],
     &["artifact", "guild", "discovery", "economy"],
-    &["execution", "network", "storage"],
+    &["execution", "network", "storage", "proof"],
     &["dag"],
     &["document"],
     &["identity"],

@@ -26,6 +26,7 @@ mod lives;
 mod metrics;
 mod nonces;
 mod processes;
+mod proofs;
 mod pty;
 mod queueing;
 mod runners;

@@ -40,6 +40,8 @@ pub enum Command {
     Receipts { page: PageRequest },
     /// [`Answer::Receipt`].
     ReceiptShow { receipt_id: String },
+    /// The envelopes that a bundle is made of: [`Answer::Evidence`].
+    ReceiptEvidence { receipt_id: String },
     /// [`Answer::Attestations`], newest first.
     Attestations { page: PageRequest },
     /// Run a receipt's task again and sign what was found; [`Answer::Attested`].
@@ -105,6 +107,11 @@ pub enum Answer {
     Task(Box<TaskDetail>),
     Receipts(Page<ReceiptRecord>),
     Receipt(Box<ReceiptDetail>),
+    /// Manifest, receipt, attestations, and the cards of those who signed them and are connected; as text.
+    Evidence {
+        receipt_id: String,
+        envelopes: Vec<String>,
+    },
     Attestations(Page<AttestationRecord>),
     Attested {
         attestation_id: String,

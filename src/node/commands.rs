@@ -95,6 +95,7 @@ impl Commands {
                 })))
             }
             Command::ReceiptShow { receipt_id } => self.receipt(&receipt_id).await,
+            Command::ReceiptEvidence { receipt_id } => self.evidence(&receipt_id).await,
             Command::Attestations { page } => {
                 let total = self.storage.counts().await?.attestations;
                 let rows = self.storage.attestations(paging(page)).await?;
@@ -258,6 +259,29 @@ impl Commands {
             attestations,
             output,
         })))
+    }
+
+    async fn evidence(&self, receipt_id: &str) -> Result<Answer, ApiError> {
+        let receipt = self.find_receipt(receipt_id).await?;
+        let (id, claim) = (receipt.id().to_string(), receipt.document());
+        let mut parties = vec![claim.executor.clone(), claim.requester.clone()];
+        let manifest = self.storage.document(&claim.manifest).await?.ok_or_else(|| {
+            let why =
+                format!("the manifest of receipt {id} is not here, and without it a bundle proves nothing");
+            ApiError::new(ErrorKind::NotFound, why).hint("`zerostate attest RECEIPT` gets it")
+        })?;
+        let mut documents = vec![manifest, AnyEnvelope::Receipt(receipt.clone())];
+        for vote in self.storage.attestations_of(&id).await? {
+            documents.extend(self.storage.document(&parse_cid(&vote.attestation_id)?).await?);
+            parties.push(vote.witness);
+        }
+        let network = self.network.state().borrow().clone();
+        let cards = parties.iter().filter_map(|party| network.peer_of(party)?.card.as_deref().cloned());
+        let cards = cards.map(AnyEnvelope::AgentCard);
+        let envelopes = documents.into_iter().chain(cards);
+        let envelopes =
+            envelopes.map(|document| String::from_utf8_lossy(document.bytes()).into_owned()).collect();
+        Ok(Answer::Evidence { receipt_id: id, envelopes })
     }
 
     async fn output(&self, receipt: &Receipt) -> Result<Option<Untrusted>, ApiError> {

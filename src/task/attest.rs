@@ -64,8 +64,8 @@ impl Context {
         asked: Asked,
         reins: &Reins,
     ) -> Result<(Attested, Envelope<Attestation>), TaskError> {
-        let (id, claim, me) = (*receipt.id(), receipt.document(), self.identity.did().clone());
-        if claim.executor == me {
+        let (id, claim) = (*receipt.id(), receipt.document());
+        if claim.executor == *self.identity.did() {
             return Err(TaskError::Refused(
                 "a node cannot attest its own receipt; another one must".to_owned(),
             ));
@@ -74,6 +74,33 @@ impl Context {
         if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
         }
+        let (attestation, manifest) = self.examine(&receipt, asked, reins).await?;
+        let once = self.signing.lock(&id.to_string()).await;
+        let before = self.storage.standing(&id, &claim.task_id).await?;
+        if let Some(known) = self.own_vote(&before.votes).await? {
+            return Ok(known);
+        }
+        let envelope = Envelope::sign(&self.identity, &attestation)?;
+        let terms = manifest.as_ref().map(Envelope::document);
+        let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(&receipt, terms) };
+        rows.extend(attestation_rows(&envelope, name_of(claim, terms)).1);
+        if let (Asked::InGuild, Some(manifest)) = (asked, &manifest) {
+            let detail = Untrusted::new(&format!("{} ({})", attestation.verdict, envelope.id()));
+            rows.push(self.note(manifest, "attested", Some(detail)));
+        }
+        self.write(rows).await?;
+        drop(once);
+        Ok((Attested { id: *envelope.id(), attestation }, envelope))
+    }
+
+    /// Runs the receipt's task again, and gives what is to be said of it and the manifest, where it was to be had.
+    pub(super) async fn examine(
+        &self,
+        receipt: &Envelope<Receipt>,
+        asked: Asked,
+        reins: &Reins,
+    ) -> Result<(Attestation, Option<Envelope<Manifest>>), TaskError> {
+        let (id, claim, me) = (*receipt.id(), receipt.document(), self.identity.did().clone());
         let likely = [claim.executor.peer_id(), claim.requester.peer_id()];
         let manifest = self.find_manifest(&claim.manifest, &likely).await;
         let attestation = match &manifest {
@@ -109,22 +136,7 @@ impl Context {
             Err(error) if asked != Asked::ByOperator => return Err(error),
             manifest => manifest.ok(),
         };
-        let once = self.signing.lock(&id.to_string()).await;
-        let before = self.storage.standing(&id, &claim.task_id).await?;
-        if let Some(known) = self.own_vote(&before.votes).await? {
-            return Ok(known);
-        }
-        let envelope = Envelope::sign(&self.identity, &attestation)?;
-        let terms = manifest.as_ref().map(Envelope::document);
-        let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(&receipt, terms) };
-        rows.extend(attestation_rows(&envelope, name_of(claim, terms)).1);
-        if let (Asked::InGuild, Some(manifest)) = (asked, &manifest) {
-            let detail = Untrusted::new(&format!("{} ({})", attestation.verdict, envelope.id()));
-            rows.push(self.note(manifest, "attested", Some(detail)));
-        }
-        self.write(rows).await?;
-        drop(once);
-        Ok((Attested { id: *envelope.id(), attestation }, envelope))
+        Ok((attestation, manifest))
     }
 
     /// This node's vote among those on a receipt. That nothing could be said is no vote: it may be tried again.

@@ -39,7 +39,7 @@ pub use execute::Ran;
 pub use inbox::Question;
 
 use crate::artifact::ArtifactError;
-use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
+use crate::document::{AnyEnvelope, Attestation, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
 use crate::execution::{ExecutionError, Progress};
 use crate::guild::{GuildError, Told};
 use crate::storage::{StorageError, TaskRecord};
@@ -156,6 +156,14 @@ impl Tasks {
     /// [`TaskError::Refused`] for one's own receipts.
     pub async fn attest(&self, receipt: Envelope<Receipt>) -> Result<Attested, TaskError> {
         self.ask(|answer| Request::Attest { receipt, answer }).await
+    }
+
+    /// Runs a receipt's task again and gives what could be signed of it; nothing is.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub async fn examine(&self, receipt: Envelope<Receipt>) -> Result<Attestation, TaskError> {
+        self.ask(|answer| Request::Examine { receipt, answer }).await
     }
 
     /// Ends a task that has no receipt yet.

@@ -16,7 +16,7 @@ use super::intake::Next;
 use super::life::Reins;
 use super::member::{answer, invalid};
 use super::{Attested, Context, LiveRun, Ran, TaskError};
-use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Receipt};
+use crate::document::{AnyEnvelope, Attestation, Draft, Envelope, Limits, Receipt};
 use crate::execution::{Phase, Progress};
 use crate::guild::{Content, Refusal, Told};
 use crate::storage::{TaskRecord, TaskState};
@@ -51,6 +51,11 @@ pub(super) enum Request {
     Attest {
         receipt: Envelope<Receipt>,
         answer: oneshot::Sender<Result<Attested, TaskError>>,
+    },
+    /// The same, and nothing is signed.
+    Examine {
+        receipt: Envelope<Receipt>,
+        answer: oneshot::Sender<Result<Attestation, TaskError>>,
     },
     Cancel {
         task_id: String,
@@ -211,6 +216,14 @@ impl Worker {
                 let (id, reins) = self.rein_attest(&receipt);
                 self.jobs.spawn(async move {
                     tell(answer, context.attest(receipt, Asked::ByOperator, reins).await);
+                    Ended::Run(id)
+                });
+            }
+            Request::Examine { receipt, answer } => {
+                let (id, reins) = self.rein_attest(&receipt);
+                self.jobs.spawn(async move {
+                    let examined = context.examine(&receipt, Asked::ByOperator, &reins).await;
+                    tell(answer, examined.map(|(attestation, _)| attestation));
                     Ended::Run(id)
                 });
             }

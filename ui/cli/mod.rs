@@ -23,6 +23,7 @@ mod output;
 mod peers;
 mod progress;
 mod receipt;
+mod rerun;
 mod run;
 mod status;
 mod submit;
@@ -154,7 +155,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Some(Verb::Attach(verb)) => console::attach(&globals, verb).await,
         Some(Verb::Lab(verb)) => lab::run(&globals, verb).await,
         Some(Verb::Run(verb)) => run::run(&globals, verb).await,
-        Some(Verb::Verify(verb)) => verify::run(&globals, &verb),
+        Some(Verb::Verify(verb)) => verify::run(&globals, &verb).await,
         Some(Verb::Manifest(verb)) => manifest::run(&globals, verb),
         Some(Verb::Id) => id::run(&globals),
         Some(Verb::Status) => status::run(&globals).await,

@@ -1,12 +1,17 @@
 //! `zerostate receipt list|show|export`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use zerostate::api::{Answer, AttestationView, Command, ReceiptDetail, ReceiptRecord};
-use zerostate::document::{Receipt, bytes_text, duration_text};
+use zerostate::api::{
+    Answer, Answering as _, AttestationView, Client, Command, ReceiptDetail, ReceiptRecord,
+};
+use zerostate::dag::Walk;
+use zerostate::document::{ARTIFACT_MAX, AnyEnvelope, Receipt, Stdin, bytes_text, duration_text};
+use zerostate::proof::Bundle;
 
 use super::{Failure, Globals, Outcome, output, submit, task};
 
@@ -20,12 +25,18 @@ pub enum ReceiptVerb {
     },
     /// Show a receipt with its attestations
     Show { receipt_id: String },
-    /// Write a receipt's signed envelope
+    /// Write a receipt's signed envelope, or a bundle with all that speaks for it
     Export {
         receipt_id: String,
         /// To this file instead of stdout
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// With its manifest, inputs and attestations: `zerostate verify` checks it anywhere, without a network
+        #[arg(long)]
+        bundle: bool,
+        /// And with the module, so that it can be run again anywhere
+        #[arg(long, requires = "bundle")]
+        with_artifact: bool,
     },
 }
 
@@ -40,25 +51,72 @@ pub async fn run(globals: &Globals, verb: ReceiptVerb) -> Outcome {
             list(globals, &task::all(&client, limit, |page| Command::Receipts { page }, page).await?)?;
         }
         ReceiptVerb::Show { receipt_id } => show(globals, &submit::receipt(&client, receipt_id).await?)?,
-        ReceiptVerb::Export { receipt_id, output: file } => {
-            let receipt = submit::receipt(&client, receipt_id).await?;
+        ReceiptVerb::Export { receipt_id, output: file, bundle, with_artifact } => {
+            let (what, receipt_id, text) = if bundle {
+                let (receipt_id, text) = bundled(&client, receipt_id, with_artifact).await?;
+                ("the bundle of receipt", receipt_id, text)
+            } else {
+                let receipt = submit::receipt(&client, receipt_id).await?;
+                ("receipt", receipt.receipt_id, receipt.envelope + "\n")
+            };
             match file {
-                None => output::line(&receipt.envelope)?,
+                None => output::bytes(text.as_bytes())?,
                 Some(path) => {
-                    let written = std::fs::write(&path, &receipt.envelope);
+                    let written = std::fs::write(&path, text);
                     written.map_err(|error| {
                         Failure::failed(format!("cannot write {}: {error}", path.display()))
                     })?;
                     if globals.json {
-                        output::json(&json!({ "receipt_id": receipt.receipt_id, "file": path }))?;
+                        output::json(&json!({ "receipt_id": receipt_id, "file": path }))?;
                     } else {
-                        output::line(&format!("wrote receipt {} to {}", receipt.receipt_id, path.display()))?;
+                        output::line(&format!("wrote {what} {receipt_id} to {}", path.display()))?;
                     }
                 }
             }
         }
     }
     Ok(0)
+}
+
+/// A receipt with all that the node has to prove it, as a file's text.
+async fn bundled(
+    client: &Client,
+    receipt_id: String,
+    with_artifact: bool,
+) -> Result<(String, String), Failure> {
+    let Answer::Evidence { receipt_id, envelopes } =
+        client.execute(Command::ReceiptEvidence { receipt_id }).await?
+    else {
+        return Err(output::unexpected());
+    };
+    let mut text: String = envelopes.iter().map(|envelope| Bundle::envelope_line(envelope)).collect();
+    let mut opened = envelopes.iter().map(|envelope| AnyEnvelope::open(envelope.as_bytes()));
+    let Some(Ok(AnyEnvelope::Manifest(manifest))) = opened.next() else {
+        return Err(output::unexpected());
+    };
+    let terms = manifest.document();
+    let module = with_artifact.then_some(("module", terms.artifact.cid));
+    let inputs = match terms.stdin() {
+        Stdin::Blob(cid) => Some(("inputs", cid)),
+        Stdin::Inline(_) => None,
+    };
+    let mut written = HashSet::new();
+    for (what, root) in module.into_iter().chain(inputs) {
+        let cannot = |why: String| {
+            Failure::failed(format!("the {what} {root} cannot be put into the bundle: {why}"))
+                .hint(format!("`zerostate artifact get {root}` gets it, where somebody has it"))
+        };
+        let mut walk = Walk::new(&root, ARTIFACT_MAX).map_err(|error| cannot(error.to_string()))?;
+        while let Some(wanted) = walk.take() {
+            let block = client.read_block(wanted.cid.to_string()).await;
+            let block = block.map_err(|error| cannot(error.to_string()))?;
+            walk.open(&wanted, &block).map_err(|error| cannot(error.to_string()))?;
+            if written.insert(wanted.cid) {
+                text.push_str(&Bundle::block_line(&wanted.cid, &block));
+            }
+        }
+    }
+    Ok((receipt_id, text))
 }
 
 /// What `show --json` prints. A struct and no `json!`: that would sort the envelope's fields, and a signed envelope has one

@@ -1,23 +1,47 @@
-//! `zerostate verify`: check envelopes, with no node and no network.
+//! `zerostate verify`: check envelopes and bundles, with no node and no network; with `--rerun`, by running the task again.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use zerostate::document::strict::MAX_ENVELOPE_BYTES;
-use zerostate::document::{AnyEnvelope, Document as _, DocumentError, Untrusted, duration_text};
+use zerostate::document::{
+    AnyEnvelope, Attestation, Document as _, DocumentError, Envelope, Untrusted, duration_text,
+};
+use zerostate::proof::{Bundle, MAX_BUNDLE_BYTES, Problem};
 
-use super::{Failure, Globals, Outcome, draft, output};
+use super::{Failure, Globals, Outcome, draft, output, rerun};
 
 #[derive(clap::Args)]
 pub struct VerifyVerb {
-    /// Files with one envelope each
+    /// Files with one envelope each, or bundles (`zerostate receipt export --bundle`)
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Run the tasks of bundles again as well, here, and compare; their modules must be in them
+    #[arg(long)]
+    rerun: bool,
 }
 
-pub fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
-    let checked: Vec<Checked> = verb.files.iter().map(|path| check(path)).collect();
+/// What is in a file that holds.
+enum Checked {
+    Envelope(AnyEnvelope),
+    /// With what running it again came to, where it was asked for.
+    Bundle(Box<Bundle>, Option<Attestation>),
+}
+
+/// Why a file proves nothing.
+enum Doubt {
+    Unread(Failure),
+    Envelope(DocumentError),
+    Bundle(Vec<Problem>),
+    /// It could not be run again.
+    Rerun(Failure),
+}
+
+pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
+    let mut checked = Vec::new();
+    for path in &verb.files {
+        checked.push(check(path, verb.rerun).await);
+    }
     if globals.json {
         let answers: Vec<Value> = checked.iter().map(answer).collect();
         match answers.as_slice() {
@@ -29,48 +53,64 @@ pub fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
             output::line(&sentence(path, checked))?;
         }
     }
-    let (count, invalid) = (checked.len(), checked.iter().filter(|checked| checked.is_err()).count());
-    let unread = checked.into_iter().filter_map(Result::err).find_map(|problem| match problem {
-        Problem::Unread(failure) => Some(failure),
-        Problem::Invalid(_) => None,
-    });
-    match (unread, invalid) {
-        (Some(failure), _) => Err(failure),
-        (None, 0) => Ok(0),
-        (None, 1) if count == 1 => Err(Failure::failed("the envelope does not verify")),
-        (None, _) => Err(Failure::failed(format!("{invalid} of {count} envelopes do not verify"))),
+    let (count, invalid) = (checked.len(), checked.iter().filter(|checked| !is_good(checked)).count());
+    let first = checked.into_iter().find(|checked| !is_good(checked));
+    match first {
+        None => Ok(0),
+        Some(Err(Doubt::Unread(failure) | Doubt::Rerun(failure))) => Err(failure),
+        Some(Ok(_)) if count == 1 => Err(Failure::failed("run again here, it came to something else")),
+        Some(Err(Doubt::Bundle(_))) if count == 1 => Err(Failure::failed("the bundle does not verify")),
+        Some(_) if count == 1 => Err(Failure::failed("the envelope does not verify")),
+        Some(_) => Err(Failure::failed(format!("{invalid} of {count} files do not verify"))),
     }
 }
 
-type Checked = Result<AnyEnvelope, Problem>;
-
-/// Why a file proves nothing.
-enum Problem {
-    Unread(Failure),
-    Invalid(DocumentError),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unread(failure) => f.write_str(failure.message()),
-            Self::Invalid(error) => error.fmt(f),
-        }
+/// Whether it holds, and running it again, where that was done, found nothing else.
+fn is_good(checked: &Result<Checked, Doubt>) -> bool {
+    match checked {
+        Ok(Checked::Bundle(_, Some(found))) => found.verdict != zerostate::document::Verdict::Disagree,
+        other => other.is_ok(),
     }
 }
 
-fn check(path: &Path) -> Checked {
+async fn check(path: &Path, run_again: bool) -> Result<Checked, Doubt> {
+    let mut bytes = draft::read_bounded(path, MAX_BUNDLE_BYTES).map_err(Doubt::Unread)?;
+    if Bundle::is_meant(&bytes) {
+        let bundle = Bundle::read(&bytes).map_err(Doubt::Bundle)?;
+        drop(bytes);
+        let found = if run_again { Some(rerun::rerun(&bundle).await.map_err(Doubt::Rerun)?) } else { None };
+        return Ok(Checked::Bundle(Box::new(bundle), found));
+    }
     // A line end after the envelope is what editors and `>` leave; it is not part of it.
-    let mut bytes = draft::read_bounded(path, 2 * MAX_ENVELOPE_BYTES as u64).map_err(Problem::Unread)?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
     }
-    AnyEnvelope::open(&bytes).map_err(Problem::Invalid)
+    if bytes.len() > MAX_ENVELOPE_BYTES {
+        return Err(Doubt::Envelope(DocumentError::TooLarge {
+            bytes: bytes.len(),
+            limit: MAX_ENVELOPE_BYTES,
+        }));
+    }
+    let envelope = AnyEnvelope::open(&bytes).map_err(Doubt::Envelope)?;
+    if run_again {
+        let why = format!("{} is one envelope, and what is to be run is not in it", path.display());
+        let hint = "`zerostate receipt export RECEIPT --bundle --with-artifact` writes what can be run again";
+        return Err(Doubt::Rerun(Failure::usage(why).hint(hint)));
+    }
+    Ok(Checked::Envelope(envelope))
 }
 
-fn answer(checked: &Checked) -> Value {
+fn problems(doubt: &Doubt) -> Vec<String> {
+    match doubt {
+        Doubt::Unread(failure) | Doubt::Rerun(failure) => vec![failure.message().to_owned()],
+        Doubt::Envelope(error) => vec![error.to_string()],
+        Doubt::Bundle(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn answer(checked: &Result<Checked, Doubt>) -> Value {
     match checked {
-        Ok(envelope) => json!({
+        Ok(Checked::Envelope(envelope)) => json!({
             "valid": true,
             "kind": envelope.kind(),
             "id": envelope.id().to_string(),
@@ -79,15 +119,55 @@ fn answer(checked: &Checked) -> Value {
             "attestations": [],
             "problems": [],
         }),
-        Err(problem) => json!({
+        Ok(Checked::Bundle(bundle, found)) => json!({
+            "valid": is_good(checked),
+            "kind": "bundle",
+            "id": bundle.receipt.id().to_string(),
+            "signer": bundle.receipt.signer(),
+            "document": document(&AnyEnvelope::Receipt(bundle.receipt.clone())),
+            "manifest": document(&AnyEnvelope::Manifest(bundle.manifest.clone())),
+            "standing": bundle.standing(),
+            "attestations": bundle.attestations.iter().map(vote).collect::<Vec<_>>(),
+            "proven": bundle.proven(),
+            "not_proven": bundle.not_proven(),
+            "rerun": found.as_ref().map(|found| json!({
+                "verdict": found.verdict, "reason": found.reason, "compared": found.compared,
+            })),
+            "problems": found.iter().flat_map(differences).collect::<Vec<_>>(),
+        }),
+        Err(doubt) => json!({
             "valid": false,
-            "kind": null,
+            "kind": matches!(doubt, Doubt::Bundle(_)).then_some("bundle"),
             "signer": null,
             "document": null,
             "attestations": [],
-            "problems": [problem.to_string()],
+            "problems": problems(doubt),
         }),
     }
+}
+
+fn vote(attestation: &Envelope<Attestation>) -> Value {
+    let finding = attestation.document();
+    json!({
+        "attestation_id": attestation.id().to_string(),
+        "witness": finding.witness,
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+        "differences": finding.differences().collect::<Vec<_>>(),
+        "at": finding.created_at,
+    })
+}
+
+/// What was found to be otherwise.
+fn differences(found: &Attestation) -> Vec<String> {
+    if found.verdict != zerostate::document::Verdict::Disagree {
+        return Vec::new();
+    }
+    let reason = found.reason.iter().map(|reason| Untrusted::new(reason).to_string());
+    let differs = found.differences().map(|row| {
+        format!("{}: {} is claimed, {} was found", row.what, Untrusted::new(&row.claimed), row.measured)
+    });
+    reason.chain(differs).collect()
 }
 
 /// The payload as it was signed.
@@ -102,12 +182,44 @@ fn document(envelope: &AnyEnvelope) -> Value {
     payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-fn sentence(path: &Path, checked: &Checked) -> String {
-    let envelope = match checked {
-        Ok(envelope) => envelope,
-        Err(error) => return format!("✗ {}: {error}", path.display()),
-    };
-    let what = match envelope {
+fn sentence(path: &Path, checked: &Result<Checked, Doubt>) -> String {
+    let path = path.display();
+    match checked {
+        Err(doubt) => match problems(doubt).as_slice() {
+            [only] => format!("✗ {path}: {only}"),
+            all => format!("✗ {path}:\n  {}", all.join("\n  ")),
+        },
+        Ok(Checked::Envelope(envelope)) => format!(
+            "✓ {path}: {} {}\n  signed by {}\n  {}\n  proven: these words are the signer's, unchanged; not that they are true",
+            envelope.kind(),
+            envelope.id(),
+            envelope.signer(),
+            said(envelope)
+        ),
+        Ok(Checked::Bundle(bundle, found)) => {
+            let mark = if is_good(checked) { "✓" } else { "✗" };
+            let mut text = format!("{mark} {path}: receipt {}, {}", bundle.receipt.id(), bundle.standing());
+            for (heading, lines) in [("proven", bundle.proven()), ("not proven", bundle.not_proven())] {
+                text.push_str(&format!("\n  {heading}:"));
+                lines.iter().for_each(|line| text.push_str(&format!("\n    {line}")));
+            }
+            if let Some(found) = found {
+                let why = found.reason.as_deref().map(|why| format!(", {}", Untrusted::new(why)));
+                text.push_str(&format!("\n  run again here: {}{}", found.verdict, why.unwrap_or_default()));
+                for row in &found.compared {
+                    let sign = if row.is_equal() { "=" } else { "≠" };
+                    let claimed = Untrusted::new(&row.claimed);
+                    text.push_str(&format!("\n    {:<12} {claimed} {sign} {}", row.what, row.measured));
+                }
+            }
+            text
+        }
+    }
+}
+
+/// What an envelope says, in a few words.
+fn said(envelope: &AnyEnvelope) -> String {
+    match envelope {
         AnyEnvelope::Receipt(receipt) => {
             let receipt = receipt.document();
             let (fuel, cost) = (receipt.fuel_used, receipt.cost.total_micro);
@@ -122,12 +234,5 @@ fn sentence(path: &Path, checked: &Checked) -> String {
             let charter = charter.document();
             format!("the guild \"{}\" until {}", Untrusted::new(&charter.name), charter.expires_at)
         }
-    };
-    format!(
-        "✓ {}: {} {}\n  signed by {}\n  {what}\n  proven: these words are the signer's, unchanged; not that they are true",
-        path.display(),
-        envelope.kind(),
-        envelope.id(),
-        envelope.signer()
-    )
+    }
 }
