@@ -390,9 +390,37 @@ fn a_guild_founded_by_hand_does_one_task_after_another_and_several_at_once() {
 
     // Without an executor there is nobody to do it; the others are not asked.
     a.ask(&["guild", "role", guild, b.did(), "member"]);
-    a.run(&["submit", &manifest, "--guild", guild, "--wait"]).fails(1, "nobody in the guild who may run it");
+    a.run(&["submit", &manifest, "--guild", guild, "--wait"])
+        .fails(1, "nobody in the guild who may run it (role executor) has done so");
     a.ask(&["guild", "dissolve", guild]);
     nodes.iter().for_each(is_quiet);
     let events = outsider.ask(&["events"]);
     assert!(events.as_array().unwrap().iter().all(|event| event["event"] != "guild"));
+}
+
+#[test]
+fn a_task_in_a_standing_guild_outlives_a_restart_of_whoever_submitted_it() {
+    for submitter in 0..2 {
+        let desk = Desk::new();
+        let mut nodes = willing(&desk, &["a", "c", "b"]);
+        let config = desk.named("willing.toml");
+        let founded = nodes[0].ask(&["guild", "create", "--name", "workshop", "--admit", "invite"]);
+        let (guild, invitation) = (text(&founded, "guild_id"), text(&founded, "invitation"));
+        for (place, role) in [(1, "member"), (2, "executor")] {
+            nodes[place].ask(&["guild", "join", invitation, "--role", role]);
+        }
+        let submit = ["submit", &slow(&desk, 1), "--guild", guild];
+        let task_id = text(&nodes[submitter].ask(&submit), "task_id").to_owned();
+        eventually("it runs", || (state(&nodes[submitter], &task_id) == "running").then_some(()));
+        let gone = nodes.remove(submitter);
+        let dir = gone.dir.clone();
+        gone.kill();
+        let again = Node::start_with(&dir, &["--config", &config]);
+        nodes.iter().for_each(|node| again.meet(node));
+        let task = ended(&again, &task_id);
+        assert_eq!((&task["state"], &task["guild_id"]), (&json!("attested"), &json!(guild)), "{task}");
+        eventually("nothing runs", || {
+            nodes.iter().all(|node| node.ask(&["status"])["running"] == 0).then_some(())
+        });
+    }
 }

@@ -1,5 +1,5 @@
 //! Documents that have been verified lately: one that comes again, by another way or out of the store, is known by its bytes; one
-//! that is looked for, by its id.
+//! that is stored, by its id.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,11 +41,11 @@ impl Verified {
             return Ok(known.clone());
         }
         let opened = AnyEnvelope::open(bytes)?;
-        self.insert(key, &opened);
+        self.insert(key, &opened, false);
         Ok(opened)
     }
 
-    /// One of them.
+    /// One of those that are stored.
     pub fn get(&self, id: &Cid) -> Option<AnyEnvelope> {
         let known = self.known();
         known.ids.get(id).and_then(|key| known.documents.get(key)).cloned()
@@ -54,7 +54,14 @@ impl Verified {
     /// Remembers one that is known to be valid.
     pub fn add(&self, envelope: &AnyEnvelope) {
         if envelope.bytes().len() <= LARGEST {
-            self.insert(Sha256::digest(envelope.bytes()).into(), envelope);
+            self.insert(Sha256::digest(envelope.bytes()).into(), envelope, false);
+        }
+    }
+
+    /// The same of one that is stored: it is found by its id.
+    pub fn add_stored(&self, envelope: &AnyEnvelope) {
+        if envelope.bytes().len() <= LARGEST {
+            self.insert(Sha256::digest(envelope.bytes()).into(), envelope, true);
         }
     }
 
@@ -62,12 +69,14 @@ impl Verified {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, key: Key, envelope: &AnyEnvelope) {
+    fn insert(&self, key: Key, envelope: &AnyEnvelope, stored: bool) {
         let mut known = self.known();
+        if stored {
+            known.ids.insert(*envelope.id(), key);
+        }
         if known.documents.insert(key, envelope.clone()).is_some() {
             return;
         }
-        known.ids.insert(*envelope.id(), key);
         known.order.push_back(key);
         if known.order.len() > MOST
             && let Some(oldest) = known.order.pop_front()
@@ -115,10 +124,10 @@ mod tests {
     #[test]
     fn the_oldest_are_forgotten() {
         let (verified, first) = (Verified::default(), card("first"));
-        verified.add(&first);
-        verified.add(&first);
+        verified.add_stored(&first);
+        verified.add_stored(&first);
         let others: Vec<_> = (0..MOST).map(|n| card(&n.to_string())).collect();
-        others.iter().for_each(|other| verified.add(other));
+        others.iter().for_each(|other| verified.add_stored(other));
         assert!(verified.get(first.id()).is_none());
         assert!(others.iter().all(|other| verified.get(other.id()).is_some()));
         assert_eq!(verified.known().order.len(), MOST);

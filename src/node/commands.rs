@@ -275,6 +275,8 @@ impl Commands {
             documents.extend(self.storage.document(&parse_cid(&vote.attestation_id)?).await?);
             parties.push(vote.witness);
         }
+        parties.sort_unstable();
+        parties.dedup();
         let network = self.network.state().borrow().clone();
         let cards = parties.iter().filter_map(|party| network.peer_of(party)?.card.as_deref().cloned());
         let cards = cards.map(AnyEnvelope::AgentCard);

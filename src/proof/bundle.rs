@@ -223,9 +223,10 @@ fn files(blocks: &[(Cid, Bytes)], terms: &Manifest, claim: &Receipt) -> (Carries
         Stdin::Inline(_) => true,
         Stdin::Blob(cid) => whole("inputs", &cid, claim.inputs),
     };
-    let unused = blocks.keys().filter(|cid| !used.contains(*cid)).count();
-    if unused > 0 && faults.is_empty() {
-        faults.push(format!("{unused} blocks are neither of the module nor of the inputs"));
+    if let Some(unused) = blocks.keys().find(|cid| !used.contains(*cid))
+        && faults.is_empty()
+    {
+        faults.push(format!("the block {unused} is neither of the module nor of the inputs"));
     }
     (Carries { module, inputs }, faults)
 }

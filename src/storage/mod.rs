@@ -108,7 +108,7 @@ impl Storage {
         answered.await.map_err(|_| StorageError::Closed)??;
         for write in writes {
             if let Write::Document(envelope) = write {
-                self.verified.add(envelope);
+                self.verified.add_stored(envelope);
             }
         }
         Ok(())

@@ -94,7 +94,11 @@ impl Storage {
             .await?;
         let damaged = |why: String| StorageError::Damaged { what: "document", id, why };
         let opened = bytes.map(|bytes| self.verified.open(&bytes)).transpose();
-        opened.map_err(|error| damaged(error.to_string()))
+        let opened = opened.map_err(|error| damaged(error.to_string()))?;
+        if let Some(document) = &opened {
+            self.verified.add_stored(document);
+        }
+        Ok(opened)
     }
 
     /// The ids of documents of a kind that begin with `prefix`, at most two.

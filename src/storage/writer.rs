@@ -1,6 +1,10 @@
 //! The one thread that writes: it takes what has queued up and commits it together, because a sync costs the same for one
 //! batch as for a hundred. Everything that can be worked out before is worked out by whoever writes.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use cid::Cid;
@@ -24,7 +28,7 @@ const GATHER: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_micros(100);
 const QUIET: u32 = 8;
 
-/// How long pages are kept at least.
+/// How long pages are kept while nothing is written.
 const KEEP_PAGES: Duration = Duration::from_millis(250);
 
 /// One row to be written.
@@ -180,6 +184,36 @@ pub(super) struct Batch {
     pub(super) answer: oneshot::Sender<Result<(), StorageError>>,
 }
 
+/// Wakes a thread that waits for a future.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for batches, and gives their number; `None` when none came in time.
+fn receive(
+    batches: &mut mpsc::Receiver<Batch>,
+    group: &mut Vec<Batch>,
+    within: Option<Duration>,
+) -> Option<usize> {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let (until, mut received) =
+        (within.map(|within| Instant::now() + within), pin!(batches.recv_many(group, GROUP)));
+    loop {
+        if let Poll::Ready(count) = received.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(count);
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => std::thread::park(),
+            Some(Duration::ZERO) => return None,
+            Some(left) => std::thread::park_timeout(left),
+        }
+    }
+}
+
 /// Where many write, waits for more of them while they come: otherwise each commit would have a handful in it, and a sync and
 /// the pages of every index to write for it. Whoever writes alone waits for nobody.
 fn gather(batches: &mut mpsc::Receiver<Batch>, group: &mut Vec<Batch>) {
@@ -217,18 +251,22 @@ impl Writer {
         let mut writer = Self { connection, events };
         let thread = move || {
             let mut group = Vec::with_capacity(GROUP);
-            let mut released = Instant::now();
-            while batches.blocking_recv_many(&mut group, GROUP) > 0 {
-                gather(&mut batches, &mut group);
-                let alone = group.len() < MANY && batches.is_empty();
-                writer.commit(&mut group);
-                // A quiet node holds no pages: reading them again costs less than the sync that comes with it. A busy one, whose
-                // commits are alone now and then, keeps them for a moment.
-                if alone && released.elapsed() > KEEP_PAGES {
-                    if let Err(error) = writer.connection.release_memory() {
-                        tracing::debug!(%error, "the database gave no memory back");
+            let mut within = None;
+            loop {
+                match receive(&mut batches, &mut group, within) {
+                    Some(0) => return,
+                    Some(_) => {
+                        gather(&mut batches, &mut group);
+                        writer.commit(&mut group);
+                        within = Some(KEEP_PAGES);
                     }
-                    released = Instant::now();
+                    // A quiet node holds no pages.
+                    None => {
+                        if let Err(error) = writer.connection.release_memory() {
+                            tracing::debug!(%error, "the database gave no memory back");
+                        }
+                        within = None;
+                    }
                 }
             }
         };

@@ -77,18 +77,20 @@ impl Context {
         let (attestation, manifest) = self.examine(&receipt, asked, reins).await?;
         let once = self.signing.lock(&id.to_string()).await;
         let before = self.storage.standing(&id, &claim.task_id).await?;
+        let (_counting, before) = self.to_count(before, &receipt).await?;
         if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
         }
         let envelope = Envelope::sign(&self.identity, &attestation)?;
         let terms = manifest.as_ref().map(Envelope::document);
         let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(&receipt, terms) };
-        rows.extend(attestation_rows(&envelope, name_of(claim, terms)).1);
+        let (record, stored) = attestation_rows(&envelope, name_of(claim, terms));
+        rows.extend(stored);
         if let (Asked::InGuild, Some(manifest)) = (asked, &manifest) {
             let detail = Untrusted::new(&format!("{} ({})", attestation.verdict, envelope.id()));
             rows.push(self.note(manifest, "attested", Some(detail)));
         }
-        self.write(rows).await?;
+        self.store_vote(before, record, rows).await?;
         drop(once);
         Ok((Attested { id: *envelope.id(), attestation }, envelope))
     }

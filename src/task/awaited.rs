@@ -12,7 +12,7 @@ use super::context::Word;
 use super::execute::receipt_rows;
 use super::guilded::{Failed, MARGIN, WITNESS_WITHIN};
 use super::life::Reins;
-use super::member::{answer, check_receipt, invalid};
+use super::member::{answer, invalid};
 use super::{Context, TaskError};
 use crate::document::{Agreement, AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Status, Untrusted};
 use crate::execution::{Phase, Progress};
@@ -22,6 +22,8 @@ use crate::storage::{TaskRecord, TaskState, Write};
 
 /// An executor that is not connected any more for so long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(3);
+/// And one that runs it and does not tell how far it is has forgotten it. It tells four times a second.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(500);
 /// How long those who come after the quorum are heard.
 const LATE: Duration = Duration::from_secs(2);
@@ -39,7 +41,7 @@ impl Context {
         reins.limits.get_or_init(|| terms.limits);
         let failed = |why: String| Ok(Err(Failed { who: vec![plan.executor.clone()], why }));
         let mut until = Instant::now() + Duration::from_millis(terms.sla.max_start_delay_ms);
-        let mut seen = Instant::now();
+        let (mut seen, mut heard) = (Instant::now(), Instant::now());
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -51,6 +53,9 @@ impl Context {
                     }
                     if seen.elapsed() > GONE_AFTER {
                         return failed("the executor's connection was lost".to_owned());
+                    }
+                    if record.state == TaskState::Running && heard.elapsed() > SILENT_AFTER {
+                        return failed(format!("the executor has said nothing for {} s", SILENT_AFTER.as_secs()));
                     }
                     if Instant::now() > until {
                         let doing = if record.state == TaskState::Running { "end" } else { "begin" };
@@ -78,10 +83,9 @@ impl Context {
                 answer(word, Err(invalid("the executor is waited for")));
                 continue;
             }
+            heard = Instant::now();
             match &word.content {
-                Content::Progress { manifest: of, fuel_used, memory_bytes, output_bytes, elapsed_ms }
-                    if of == manifest.id() =>
-                {
+                Content::Progress { fuel_used, memory_bytes, output_bytes, elapsed_ms, .. } => {
                     reins.progress.send_replace(Progress {
                         phase: Phase::Running,
                         fuel_used: *fuel_used,
@@ -97,14 +101,13 @@ impl Context {
                     }
                     answer(word, Ok(None));
                 }
-                Content::Fail { manifest: of, reason } if of == manifest.id() => {
+                Content::Fail { reason, .. } => {
                     let why = format!("the executor gave it up: {}", Untrusted::new(reason));
                     answer(word, Ok(None));
                     return failed(why);
                 }
                 Content::Receipt { receipt, output, .. } => {
-                    let opened = self.storage.verified().open(receipt).and_then(AnyEnvelope::receipt);
-                    match check_receipt(opened, &word.from, plan, manifest) {
+                    match self.check_receipt(receipt, &word.from, plan, manifest) {
                         Ok(receipt) => {
                             self.take_receipt(record, manifest, &receipt, output.as_ref()).await?;
                             // What is left is waiting for others.

@@ -64,10 +64,11 @@ pub(super) struct Locks([Mutex<()>; 32]);
 
 impl Locks {
     pub(super) async fn lock(&self, key: &str) -> AsyncMutexGuard<'_, ()> {
-        let Self([first, ..]) = self;
-        let place = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        let place = usize::try_from(place % 32).unwrap_or_default();
-        self.0.get(place).unwrap_or(first).lock().await
+        let Self(locks) = self;
+        let [first, ..] = locks;
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let place = usize::try_from(hash).unwrap_or_default() % locks.len();
+        locks.get(place).unwrap_or(first).lock().await
     }
 }
 
@@ -171,6 +172,11 @@ impl Context {
         if sessions.get(place).is_some_and(|session| session.words.same_channel(own)) {
             sessions.remove(place);
         }
+    }
+
+    /// How many tasks of one proposer this node takes part in, in one guild.
+    pub(super) fn sessions_of(&self, guild: &Cid, creator: &Did) -> usize {
+        self.sessions().iter().filter(|((of, _), session)| of == guild && session.creator == *creator).count()
     }
 
     /// Whether this node has formed the guild, for a task of its own.

@@ -111,10 +111,8 @@ impl Context {
         id: &Cid,
         likely: &[String],
     ) -> Result<Envelope<Manifest>, TaskError> {
-        match self.find_document(id, likely).await? {
-            Some(AnyEnvelope::Manifest(manifest)) => Ok(manifest),
-            _ => Err(missing("manifest", id)),
-        }
+        let found = self.find_document(id, likely).await?.ok_or_else(|| missing("manifest", id))?;
+        found.manifest().map_err(|_| missing("manifest", id))
     }
 
     /// A receipt by its id.
@@ -123,10 +121,8 @@ impl Context {
         id: &Cid,
         likely: &[String],
     ) -> Result<Envelope<Receipt>, TaskError> {
-        match self.find_document(id, likely).await? {
-            Some(AnyEnvelope::Receipt(receipt)) => Ok(receipt),
-            _ => Err(missing("receipt", id)),
-        }
+        let found = self.find_document(id, likely).await?.ok_or_else(|| missing("receipt", id))?;
+        found.receipt().map_err(|_| missing("receipt", id))
     }
 
     async fn find_document(&self, id: &Cid, likely: &[String]) -> Result<Option<AnyEnvelope>, TaskError> {

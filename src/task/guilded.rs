@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::context::{Session, Tried};
 use super::life::Reins;
+use super::member::{AGAIN, insist, is_passing};
 use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, choose};
 use super::{Context, TaskError};
 use crate::config::Admit;
@@ -40,6 +41,8 @@ const TRIES: usize = 3;
 pub(super) const MARGIN: Duration = Duration::from_secs(10);
 /// Witnesses have so long beyond the task's own time.
 pub(super) const WITNESS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a task that is given up waits until all have heard it.
+const WITHDRAWN_WITHIN: Duration = Duration::from_secs(2);
 const NAME_MAX: usize = 64;
 
 /// Who is to do it, who failed before, and this task's place among those under way.
@@ -84,20 +87,19 @@ impl Context {
         let terms = manifest.document().attestation;
         let [wanted, quorum] =
             [terms.witnesses, terms.quorum].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-        let mut failed: Vec<Candidate> = Vec::new();
+        let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
+        let (mut failed, mut last) = (Vec::<Candidate>::new(), String::new());
         for _ in 0..TRIES {
             if manifest.document().expires_at <= Timestamp::now() {
                 return Err(TaskError::Expired("it expired before it was run".to_owned()));
             }
             let known = if let Some(guild) = &record.within {
-                self.may_propose(guild)?;
-                let known = self.may_take_part(guild).into_iter();
-                known.filter(|offer| failed.iter().all(|candidate| candidate.did != offer.from)).collect()
+                let ready = self.await_guild(guild, &failed);
+                reins.cancel.run_until_cancelled(ready).await.ok_or_else(cancelled)??
             } else {
                 // Who offered before offers again: each offer is good for one guild.
                 while offers.try_recv().is_ok() {}
                 self.announce(&AnyEnvelope::Manifest(manifest.clone())).await;
-                let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
                 let gathering = self.gather(offers, manifest.document(), &failed, wanted);
                 reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?
             };
@@ -115,15 +117,21 @@ impl Context {
             let tried = self.attempt(guilds, record, manifest, (&choice, &failed, place), reins).await?;
             let Err(Failed { who, why }) = tried else { return Ok(true) };
             let reason = Untrusted::new(&why);
+            last = format!(": it {reason}");
             self.write(vec![self.step(record, "candidate-failed", Some(reason.clone()))]).await?;
+            if who.is_empty() && record.within.is_some() {
+                // Something that passes; there may be nobody else.
+                let pause = tokio::time::sleep(AGAIN);
+                reins.cancel.run_until_cancelled(pause).await.ok_or_else(cancelled)?;
+            }
             for did in who {
                 failed.push(Candidate { did, part: "failed".to_owned(), reason: reason.clone() });
             }
         }
         record.candidates = failed;
         if record.within.is_some() {
-            let why = "nobody in the guild who may run it (role executor) would";
-            return Err(TaskError::Refused(format!("{why}{}", tried(&record.candidates))));
+            let why = "nobody in the guild who may run it (role executor) has done so";
+            return Err(TaskError::Refused(format!("{why}{last}")));
         }
         Ok(false)
     }
@@ -141,6 +149,34 @@ impl Context {
             return Ok(());
         };
         Err(GuildError::from(refusal).into())
+    }
+
+    /// Those in a guild who may do a task of this node's, but for those who have failed. A node that has just started waits a little
+    /// until it is in the guild again, and somebody who may run it is connected.
+    async fn await_guild(&self, guild: &Cid, failed: &[Candidate]) -> Result<Vec<Offer>, TaskError> {
+        let until = Instant::now() + COMPANY_WITHIN;
+        if let Some(mut state) = self.guilds.as_ref().and_then(|guilds| guilds.watch(guild))
+            && timeout_at(until, state.wait_for(|state| state.inside)).await.is_err()
+        {
+            tracing::debug!(%guild, "not in the guild again");
+        }
+        self.may_propose(guild)?;
+        let others = || {
+            let others = self.may_take_part(guild).into_iter();
+            others.filter(|offer| failed.iter().all(|candidate| candidate.did != offer.from))
+        };
+        if let Some(network) = &self.network
+            && others().any(|offer| offer.execute)
+        {
+            let mut state = network.state();
+            let there = state.wait_for(|state| {
+                others().any(|offer| offer.execute && state.peer_of(&offer.from).is_some())
+            });
+            if timeout_at(until, there).await.is_err() {
+                tracing::debug!(%guild, "nobody who may run it is connected; it may be reached through others");
+            }
+        }
+        Ok(others().collect())
     }
 
     /// Those in a guild who by their roles may run or witness a task.
@@ -331,7 +367,7 @@ impl Context {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let agreements = match agreed(&plan, answers) {
+            let agreements = match agreed(&plan, answers, within.is_some()) {
                 Ok(agreements) => agreements,
                 Err(failed) => {
                     rows.push(Write::Task(Box::new(record.clone())));
@@ -374,19 +410,23 @@ impl Context {
         }
         self.end_session(&here, &sender);
         let is_done = matches!(done, Ok(Ok(())));
+        if !last.is_empty()
+            && let Err(error) = self.write(std::mem::take(&mut last)).await
+        {
+            tracing::warn!(task = %record.task_id, %error, "that a task's results are announced is not in its timeline");
+        }
         if within.is_none() {
             dissolve(guilds, &guild).await;
             if is_done {
-                last.push(self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}")))));
+                let step = self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))));
+                self.write(vec![step]).await?;
             }
-        } else if !is_done
-            && let Err(error) =
-                guilds.tell(&guild, parties, Content::Withdraw { manifest: *manifest.id() }).await
-        {
-            tracing::debug!(%guild, %error, "not withdrawn");
-        }
-        if !last.is_empty() {
-            self.write(last).await?;
+        } else if !is_done {
+            let withdraw = Content::Withdraw { manifest: *manifest.id() };
+            let withdrawn = timeout(WITHDRAWN_WITHIN, insist(guilds, &guild, parties, withdraw)).await;
+            if !matches!(withdrawn, Ok(Ok(()))) {
+                tracing::debug!(%guild, "not everybody has heard that the task is withdrawn");
+            }
         }
         Ok(done?.map(|()| silent))
     }
@@ -408,10 +448,12 @@ fn lasts(terms: &Manifest) -> SignedDuration {
     SignedDuration::try_from(work).unwrap_or(Charter::TTL).clamp(Charter::TTL, SignedDuration::from_hours(24))
 }
 
-/// Everybody's signed agreement; or who did not agree, and the first one's reason.
-fn agreed(plan: &Agreement, answers: Answers) -> Result<Vec<Bytes>, Failed> {
+/// Everybody's signed agreement; or who did not agree, and the first one's reason. Where it is to be patient, who may agree the next
+/// time is not among them.
+fn agreed(plan: &Agreement, answers: Answers, patient: bool) -> Result<Vec<Bytes>, Failed> {
     let (mut agreements, mut failed) = (Vec::new(), None);
     for (who, said) in answers {
+        let passes = matches!(&said, Err(GuildError::Refused(refusal)) if is_passing(refusal));
         let opened = match said {
             Ok(Some(Content::Agree(bytes))) => Envelope::<Agreement>::open(&bytes)
                 .map_err(|error| error.to_string())
@@ -430,7 +472,10 @@ fn agreed(plan: &Agreement, answers: Answers) -> Result<Vec<Bytes>, Failed> {
             Err(why) => why,
         };
         let first = Failed { who: Vec::new(), why: format!("did not agree: {why}") };
-        failed.get_or_insert(first).who.push(who);
+        let failed = failed.get_or_insert(first);
+        if !(patient && passes) {
+            failed.who.push(who);
+        }
     }
     failed.map_or(Ok(agreements), Err)
 }

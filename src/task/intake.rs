@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::MutexGuard;
+
 use super::attest::{attestation_rows, name_of};
 use super::execute::receipt_rows;
 use super::offer::Willing;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Untrusted, Verdict};
-use crate::storage::{AttestationRecord, TaskRecord, TaskState, Write};
+use crate::storage::{AttestationRecord, Standing, TaskRecord, TaskState, Write};
 
 /// What follows from a document that was taken in.
 pub(super) enum Next {
@@ -90,45 +92,71 @@ impl Context {
         let likely = [from.to_owned(), finding.witness.peer_id()];
         let receipt = self.find_receipt(&finding.receipt, &likely).await?;
         let claim = receipt.document();
-        let own = claim.requester == *self.identity.did();
-        let _counting = if own { Some(self.counting.lock(&claim.task_id).await) } else { None };
-        let mut before = self.storage.standing(&finding.receipt, &claim.task_id).await?;
-        let known = before.votes.iter().find(|vote| vote.witness == finding.witness);
-        if let Some(vote) = known.filter(|vote| !vote.gives_way_to(finding.verdict)) {
-            if vote.attestation_id != attestation.id().to_string() && finding.verdict != Verdict::Unverifiable
-            {
-                tracing::warn!(witness = %finding.witness, receipt = %receipt.id(), "a second vote on one receipt; the first counts");
-            }
+        let before = self.storage.standing(&finding.receipt, &claim.task_id).await?;
+        if !is_new(&attestation, &before) {
             return Ok(None);
         }
         if claim.executor == finding.witness {
             let why = "an executor attested its own receipt; that counts for nothing";
             return Err(TaskError::Refused(why.to_owned()));
         }
-        let (name, mut rows, new) = match before.receipt {
-            Some(record) => (record.name, Vec::new(), false),
+        let (name, mut rows, new) = match &before.receipt {
+            Some(record) => (record.name.clone(), Vec::new(), false),
             None => {
                 let manifest = self.find_manifest(&claim.manifest, &likely).await.ok();
                 let terms = manifest.as_ref().map(Envelope::document);
                 (name_of(claim, terms), receipt_rows(&receipt, terms), true)
             }
         };
+        let (_counting, before) = self.to_count(before, &receipt).await?;
+        if !is_new(&attestation, &before) {
+            return Ok(None);
+        }
         let (record, stored) = attestation_rows(&attestation, name);
         rows.extend(stored);
-        before.votes.retain(|vote| vote.witness != record.witness);
-        before.votes.push(record);
-        let settled =
-            before.task.as_mut().filter(|_| own).and_then(|task| self.count_votes(task, &before.votes));
-        let is_settled = settled.is_some();
-        rows.extend(settled.into_iter().flatten());
-        self.write(rows).await?;
-        if is_settled && let Some(done) = self.waiting().remove(&claim.task_id) {
-            done.cancel();
-        }
+        self.store_vote(before, record, rows).await?;
         if new {
             self.inbox.done(claim);
         }
         Ok(if new { self.to_attest(receipt) } else { None })
+    }
+
+    /// What is known of a receipt, for one who has a vote to store. Where an own task may depend on it, with the task's lock, which
+    /// is held until the vote is stored.
+    pub(super) async fn to_count(
+        &self,
+        before: Standing,
+        receipt: &Envelope<Receipt>,
+    ) -> Result<(Option<MutexGuard<'_, ()>>, Standing), TaskError> {
+        if before.task.as_ref().is_none_or(TaskRecord::is_settled) {
+            return Ok((None, before));
+        }
+        let task_id = &receipt.document().task_id;
+        let counting = self.counting.lock(task_id).await;
+        Ok((Some(counting), self.storage.standing(receipt.id(), task_id).await?))
+    }
+
+    /// Stores a vote with what goes with it, and moves an own task on, where the votes suffice.
+    pub(super) async fn store_vote(
+        &self,
+        mut before: Standing,
+        record: AttestationRecord,
+        mut rows: Vec<Write>,
+    ) -> Result<(), TaskError> {
+        before.votes.retain(|vote| vote.witness != record.witness);
+        before.votes.push(record);
+        let mut settled = None;
+        if let Some(mut task) = before.task
+            && let Some(turned) = self.count_votes(&mut task, &before.votes)
+        {
+            rows.extend(turned);
+            settled = Some(task.task_id);
+        }
+        self.write(rows).await?;
+        if let Some(done) = settled.and_then(|task_id| self.waiting().remove(&task_id)) {
+            done.cancel();
+        }
+        Ok(())
     }
 
     fn to_attest(&self, receipt: Envelope<Receipt>) -> Option<Next> {
@@ -156,12 +184,13 @@ impl Context {
         if task.quorum == 0 {
             return None;
         }
-        let executor = task.executor.clone();
+        let (executor, of) = (task.executor.clone(), receipt.to_string());
         let by = |verdict: Verdict| {
-            let executor = executor.clone();
-            votes
-                .iter()
-                .filter(move |vote| vote.verdict == verdict && Some(&vote.witness) != executor.as_ref())
+            let (executor, of) = (executor.clone(), of.clone());
+            votes.iter().filter(move |vote| {
+                // An executor that was given up may have made another receipt of the task.
+                vote.verdict == verdict && vote.receipt_id == of && Some(&vote.witness) != executor.as_ref()
+            })
         };
         let (agree, quorum) =
             (by(Verdict::Agree).count(), usize::try_from(task.quorum).unwrap_or(usize::MAX));
@@ -176,4 +205,15 @@ impl Context {
         let reason = Untrusted::new(&format!("{} disagrees: {why}", against.witness.short()));
         Some(self.turned(task, TaskState::Disputed { reason, receipt }, None))
     }
+}
+
+/// Whether a vote is the first of its witness on a receipt, or takes the place of one that said nothing.
+fn is_new(attestation: &Envelope<Attestation>, before: &Standing) -> bool {
+    let finding = attestation.document();
+    let known = before.votes.iter().find(|vote| vote.witness == finding.witness);
+    let Some(vote) = known.filter(|vote| !vote.gives_way_to(finding.verdict)) else { return true };
+    if vote.attestation_id != attestation.id().to_string() && finding.verdict != Verdict::Unverifiable {
+        tracing::warn!(witness = %finding.witness, receipt = %finding.receipt, "a second vote on one receipt; the first counts");
+    }
+    false
 }

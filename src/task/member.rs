@@ -9,15 +9,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::attest::Asked;
-use super::context::{Place, Session, Word};
+use super::context::{Session, Word};
 use super::execute::Material;
 use super::life::Reins;
 use super::{Context, TaskError};
-use crate::document::{
-    Agreement, AnyEnvelope, Content as Digest, DocumentError, Envelope, Manifest, Receipt, Untrusted,
-};
+use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
 use crate::execution::{Phase, Priority};
-use crate::guild::{Bytes, Content, GuildError, Guilds, KeyError, Refusal, Role};
+use crate::guild::{Action, Bytes, Content, GuildError, Guilds, KeyError, MemberState, Refusal, Role};
 use crate::identity::Did;
 use crate::storage::{Happening, Write};
 
@@ -26,7 +24,7 @@ const PROGRESS: Duration = Duration::from_millis(250);
 /// An output up to this goes with its receipt; a longer one is fetched.
 const OUTPUT_INLINE: usize = 32 * 1024;
 /// How long what was not taken waits before it is said again, and how often.
-const AGAIN: Duration = Duration::from_millis(500);
+pub(super) const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
 /// A proposal that was agreed to and is not begun by then is none.
 const BEGIN_WITHIN: Duration = Duration::from_secs(20);
@@ -44,19 +42,19 @@ impl Context {
     /// Does this node's part, and ends with it, or with the guild.
     pub(super) async fn take_part(
         self: Arc<Self>,
-        place: Place,
-        first: Word,
+        guild: Cid,
+        (first, manifest): (Word, Envelope<Manifest>),
         (own, words): (Session, mpsc::Receiver<Word>),
         reins: Reins,
     ) {
         let Some(guilds) = self.guilds.clone() else { return };
         let (cancel, shutdown) = (reins.cancel.clone(), reins.shutdown.clone());
-        let (guild, _) = place;
-        let part = self.part(&guilds, guild, first, words, &reins);
+        let place = (guild, *manifest.id());
+        let part = self.part(&guilds, guild, (first, manifest), words, &reins);
         let done = tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(()),
-            () = over(&guilds, &guild) => Ok(()),
+            () = over(&guilds, &guild, &own.creator) => Ok(()),
             () = own.withdrawn.cancelled() => Err(TaskError::Refused("its creator has withdrawn it".to_owned())),
             done = part => done,
         };
@@ -72,11 +70,11 @@ impl Context {
         &self,
         guilds: &Guilds,
         guild: Cid,
-        first: Word,
+        (first, manifest): (Word, Envelope<Manifest>),
         mut words: mpsc::Receiver<Word>,
         reins: &Reins,
     ) -> Result<(), TaskError> {
-        let plan = match self.weigh(guilds, guild, &first) {
+        let plan = match self.weigh(guilds, guild, &first, manifest) {
             Ok(plan) => plan,
             Err(refusal) => {
                 let why = refusal.to_string();
@@ -103,21 +101,37 @@ impl Context {
         self.run_for(guilds, &plan, reins).await
     }
 
-    /// Whether this node takes part as it is proposed.
-    fn weigh(&self, guilds: &Guilds, guild: Cid, word: &Word) -> Result<Plan, Refusal> {
-        let Content::Propose { manifest: about, envelope, executor, witnesses } = &word.content else {
+    /// The manifest that is proposed, where it is of whoever proposes it.
+    pub(super) fn proposed(&self, id: &Cid, word: &Word) -> Result<Envelope<Manifest>, Refusal> {
+        let Content::Propose { envelope, .. } = &word.content else {
             return Err(invalid("nothing was proposed"));
         };
         let wrong = |why: String| Refusal::WrongManifest(Untrusted::new(&why));
         let opened = self.storage.verified().open(envelope).and_then(AnyEnvelope::manifest);
         let manifest = opened.map_err(|error| wrong(error.to_string()))?;
+        if manifest.id() != id {
+            return Err(wrong(format!("it is {}, and {id} is proposed", manifest.id())));
+        }
+        let creator = &manifest.document().creator;
+        if *creator != word.from {
+            return Err(wrong(format!("it is of {creator}, who does not propose it")));
+        }
+        Ok(manifest)
+    }
+
+    /// Whether this node takes part as it is proposed.
+    fn weigh(
+        &self,
+        guilds: &Guilds,
+        guild: Cid,
+        word: &Word,
+        manifest: Envelope<Manifest>,
+    ) -> Result<Plan, Refusal> {
+        let Content::Propose { executor, witnesses, .. } = &word.content else {
+            return Err(invalid("nothing was proposed"));
+        };
         let (terms, me) = (manifest.document(), self.identity.did());
-        if manifest.id() != about {
-            return Err(wrong(format!("it is {}, and {about} is proposed", manifest.id())));
-        }
-        if terms.creator != word.from {
-            return Err(wrong(format!("it is of {}, who does not propose it", terms.creator)));
-        }
+        let wrong = |why: String| Refusal::WrongManifest(Untrusted::new(&why));
         if terms.expires_at <= Timestamp::now() {
             return Err(wrong(format!("it expired at {}", terms.expires_at)));
         }
@@ -126,6 +140,10 @@ impl Context {
             |who: &Did| state.members.iter().find(|member| member.did == *who).map(|member| member.role);
         if let Some(stranger) = witnesses.iter().chain([executor]).find(|who| role(who).is_none()) {
             return Err(Refusal::NotIn(stranger.clone()));
+        }
+        let (own, action) = (state.role, Action::Agree);
+        if !own.may(action) {
+            return Err(Refusal::NotPermitted { role: own, action });
         }
         let (runs, attests) = (executor == me, witnesses.contains(me));
         if role(executor) != Some(Role::Executor) || !(runs || attests) || (runs && attests) {
@@ -237,6 +255,28 @@ impl Context {
         Ok((receipt, outcome.stdout))
     }
 
+    /// The receipt of a plan, by the one that was to run it.
+    pub(super) fn check_receipt(
+        &self,
+        receipt: &[u8],
+        by: &Did,
+        plan: &Agreement,
+        manifest: &Envelope<Manifest>,
+    ) -> Result<Envelope<Receipt>, Refusal> {
+        let receipt = self.storage.verified().open(receipt).and_then(AnyEnvelope::receipt);
+        let receipt = receipt.map_err(|error| invalid(&format!("the receipt does not hold: {error}")))?;
+        let claim = receipt.document();
+        if *by != plan.executor || *receipt.signer() != plan.executor {
+            return Err(invalid("the receipt is not by the one that was to run the task"));
+        }
+        if claim.guild != Some(plan.guild.to_string()) {
+            return Err(invalid("the receipt is of another guild"));
+        }
+        let fits = claim.fits(manifest.id(), manifest.document());
+        fits.map_err(|faults| invalid(&format!("the receipt does not fit its manifest: {faults}")))?;
+        Ok(receipt)
+    }
+
     async fn witness(
         &self,
         guilds: &Guilds,
@@ -257,7 +297,7 @@ impl Context {
                 answer(word, Err(invalid("a receipt is waited for")));
                 continue;
             };
-            match plan.receipt_in(self, receipt, &word.from) {
+            match self.check_receipt(receipt, &word.from, &plan.agreement, &plan.manifest) {
                 Ok(receipt) => {
                     answer(word, Ok(None));
                     break receipt;
@@ -296,12 +336,12 @@ impl Context {
 
 impl Plan {
     /// Whether all have agreed: the executor, the witnesses, and whoever begins it.
-    fn is_agreed(&self, manifest: &Cid, agreements: &[Bytes], by: &Did) -> Result<(), Refusal> {
+    fn is_agreed(&self, agreements: &[Bytes], by: &Did) -> Result<(), Refusal> {
         let opened = agreements.iter().map(|Bytes(bytes)| Envelope::<Agreement>::open(bytes));
         let opened = opened.collect::<Result<Vec<_>, _>>();
         let opened = opened.map_err(|error| invalid(&format!("an agreement does not hold: {error}")))?;
         let same = opened.iter().all(|agreed| agreed.document().is_to_the_same_as(&self.agreement));
-        if !same || manifest != self.manifest.id() || *by != self.manifest.document().creator {
+        if !same || *by != self.manifest.document().creator {
             return Err(invalid("the agreements are to something else"));
         }
         for party in self.agreement.parties().chain([by]) {
@@ -311,48 +351,23 @@ impl Plan {
         }
         Ok(())
     }
-
-    fn receipt_in(&self, context: &Context, receipt: &[u8], by: &Did) -> Result<Envelope<Receipt>, Refusal> {
-        let receipt = context.storage.verified().open(receipt).and_then(AnyEnvelope::receipt);
-        check_receipt(receipt, by, &self.agreement, &self.manifest)
-    }
 }
 
 /// Waits until all have agreed, and the creator says so.
 async fn begun(plan: &Plan, words: &mut mpsc::Receiver<Word>) -> Result<(), TaskError> {
     loop {
         let word = words.recv().await.ok_or(TaskError::Stopping)?;
-        let Content::Begin { manifest, agreements } = &word.content else {
+        let Content::Begin { agreements, .. } = &word.content else {
             answer(word, Err(invalid("nothing was begun")));
             continue;
         };
-        let held = plan.is_agreed(manifest, agreements, &word.from);
+        let held = plan.is_agreed(agreements, &word.from);
         let begun = held.is_ok();
         answer(word, held.map(|()| None));
         if begun {
             return Ok(());
         }
     }
-}
-
-/// The receipt of this plan, by the one that was to run it.
-pub(super) fn check_receipt(
-    receipt: Result<Envelope<Receipt>, DocumentError>,
-    by: &Did,
-    plan: &Agreement,
-    manifest: &Envelope<Manifest>,
-) -> Result<Envelope<Receipt>, Refusal> {
-    let receipt = receipt.map_err(|error| invalid(&format!("the receipt does not hold: {error}")))?;
-    let claim = receipt.document();
-    if *by != plan.executor || *receipt.signer() != plan.executor {
-        return Err(invalid("the receipt is not by the one that was to run the task"));
-    }
-    if claim.guild != Some(plan.guild.to_string()) {
-        return Err(invalid("the receipt is of another guild"));
-    }
-    let fits = claim.fits(manifest.id(), manifest.document());
-    fits.map_err(|faults| invalid(&format!("the receipt does not fit its manifest: {faults}")))?;
-    Ok(receipt)
 }
 
 pub(super) fn invalid(why: &str) -> Refusal {
@@ -366,19 +381,31 @@ pub(super) fn answer(word: Word, said: crate::guild::Said) {
     }
 }
 
-/// Ends when a guild does.
-pub(super) async fn over(guilds: &Guilds, guild: &Cid) {
+/// Ends when a guild does, or when somebody may not propose in it any more.
+async fn over(guilds: &Guilds, guild: &Cid, proposer: &Did) {
     let Some(mut state) = guilds.watch(guild) else { return };
-    while state.changed().await.is_ok() {}
+    loop {
+        let known = Arc::clone(&state.borrow_and_update());
+        // A member that has started again knows nobody until its creator has told it.
+        let may = |member: &MemberState| member.did == *proposer && member.role.may(Action::Propose);
+        if (known.inside && !known.members.iter().any(may)) || state.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Whether it may be taken when it is said again.
-fn is_passing(refusal: &Refusal) -> bool {
+pub(super) fn is_passing(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::NotReached(_) | Refusal::Busy | Refusal::Key(KeyError::OtherEpoch { .. }))
 }
 
 /// Says something until it has been heard: by each, or so many times.
-async fn insist(guilds: &Guilds, guild: &Cid, mut to: Vec<Did>, content: Content) -> Result<(), TaskError> {
+pub(super) async fn insist(
+    guilds: &Guilds,
+    guild: &Cid,
+    mut to: Vec<Did>,
+    content: Content,
+) -> Result<(), TaskError> {
     for _ in 0..TIMES {
         let told = guilds.tell(guild, std::mem::take(&mut to), content.clone()).await?;
         for (who, said) in told {

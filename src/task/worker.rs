@@ -29,6 +29,8 @@ const INTAKE_MAX: usize = 64;
 const TO_ATTEST_MAX: usize = 1_000;
 /// Parts in tasks of others at once.
 const PARTS_MAX: usize = 4096;
+/// Of them, in the tasks of one in one guild.
+const PARTS_OF_ONE: usize = 256;
 /// Offers that stand at once.
 const OFFERS_MAX: usize = 4096;
 /// How long a guild's own witnesses have before others look into its receipt.
@@ -99,6 +101,7 @@ pub(super) struct Worker {
     to_attest: VecDeque<Envelope<Receipt>>,
     attesting: bool,
     attests: u64,
+    begun: u64,
     publisher: watch::Sender<Arc<Vec<LiveRun>>>,
     shutdown: CancellationToken,
 }
@@ -119,6 +122,7 @@ impl Worker {
             to_attest: VecDeque::new(),
             attesting: false,
             attests: 0,
+            begun: 0,
             publisher,
             shutdown,
         }
@@ -275,8 +279,17 @@ impl Worker {
                 let session = self.context.sessions().get(&place).cloned();
                 match (session, &word.content) {
                     (Some(session), Content::Withdraw { .. }) if session.creator == word.from => {
+                        self.context.end_session(&place, &session.words);
                         session.withdrawn.cancel();
                         answer(word, Ok(None));
+                    }
+                    // Its creator has started again, or tries with others.
+                    (Some(session), Content::Propose { .. })
+                        if session.creator == word.from && word.from != *self.context.identity.did() =>
+                    {
+                        self.context.end_session(&place, &session.words);
+                        session.withdrawn.cancel();
+                        self.begin(place, word);
                     }
                     (Some(session), _) => {
                         // What is dropped has no answer, and is said again.
@@ -294,18 +307,24 @@ impl Worker {
     }
 
     fn begin(&mut self, place: Place, first: Word) {
-        if self.parts >= PARTS_MAX {
+        let (guild, id) = place;
+        if self.parts >= PARTS_MAX || self.context.sessions_of(&guild, &first.from) >= PARTS_OF_ONE {
             return answer(first, Err(Refusal::Busy));
         }
+        let manifest = match self.context.proposed(&id, &first) {
+            Ok(manifest) => manifest,
+            Err(refusal) => return answer(first, Err(refusal)),
+        };
         self.parts += 1;
         let (sender, words) = mpsc::channel(WORDS);
         let session = Session::new(sender, first.from.clone());
         self.context.sessions().insert(place, session.clone());
-        let (guild, manifest) = place;
-        let (id, context) = (format!("{guild}/{manifest}"), Arc::clone(&self.context));
+        // The part of an earlier proposal may still be on its way out.
+        self.begun = self.begun.wrapping_add(1);
+        let (id, context) = (format!("{guild}#{}", self.begun), Arc::clone(&self.context));
         let reins = self.rein(id.clone());
         self.jobs.spawn(async move {
-            Box::pin(context.take_part(place, first, (session, words), reins)).await;
+            Box::pin(context.take_part(guild, (first, manifest), (session, words), reins)).await;
             Ended::Part(id)
         });
     }

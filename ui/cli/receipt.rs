@@ -57,10 +57,10 @@ pub async fn run(globals: &Globals, verb: ReceiptVerb) -> Outcome {
                 ("the bundle of receipt", receipt_id, text)
             } else {
                 let receipt = submit::receipt(&client, receipt_id).await?;
-                ("receipt", receipt.receipt_id, receipt.envelope + "\n")
+                ("receipt", receipt.receipt_id, receipt.envelope)
             };
             match file {
-                None => output::bytes(text.as_bytes())?,
+                None => output::line(text.trim_end())?,
                 Some(path) => {
                     let written = std::fs::write(&path, text);
                     written.map_err(|error| {

@@ -54,6 +54,8 @@ pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
         }
     }
     let (count, invalid) = (checked.len(), checked.iter().filter(|checked| !is_good(checked)).count());
+    let bundles =
+        checked.iter().any(|checked| matches!(checked, Ok(Checked::Bundle(..)) | Err(Doubt::Bundle(_))));
     let first = checked.into_iter().find(|checked| !is_good(checked));
     match first {
         None => Ok(0),
@@ -61,7 +63,10 @@ pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
         Some(Ok(_)) if count == 1 => Err(Failure::failed("run again here, it came to something else")),
         Some(Err(Doubt::Bundle(_))) if count == 1 => Err(Failure::failed("the bundle does not verify")),
         Some(_) if count == 1 => Err(Failure::failed("the envelope does not verify")),
-        Some(_) => Err(Failure::failed(format!("{invalid} of {count} files do not verify"))),
+        Some(_) => {
+            let what = if bundles { "files" } else { "envelopes" };
+            Err(Failure::failed(format!("{invalid} of {count} {what} do not verify")))
+        }
     }
 }
 
