@@ -3,9 +3,6 @@
 mod cli;
 mod console;
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

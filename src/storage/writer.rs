@@ -28,8 +28,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const PAUSE: Duration = Duration::from_micros(100);
 const QUIET: u32 = 8;
 
-/// How long pages are kept while nothing is written.
-const KEEP_PAGES: Duration = Duration::from_millis(250);
+/// How long pages are kept that a commit has read, where no more batches wait.
+const KEEP_PAGES: Duration = Duration::from_secs(1);
 
 /// One row to be written.
 #[derive(Debug, Clone)]
@@ -251,21 +251,23 @@ impl Writer {
         let mut writer = Self { connection, events };
         let thread = move || {
             let mut group = Vec::with_capacity(GROUP);
-            let mut within = None;
+            // A quiet node holds no pages, and a busy one not those of long ago.
+            let mut kept_since = None;
             loop {
-                match receive(&mut batches, &mut group, within) {
+                let within = kept_since.map(|since: Instant| KEEP_PAGES.saturating_sub(since.elapsed()));
+                let received = receive(&mut batches, &mut group, within);
+                match received {
                     Some(0) => return,
                     Some(_) => {
                         gather(&mut batches, &mut group);
                         writer.commit(&mut group);
-                        within = Some(KEEP_PAGES);
+                        kept_since = kept_since.or_else(|| Some(Instant::now()));
                     }
-                    // A quiet node holds no pages.
                     None => {
                         if let Err(error) = writer.connection.release_memory() {
                             tracing::debug!(%error, "the database gave no memory back");
                         }
-                        within = None;
+                        kept_since = None;
                     }
                 }
             }
