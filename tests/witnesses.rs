@@ -188,6 +188,20 @@ fn a_lie_in_a_signed_receipt_is_found_and_named() {
     let other = attest("nonce", claim.signed(|r| r.nonce = "0".repeat(32)));
     assert_eq!(other["verdict"], "disagree");
     assert!(text(&other, "reason").contains("nonce"), "{other}");
+    let inputs = attest("inputs", claim.signed(|r| r.inputs = Content::of(b"something to read")));
+    assert_eq!(inputs["verdict"], "disagree");
+    assert!(text(&inputs, "reason").contains("inputs"), "{inputs}");
+
+    // What has not ended yet cannot have been seen to end.
+    let half_an_hour = std::time::Duration::from_secs(1800);
+    let future = attest(
+        "future",
+        claim.signed(|r| {
+            (r.started_at, r.finished_at) = (r.started_at + half_an_hour, r.finished_at + half_an_hour);
+        }),
+    );
+    assert_eq!(future["verdict"], "disagree");
+    assert!(text(&future, "reason").contains("is later than now"), "{future}");
 }
 
 #[test]

@@ -144,6 +144,13 @@ impl Receipt {
         Duration::from_nanos(self.duration_ns)
     }
 
+    /// What is wrong with it if it says that something ended which by this clock has not.
+    pub fn too_early(&self, now: Timestamp) -> Option<String> {
+        let latest = now.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
+        (self.finished_at > latest)
+            .then(|| format!("finished_at: {} is later than now, {now}", self.finished_at))
+    }
+
     /// Whether it is a receipt for this very manifest: every field that the manifest fixes, and the cost.
     ///
     /// # Errors

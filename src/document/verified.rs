@@ -111,6 +111,8 @@ mod tests {
         let (verified, card) = (Verified::default(), card("atlas"));
         assert!(verified.get(card.id()).is_none());
         assert_eq!(verified.open(card.bytes()).unwrap(), card);
+        assert!(verified.get(card.id()).is_none(), "what was only seen is not stored");
+        verified.add_stored(&card);
         assert_eq!(verified.get(card.id()), Some(card.clone()));
         let mut forged = card.bytes().to_vec();
         for at in 0..forged.len() {

@@ -107,8 +107,9 @@ impl Context {
         let manifest = self.find_manifest(&claim.manifest, &likely).await;
         let attestation = match &manifest {
             Ok(manifest) => {
-                let problem =
-                    claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
+                let fits = claim.fits(manifest.id(), manifest.document());
+                let problem = fits.err().map(|faults| faults.to_string());
+                let problem = problem.or_else(|| claim.too_early(Timestamp::now()));
                 let terms = manifest.document();
                 match self.material(terms, &likely).await {
                     _ if !terms.is_deterministic() => {
