@@ -105,6 +105,11 @@ fn what_does_not_belong_together_is_no_bundle() {
     };
     assert!(and(line(&witness(), &again)).contains("is a second one by did:key:"));
     assert!(and(line(&executor(), &vote(&executor(), &receipt, true))).contains("is by the executor itself"));
+    // Nor has whoever asked for the task more than one.
+    let asker = vote(&creator(), &receipt, true);
+    let later = Attestation { created_at: noon() + std::time::Duration::from_secs(1), ..asker.clone() };
+    let twice = [good.clone(), vec![line(&creator(), &asker), line(&creator(), &later)]].concat();
+    assert!(problems(&twice).contains("is a second one by did:key:"));
     let of_another = Receipt { exit_code: Some(3), ..receipt.clone() };
     assert!(
         with(2, line(&witness(), &vote(&witness(), &of_another, true))).contains("is about another receipt")
@@ -139,7 +144,7 @@ fn what_a_bundle_says_follows_from_its_votes() {
     disputed.remove(2);
     let bundle = Bundle::read(disputed.concat().as_bytes()).unwrap();
     assert_eq!(bundle.standing(), "disputed");
-    assert!(bundle.proven().iter().any(|line| line.contains("found something else")));
+    assert!(bundle.proven().iter().any(|line| line.contains("say that it is not right")));
     let mut bare = lines();
     bare.truncate(2);
     let bundle = Bundle::read(bare.concat().as_bytes()).unwrap();

@@ -116,10 +116,8 @@ impl Lines {
         }
         let named = || named(line);
         if line.len() > MAX_ENVELOPE_BYTES {
-            return Err((
-                named(),
-                format!("{} bytes; an envelope has at most {MAX_ENVELOPE_BYTES}", line.len()),
-            ));
+            let why = format!("{} bytes; an envelope has at most {MAX_ENVELOPE_BYTES}", line.len());
+            return Err(("a document".to_owned(), why));
         }
         let envelope = AnyEnvelope::open(line).map_err(|error| (named(), error.to_string()))?;
         if !self.seen.insert(*envelope.id()) {
@@ -168,11 +166,15 @@ impl Lines {
         }
         let (manifest, receipt) = (self.manifest?, self.receipt?);
         let claim = receipt.document();
-        let mut other = |what: String| problems.push(Problem::Other(what));
+        let mut other = |what: String| {
+            if problems.len() < PROBLEMS {
+                problems.push(Problem::Other(what));
+            }
+        };
         if let Err(faults) = claim.fits(manifest.id(), manifest.document()) {
             other(format!("the receipt does not fit its manifest: {faults}"));
         }
-        let mut signers: HashSet<&Did> = [&claim.executor, &claim.requester].into();
+        let mut witnesses: HashSet<&Did> = HashSet::new();
         for attestation in &self.attestations {
             let finding = attestation.document();
             let what = format!("the attestation {}", attestation.id());
@@ -181,11 +183,12 @@ impl Lines {
             }
             if finding.witness == claim.executor {
                 other(format!("{what} is by the executor itself"));
-            } else if !signers.insert(&finding.witness) && finding.witness != claim.requester {
+            } else if !witnesses.insert(&finding.witness) {
                 other(format!("{what} is a second one by {}", finding.witness));
             }
         }
-        for card in self.cards.iter().filter(|card| !signers.contains(card.signer())) {
+        let signed = |who: &Did| *who == claim.executor || *who == claim.requester || witnesses.contains(who);
+        for card in self.cards.iter().filter(|card| !signed(card.signer())) {
             other(format!("the card of {}, who has signed nothing in it", card.signer()));
         }
         let (carries, faults) = files(&self.blocks, manifest.document(), claim);

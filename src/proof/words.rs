@@ -31,20 +31,20 @@ impl Bundle {
                 terms.name.escape_debug()
             ),
             format!(
-                "{} says that it ran the module {} and that it ended with {}; the receipt is of this manifest, within its limits, and its price of {} follows from its numbers",
+                "{} says that it ran the module {} and that it ended with {}; the receipt is of this manifest, within its time, and its price of {} follows from its numbers",
                 claim.executor, claim.artifact.cid, claim.status, claim.cost.total_micro
             ),
         ];
         for (verdict, says) in [
-            (Verdict::Agree, "ran it again and found status, exit code, output, fuel and memory equal"),
-            (Verdict::Disagree, "ran it again and found something else"),
-            (Verdict::Unverifiable, "could not tell"),
+            (Verdict::Agree, "they ran it again and found status, exit code, output, fuel and memory equal"),
+            (Verdict::Disagree, "it is not right"),
+            (Verdict::Unverifiable, "they could not tell"),
         ] {
             let witnesses: Vec<String> =
                 self.votes(verdict).map(|vote| vote.document().witness.to_string()).collect();
             if !witnesses.is_empty() {
                 proven.push(format!(
-                    "{} of its witnesses say that they {says}: {}",
+                    "{} of its witnesses say that {says}: {}",
                     witnesses.len(),
                     witnesses.join(", ")
                 ));
@@ -67,7 +67,8 @@ impl Bundle {
                 "that the result is right: the module is not in the bundle, `receipt export --bundle --with-artifact` puts it in".to_owned()
             });
         }
-        if self.standing() == "unattested" {
+        open.push("that there are no other votes: whoever wrote the bundle chose which are in it".to_owned());
+        if self.standing() == "unattested" && self.manifest.document().attestation.quorum > 0 {
             open.push(format!(
                 "that enough witnesses agree: {} of {}",
                 self.votes(Verdict::Agree).count(),

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 const QUIET: u32 = 8;
 
 /// How long pages are kept that a commit has read, where no more batches wait.
-const KEEP_PAGES: Duration = Duration::from_secs(1);
+const KEEP_PAGES: Duration = Duration::from_millis(250);
 
 /// One row to be written.
 #[derive(Debug, Clone)]
