@@ -15,6 +15,7 @@ pub fn receipt(identity: &Identity, task_id: String) -> Receipt {
         inputs: Content::of(b""),
         output: Content::of(b"Hello, zerostate!\n"),
         guild: None,
+        agreement: None,
         executor: identity.did().clone(),
         requester: identity.did().clone(),
         status: Status::Ok,

@@ -114,6 +114,7 @@ pub fn receipt_of(manifest: &Manifest) -> Receipt {
         inputs: stdin,
         output: Content::of(b"2\n"),
         guild: Some("a-guild".to_owned()),
+        agreement: None,
         executor: executor().did().clone(),
         requester: manifest.creator.clone(),
         status: Status::Ok,

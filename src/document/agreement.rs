@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::strict::{self, MAX_DOCUMENT_BYTES};
-use super::{Document, DocumentError, Faults, cid_text};
+use super::{Document, DocumentError, Draw, Faults, cid_text};
 use crate::identity::Did;
 
 /// As many as a manifest may ask for, and some.
@@ -21,6 +21,9 @@ pub struct Agreement {
     pub manifest: Cid,
     pub executor: Did,
     pub witnesses: Vec<Did>,
+    /// Where the witnesses come from; who has drawn them, the creator and the executor, signs it as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draw: Option<Draw>,
     /// Who agrees.
     pub member: Did,
     pub agreed_at: Timestamp,
@@ -32,10 +35,12 @@ impl Agreement {
         [&self.executor].into_iter().chain(&self.witnesses)
     }
 
-    /// Whether it is to the same as another: everything but who agrees, and when.
+    /// Whether it is to the same as another: everything but who agrees, and when; and the draw, where both have it.
     pub fn is_to_the_same_as(&self, other: &Self) -> bool {
+        let draws = self.draw.as_ref().zip(other.draw.as_ref());
         (self.guild, self.manifest, &self.executor, &self.witnesses)
             == (other.guild, other.manifest, &other.executor, &other.witnesses)
+            && draws.is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -66,6 +71,15 @@ impl Document for Agreement {
             &self.executor,
             "none of the witnesses: nobody attests its own receipt",
         );
+        if let Some(draw) = &self.draw {
+            let gives = draw.gives(&self.manifest, &self.executor, found, &self.witnesses);
+            f.check(
+                gives,
+                "draw",
+                format!("{} in its pool", draw.pool.len()),
+                "a draw that gives these witnesses",
+            );
+        }
         f
     }
 }

@@ -100,6 +100,10 @@ pub struct Attestation {
     pub compared: Vec<Comparison>,
     /// Where it was run again.
     pub environment: Option<Environment>,
+    /// The manifest for which it was given as the receipt, where it is that of another.
+    pub presented_for: Option<Cid>,
+    /// 64 random hex digits of a witness that commits to this before anybody may see it.
+    pub salt: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +131,10 @@ struct Extension {
     reason: Option<String>,
     compared: Vec<Comparison>,
     environment: Option<Environment>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "cid_text::option")]
+    presented_for: Option<Cid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    salt: Option<String>,
 }
 
 impl Attestation {
@@ -142,18 +150,16 @@ impl Attestation {
     ) -> Self {
         let (id, claim) = receipt;
         let compared = comparisons(&Measured::from(claim), measured);
+        let same_digest = claim.output.sha256 == measured.output.sha256;
+        let problem = problem.or_else(|| {
+            (same_digest && claim.output.size != measured.output.size).then(|| {
+                format!("output.size: {} where that output has {}", claim.output.size, measured.output.size)
+            })
+        });
         let (verdict, reason) = if let Some(problem) = problem {
             (Verdict::Disagree, Some(problem))
-        } else if environment != claim.environment {
-            (Verdict::Unverifiable, Some("it was run in another environment".to_owned()))
-        } else if let Some(status) =
-            [claim.status, measured.status].iter().find(|status| !status.is_attestable())
-        {
-            (Verdict::Unverifiable, Some(format!("the status {status} depends on the machine")))
-        } else if (claim.status == Status::InvalidModule) != (measured.status == Status::InvalidModule) {
-            // A node may be too small or too slow to compile what another one can.
-            let reason = "whether it compiles within a node's limits depends on the machine";
-            (Verdict::Unverifiable, Some(reason.to_owned()))
+        } else if let Some(reason) = incomparable(claim, measured.status, &environment) {
+            (Verdict::Unverifiable, Some(reason))
         } else if compared.iter().all(Comparison::is_equal) {
             (Verdict::Agree, None)
         } else {
@@ -167,12 +173,22 @@ impl Attestation {
             reason: reason.as_deref().map(cut),
             compared,
             environment: Some(environment),
+            presented_for: None,
+            salt: None,
         }
     }
 
     /// The statement that nothing can be said.
     pub fn unverifiable(receipt: Cid, reason: String, witness: Did, now: Timestamp) -> Self {
-        let verdict = Verdict::Unverifiable;
+        Self::unrun(receipt, Verdict::Unverifiable, reason, witness, now)
+    }
+
+    /// The statement that it is wrong, which did not take a run to find.
+    pub fn wrong(receipt: Cid, problem: String, witness: Did, now: Timestamp) -> Self {
+        Self::unrun(receipt, Verdict::Disagree, problem, witness, now)
+    }
+
+    fn unrun(receipt: Cid, verdict: Verdict, reason: String, witness: Did, now: Timestamp) -> Self {
         Self {
             witness,
             created_at: now,
@@ -181,7 +197,58 @@ impl Attestation {
             reason: Some(cut(&reason)),
             compared: Vec::new(),
             environment: None,
+            presented_for: None,
+            salt: None,
         }
+    }
+
+    /// Adds to a `disagree` what it does not say yet.
+    pub fn explain(&mut self, reason: &str) {
+        if self.verdict == Verdict::Disagree && self.reason.is_none() {
+            self.reason = Some(cut(reason));
+        }
+    }
+
+    /// Whether it speaks of this very receipt: what it says was claimed is what the receipt claims, and the verdict follows.
+    ///
+    /// # Errors
+    /// Each thing that does not fit.
+    pub fn is_about(&self, id: &Cid, claim: &Receipt) -> Result<(), Faults> {
+        let mut f = Faults::default();
+        f.check(self.receipt == *id, "receipt", self.receipt, id.to_string());
+        f.check(
+            self.presented_for != Some(claim.manifest),
+            "presented_for",
+            claim.manifest,
+            "another manifest than the receipt's own",
+        );
+        let all = self.compared.is_empty() || self.compared.iter().map(|row| row.what.as_str()).eq(COMPARED);
+        f.check(all, "compared", self.compared.len(), COMPARED.join(", "));
+        let own = comparisons(&Measured::from(claim), &Measured::from(claim));
+        for (said, own) in self.compared.iter().zip(&own).filter(|(said, own)| said.claimed != own.claimed) {
+            f.check(false, "compared", format!("{} {}", said.what, said.claimed), &own.claimed);
+        }
+        let measured = self.compared.first().and_then(|row| Status::from_word(&row.measured));
+        let comparable = match (&self.environment, measured) {
+            (Some(environment), Some(status)) => incomparable(claim, status, environment).is_none(),
+            _ => false,
+        };
+        let follows = match self.verdict {
+            Verdict::Agree => comparable,
+            // A reason may be what no run shows.
+            Verdict::Disagree => comparable || self.reason.is_some(),
+            Verdict::Unverifiable => true,
+        };
+        f.check(follows, "verdict", self.verdict, "unverifiable, for what was measured cannot be compared");
+        f.into_result()
+    }
+
+    /// What speaks against the receipt, or why nothing can be said, in one line.
+    pub fn grounds(&self) -> String {
+        let differs = self
+            .differences()
+            .map(|row| format!("{} {} ≠ {}", row.what, brief(&row.claimed), brief(&row.measured)));
+        self.reason.clone().into_iter().chain(differs).collect::<Vec<_>>().join(", ")
     }
 
     /// What differed.
@@ -192,10 +259,10 @@ impl Attestation {
     /// Whether everything was compared, somewhere that is named, and found equal, with a status that another machine must
     /// come to as well.
     fn finds_all_equal(&self) -> bool {
-        let status = self.compared.first().map_or("", |comparison| comparison.claimed.as_str());
+        let status = self.compared.first().and_then(|comparison| Status::from_word(&comparison.claimed));
         self.compared.iter().map(|comparison| comparison.what.as_str()).eq(COMPARED)
             && self.compared.iter().all(Comparison::is_equal)
-            && Status::ALL.into_iter().any(|known| known.is_attestable() && known.as_str() == status)
+            && status.is_some_and(Status::is_attestable)
             && self.environment.is_some()
     }
 
@@ -208,6 +275,27 @@ impl Attestation {
         }
         properties
     }
+}
+
+/// A digest is known by its beginning.
+fn brief(value: &str) -> String {
+    match value.char_indices().nth(16) {
+        Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()),
+        None => value.to_owned(),
+    }
+}
+
+/// Why two runs cannot be compared.
+fn incomparable(claim: &Receipt, measured: Status, environment: &Environment) -> Option<String> {
+    if *environment != claim.environment {
+        return Some("it was run in another environment".to_owned());
+    }
+    if let Some(status) = [claim.status, measured].iter().find(|status| !status.is_attestable()) {
+        return Some(format!("the status {status} depends on the machine"));
+    }
+    // A node may be too small or too slow to compile what another one can.
+    ((claim.status == Status::InvalidModule) != (measured == Status::InvalidModule))
+        .then(|| "whether it compiles within a node's limits depends on the machine".to_owned())
 }
 
 /// A reason may quote what somebody else wrote; it must not grow too long to be signed by that.
@@ -245,6 +333,8 @@ impl Document for Attestation {
                 reason: self.reason.clone(),
                 compared: self.compared.clone(),
                 environment: self.environment.clone(),
+                presented_for: self.presented_for,
+                salt: self.salt.clone(),
             },
         };
         statement::encode(SUBJECT, subject, PREDICATE_TYPE, predicate)
@@ -261,6 +351,8 @@ impl Document for Attestation {
             reason: extension.reason,
             compared: extension.compared,
             environment: extension.environment,
+            presented_for: extension.presented_for,
+            salt: extension.salt,
         };
         let mut f = attestation.faults();
         let about = Sha256Digest::from_cid(&attestation.receipt) == Some(subject);
@@ -293,6 +385,18 @@ impl Document for Attestation {
             self.verdict,
             "a verdict that follows from what was compared and the reason given",
         );
+        let unsaid = self.presented_for.is_none() || self.verdict == Verdict::Disagree;
+        f.check(
+            unsaid,
+            "presented_for",
+            self.verdict,
+            "disagree, where it is the receipt of another manifest",
+        );
+        if let Some(salt) = &self.salt {
+            let hex =
+                salt.len() == 64 && salt.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            f.check(hex, "salt", salt, "64 lower-case hex digits");
+        }
         f.check(self.compared.len() <= 16, "compared", self.compared.len(), "at most 16 comparisons");
         let long = self.reason.as_ref().map_or(0, String::len);
         f.check(long <= REASON_MAX, "reason", format!("{long} bytes"), format!("at most {REASON_MAX} bytes"));

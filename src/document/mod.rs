@@ -5,7 +5,7 @@
 //!            run ─────► Receipt ──┼─sign─► Envelope<T> ══ bytes ══► open ──► Envelope<T> (verified)
 //!         re-run ─► Attestation ──┤
 //!           AgentCard, Charter ───┤
-//!           Agreement ──────────┘
+//!   Agreement, Commitment ────────┘
 //! ```
 //!
 //! ```
@@ -23,9 +23,11 @@ mod agreement;
 mod attestation;
 mod card;
 mod charter;
+mod commitment;
 mod cost;
 mod credits;
 mod draft;
+mod draw;
 mod envelope;
 mod fault;
 mod manifest;
@@ -41,9 +43,11 @@ pub use agreement::Agreement;
 pub use attestation::{Attestation, Comparison, Measured, Verdict};
 pub use card::AgentCard;
 pub use charter::Charter;
+pub use commitment::Commitment;
 pub use cost::Cost;
 pub use credits::{Credits, CreditsError};
 pub use draft::{ArtifactSource, Completion, Draft, DraftFormat};
+pub use draw::{Draw, Seed};
 pub use envelope::Envelope;
 pub use fault::{Fault, Faults};
 pub use manifest::{
@@ -143,6 +147,8 @@ pub enum Kind {
     Attestation,
     AgentCard,
     Charter,
+    Agreement,
+    Commitment,
 }
 
 impl Kind {
@@ -154,6 +160,8 @@ impl Kind {
             Self::Attestation => "attestation",
             Self::AgentCard => "agent-card",
             Self::Charter => "charter",
+            Self::Agreement => "agreement",
+            Self::Commitment => "commitment",
         }
     }
 }
@@ -172,6 +180,8 @@ pub enum AnyEnvelope {
     Attestation(Envelope<Attestation>),
     AgentCard(Envelope<AgentCard>),
     Charter(Envelope<Charter>),
+    Agreement(Envelope<Agreement>),
+    Commitment(Envelope<Commitment>),
 }
 
 impl AnyEnvelope {
@@ -186,6 +196,10 @@ impl AnyEnvelope {
             Manifest::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Manifest),
             AgentCard::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::AgentCard),
             Charter::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Charter),
+            Agreement::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Agreement),
+            Commitment::PAYLOAD_TYPE => {
+                Envelope::from_verified(&payload, signer, bytes).map(Self::Commitment)
+            }
             statement::PAYLOAD_TYPE => match statement::predicate_type(&payload)?.as_str() {
                 receipt::PREDICATE_TYPE => {
                     Envelope::from_verified(&payload, signer, bytes).map(Self::Receipt)
@@ -246,6 +260,8 @@ impl AnyEnvelope {
             Self::Attestation(_) => Kind::Attestation,
             Self::AgentCard(_) => Kind::AgentCard,
             Self::Charter(_) => Kind::Charter,
+            Self::Agreement(_) => Kind::Agreement,
+            Self::Commitment(_) => Kind::Commitment,
         }
     }
 
@@ -257,6 +273,8 @@ impl AnyEnvelope {
             Self::Attestation(envelope) => envelope.id(),
             Self::AgentCard(envelope) => envelope.id(),
             Self::Charter(envelope) => envelope.id(),
+            Self::Agreement(envelope) => envelope.id(),
+            Self::Commitment(envelope) => envelope.id(),
         }
     }
 
@@ -268,7 +286,14 @@ impl AnyEnvelope {
             Self::Attestation(envelope) => envelope.signer(),
             Self::AgentCard(envelope) => envelope.signer(),
             Self::Charter(envelope) => envelope.signer(),
+            Self::Agreement(envelope) => envelope.signer(),
+            Self::Commitment(envelope) => envelope.signer(),
         }
+    }
+
+    /// The same as text: an envelope is JSON.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
     /// The envelope as it is stored and sent.
@@ -279,6 +304,8 @@ impl AnyEnvelope {
             Self::Attestation(envelope) => envelope.bytes(),
             Self::AgentCard(envelope) => envelope.bytes(),
             Self::Charter(envelope) => envelope.bytes(),
+            Self::Agreement(envelope) => envelope.bytes(),
+            Self::Commitment(envelope) => envelope.bytes(),
         }
     }
 }

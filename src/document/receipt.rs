@@ -63,6 +63,11 @@ impl Status {
         }
     }
 
+    /// The status that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
     /// Whether another machine running the same must come to the same status; the others depend on the machine.
     pub fn is_attestable(self) -> bool {
         !matches!(self, Self::Timeout | Self::StackOverflow | Self::RunnerCrashed)
@@ -122,6 +127,9 @@ pub struct Receipt {
     /// What it printed on stdout: the statement's subject.
     pub output: Content,
     pub guild: Option<String>,
+    /// Id of the executor's agreement to do it, where it was done in a guild: it names the witnesses.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "cid_text::option")]
+    pub agreement: Option<Cid>,
     pub executor: Did,
     pub requester: Did,
     pub status: Status,
@@ -181,6 +189,14 @@ impl Receipt {
             manifest.creator.to_string(),
         );
         f.check(self.nonce == manifest.nonce, "nonce", &self.nonce, &manifest.nonce);
+        let (fuel, memory) = (manifest.limits.fuel, manifest.limits.memory_bytes);
+        f.check(self.fuel_used <= fuel, "fuel_used", self.fuel_used, format!("at most the limit of {fuel}"));
+        f.check(
+            self.peak_memory_bytes <= memory,
+            "peak_memory",
+            format!("{} bytes", self.peak_memory_bytes),
+            format!("at most the limit of {memory} bytes"),
+        );
         let limit = manifest.limits.time();
         f.check(
             self.duration() <= limit,

@@ -33,6 +33,11 @@ impl Untrusted {
         Self(clean(raw, true, max_chars))
     }
 
+    /// Whether a character is one of those that are taken out.
+    pub fn changes(c: char) -> bool {
+        c.is_control() || is_invisible(c)
+    }
+
     /// The cleaned text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,7 +57,7 @@ fn clean(raw: &str, keep_lines: bool, max_chars: usize) -> String {
             '\n' | '\t' => out.push(' '),
             // Gone without a trace, so it does not end a stack of marks either.
             '\r' if keep_lines => continue,
-            c if c.is_control() || is_invisible(c) => out.push('\u{fffd}'),
+            c if Untrusted::changes(c) => out.push('\u{fffd}'),
             c if c.width() == Some(0) => {
                 marks += 1;
                 if marks <= MAX_MARKS {

@@ -16,7 +16,7 @@ use super::wire::{Ask, Parcel, Reply, What};
 use super::worker::{Answer, Answers, Order, Seat, Worker};
 use super::{Content, GuildError, GuildKey, Offer, Refusal, Role, Told, check_public};
 use crate::config::Admit;
-use crate::document::{AnyEnvelope, Charter, Envelope, Untrusted};
+use crate::document::{AnyEnvelope, Charter, Draw, Envelope, Sha256Digest, Untrusted};
 use crate::identity::{Did, Identity};
 use crate::network::Network;
 use crate::storage::Storage;
@@ -240,6 +240,24 @@ impl Guilds {
         }
     }
 
+    /// Asks whoever would run a task for its nonce in the draw of the witnesses.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not want it.
+    pub async fn draw(
+        &self,
+        from: &Did,
+        manifest: &Cid,
+        pool: Vec<Did>,
+        commitment: Sha256Digest,
+    ) -> Result<[u8; 32], GuildError> {
+        match self.shared.send(from, &Ask::new(*manifest, What::Draw { pool, commitment }), &[]).await? {
+            Reply::Nonce(nonce) => Ok(nonce),
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(unexpected(from)),
+        }
+    }
+
     /// What a guild looks like, and its changes; it closes when the guild is over.
     pub fn watch(&self, guild: &Cid) -> Option<watch::Receiver<Arc<GuildState>>> {
         self.shared.of(guild).map(|live| live.state)
@@ -319,6 +337,9 @@ impl Guilds {
             What::Offer { execute, attest, key } if straight => {
                 return self.on_offer(ask.about, Offer { from, execute, attest, key });
             }
+            What::Draw { pool, commitment } if straight => {
+                return self.on_draw(ask.about, from, pool, commitment).await;
+            }
             What::Enlist { key, charter, notice, first } if straight => {
                 let enlisted = self.enlist(&from, &ask.about, &key, &charter, &notice).await;
                 return match enlisted {
@@ -354,6 +375,22 @@ impl Guilds {
         }
         self.shared.tasks.try_send(Told::Offer { manifest, offer }).ok()?;
         Some(Reply::Done)
+    }
+
+    async fn on_draw(
+        &self,
+        manifest: Cid,
+        from: Did,
+        pool: Vec<Did>,
+        commitment: Sha256Digest,
+    ) -> Option<Reply> {
+        if pool.len() > Draw::POOL_MAX {
+            let why = format!("{} of whom to draw; at most {}", pool.len(), Draw::POOL_MAX);
+            return Some(Reply::Refused(Refusal::Invalid(Untrusted::new(&why))));
+        }
+        let (reply, replied) = oneshot::channel();
+        self.shared.tasks.try_send(Told::Draw { manifest, from, pool, commitment, reply }).ok()?;
+        Some(replied.await.ok()?.map_or_else(Reply::Refused, Reply::Nonce))
     }
 
     /// This node has offered to be in a guild, and now is.

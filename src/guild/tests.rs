@@ -387,16 +387,25 @@ fn bad_keys_are_refused_and_secrets_are_gone_with_what_held_them() {
 
 #[test]
 fn the_agreements_of_as_many_witnesses_as_a_manifest_may_ask_for_go_in_one_message() {
-    use crate::document::{Agreement, Envelope};
+    use crate::document::{Agreement, Draw, Envelope, Seed};
     let _turn = alone();
     let who: Vec<Identity> = (0..34).map(|_| Identity::generate().unwrap()).collect();
     let dids: Vec<Did> = who.iter().map(|one| one.did().clone()).collect();
+    let mut pool: Vec<Did> =
+        (0..Draw::POOL_MAX).map(|_| Identity::generate().unwrap().did().clone()).collect();
+    pool.sort_unstable();
+    let seed = Seed { creator_nonce: [1; 32], executor_nonce: [2; 32], attempt: 1 };
+    let draw = Draw { pool, seed: Some(seed) };
+    let witnesses = draw.witnesses(&content_id(b"a manifest"), &dids[0], 32);
     let agreements = who.iter().map(|member| {
+        // The executor and the creator have drawn.
+        let draws = [&dids[0], &dids[33]].contains(&member.did());
         let agreement = Agreement {
+            draw: draws.then(|| draw.clone()),
             guild: content_id(b"a guild"),
             manifest: content_id(b"a manifest"),
             executor: dids[0].clone(),
-            witnesses: dids[1..33].to_vec(),
+            witnesses: witnesses.clone(),
             member: member.did().clone(),
             agreed_at: Timestamp::now(),
         };

@@ -7,6 +7,7 @@
 //!   creator ──notice───────────────► member, or who asked   done
 //!   member  ──message──────────────► member                 done, or a message
 //!   anybody ──offer────────────────► who announced a task   done
+//!   creator ──draw─────────────────► who offered to run it  a nonce
 //!   creator ──enlist───────────────► who offered            done, or a message
 //!   member  ──forward──────────────► a third member, which passes the signed parcel inside on
 //! ```
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::MAX_TEXT;
 use super::{Content, End, Refusal, Role, Sealed, Wrapped};
 use crate::document::strict::{self, MAX_DOCUMENT_BYTES};
-use crate::document::{Document, DocumentError, Faults, base64_bytes, cid_text};
+use crate::document::{Document, DocumentError, Faults, Sha256Digest, base64_bytes, cid_text};
 use crate::identity::Did;
 
 /// What the network carries at once.
@@ -70,6 +71,11 @@ pub(super) enum What {
         #[serde(with = "base64_bytes")]
         key: [u8; 32],
     },
+    /// You would run it, and the witnesses are drawn from these: of what is committed to and of your nonce comes who they are.
+    Draw {
+        pool: Vec<Did>,
+        commitment: Sha256Digest,
+    },
     /// You are in a guild now, as you have offered; and the first thing that is said in it, which is answered.
     Enlist {
         /// The key that was offered.
@@ -98,6 +104,8 @@ pub(super) enum Reply {
     Notice(#[serde(with = "base64_bytes")] Vec<u8>),
     /// What is said to a message: some [`Content`].
     Said(Sealed),
+    /// For a draw.
+    Nonce(#[serde(with = "base64_bytes")] [u8; 32]),
     Refused(Refusal),
 }
 

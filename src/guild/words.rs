@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{Action, Refusal};
-use crate::document::{base64_bytes, cid_text};
+use crate::document::{Draw, Sha256Digest, base64_bytes, cid_text};
 use crate::identity::Did;
 
 /// The longest text in the channel.
@@ -25,6 +25,7 @@ pub enum Content {
         envelope: Vec<u8>,
         executor: Did,
         witnesses: Vec<Did>,
+        draw: Draw,
     },
     /// An agreement's envelope.
     Agree(#[serde(with = "base64_bytes")] Vec<u8>),
@@ -54,13 +55,27 @@ pub enum Content {
         #[serde(with = "cid_text")]
         manifest: Cid,
     },
-    /// A receipt's envelope, and a short output with it.
+    /// A receipt's envelope, that of the executor's agreement, and a short output with them.
     Receipt {
         #[serde(with = "cid_text")]
         manifest: Cid,
         #[serde(with = "base64_bytes")]
         receipt: Vec<u8>,
+        agreement: Bytes,
         output: Option<Bytes>,
+    },
+    /// A commitment's envelope: a witness knows what it has to say of the receipt.
+    Commit {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        #[serde(with = "base64_bytes")]
+        commitment: Vec<u8>,
+    },
+    /// Say it now: these have all committed. Answered with an attestation.
+    Reveal {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        commitments: Vec<Bytes>,
     },
     /// An attestation's envelope.
     Attest {
@@ -68,6 +83,13 @@ pub enum Content {
         manifest: Cid,
         #[serde(with = "base64_bytes")]
         attestation: Vec<u8>,
+    },
+    /// What the witnesses' words came to, where that is not that all agree.
+    Outcome {
+        #[serde(with = "cid_text")]
+        manifest: Cid,
+        state: String,
+        why: Vec<String>,
     },
 }
 
@@ -81,10 +103,14 @@ impl Content {
     pub fn action(&self) -> Action {
         match self {
             Self::Speak(_) => Action::Speak,
-            Self::Propose { .. } | Self::Begin { .. } | Self::Withdraw { .. } => Action::Propose,
+            Self::Propose { .. }
+            | Self::Begin { .. }
+            | Self::Withdraw { .. }
+            | Self::Reveal { .. }
+            | Self::Outcome { .. } => Action::Propose,
             Self::Agree(_) => Action::Agree,
             Self::Progress { .. } | Self::Fail { .. } | Self::Receipt { .. } => Action::Run,
-            Self::Attest { .. } => Action::Attest,
+            Self::Commit { .. } | Self::Attest { .. } => Action::Attest,
         }
     }
 
@@ -98,7 +124,10 @@ impl Content {
             | Self::Fail { manifest, .. }
             | Self::Withdraw { manifest }
             | Self::Receipt { manifest, .. }
-            | Self::Attest { manifest, .. } => Some(manifest),
+            | Self::Commit { manifest, .. }
+            | Self::Reveal { manifest, .. }
+            | Self::Attest { manifest, .. }
+            | Self::Outcome { manifest, .. } => Some(manifest),
         }
     }
 
@@ -120,6 +149,14 @@ pub type Said = Result<Option<Content>, Refusal>;
 pub enum Told {
     /// Somebody would take part in a task of this node's.
     Offer { manifest: Cid, offer: Offer },
+    /// Somebody would have this node run its task, and draws the witnesses with it. Answered with a nonce.
+    Draw {
+        manifest: Cid,
+        from: Did,
+        pool: Vec<Did>,
+        commitment: Sha256Digest,
+        reply: oneshot::Sender<Result<[u8; 32], Refusal>>,
+    },
     /// Said in a guild.
     Word { guild: Cid, from: Did, content: Content, reply: oneshot::Sender<Said> },
 }

@@ -59,7 +59,7 @@ impl Topic {
             Kind::Attestation => Some(Self::Attestations),
             Kind::Manifest => Some(Self::Manifests),
             Kind::Charter => Some(Self::Guilds),
-            Kind::AgentCard => None,
+            Kind::AgentCard | Kind::Agreement | Kind::Commitment => None,
         }
     }
 

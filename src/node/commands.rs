@@ -17,7 +17,7 @@ use crate::dag::canonical;
 use crate::document::{AnyEnvelope, Comparison, Draft, Envelope, Input, Kind, Receipt, Untrusted, ValueType};
 use crate::network::{Network, NetworkError};
 use crate::storage::{PAGE_MAX, Paging, Storage, StorageError, TaskRecord};
-use crate::task::{Attested, TaskError, Tasks};
+use crate::task::{Attested, TaskError, Tasks, evidence};
 
 /// Ids may be cut, but not so far that any would do.
 const PREFIX_MIN: usize = 4;
@@ -263,27 +263,9 @@ impl Commands {
 
     async fn evidence(&self, receipt_id: &str) -> Result<Answer, ApiError> {
         let receipt = self.find_receipt(receipt_id).await?;
-        let (id, claim) = (receipt.id().to_string(), receipt.document());
-        let mut parties = vec![claim.executor.clone(), claim.requester.clone()];
-        let manifest = self.storage.document(&claim.manifest).await?.ok_or_else(|| {
-            let why =
-                format!("the manifest of receipt {id} is not here, and without it a bundle proves nothing");
-            ApiError::new(ErrorKind::NotFound, why).hint("`zerostate attest RECEIPT` gets it")
-        })?;
-        let mut documents = vec![manifest, AnyEnvelope::Receipt(receipt.clone())];
-        for vote in self.storage.attestations_of(&id).await? {
-            documents.extend(self.storage.document(&parse_cid(&vote.attestation_id)?).await?);
-            parties.push(vote.witness);
-        }
-        parties.sort_unstable();
-        parties.dedup();
-        let network = self.network.state().borrow().clone();
-        let cards = parties.iter().filter_map(|party| network.peer_of(party)?.card.as_deref().cloned());
-        let cards = cards.map(AnyEnvelope::AgentCard);
-        let envelopes = documents.into_iter().chain(cards);
-        let envelopes =
-            envelopes.map(|document| String::from_utf8_lossy(document.bytes()).into_owned()).collect();
-        Ok(Answer::Evidence { receipt_id: id, envelopes })
+        let documents = evidence(&self.storage, Some(&self.network), &receipt).await?;
+        let envelopes = documents.iter().map(AnyEnvelope::text).collect();
+        Ok(Answer::Evidence { receipt_id: receipt.id().to_string(), envelopes })
     }
 
     async fn output(&self, receipt: &Receipt) -> Result<Option<Untrusted>, ApiError> {

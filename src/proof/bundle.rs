@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::Problem;
+use super::{Problem, Tally};
 use crate::dag::{Walk, canonical};
 use crate::document::strict::MAX_ENVELOPE_BYTES;
 use crate::document::{
-    ARTIFACT_MAX, AgentCard, AnyEnvelope, Attestation, Content, Envelope, Kind, Manifest, Receipt,
-    Sha256Digest, Stdin, Untrusted, base64_bytes, cid_text,
+    ARTIFACT_MAX, AgentCard, Agreement, AnyEnvelope, Attestation, Commitment, Content, Envelope, Kind,
+    Manifest, Receipt, Sha256Digest, Stdin, Untrusted, base64_bytes, cid_text,
 };
 use crate::identity::Did;
 
@@ -27,6 +27,9 @@ const PROBLEMS: usize = 32;
 pub struct Bundle {
     pub manifest: Envelope<Manifest>,
     pub receipt: Envelope<Receipt>,
+    /// To the same, the executor's among them: who was to run it, and who to witness it.
+    pub agreements: Vec<Envelope<Agreement>>,
+    pub commitments: Vec<Envelope<Commitment>>,
     /// One a witness at the most.
     pub attestations: Vec<Envelope<Attestation>>,
     /// Of those who have signed any of it.
@@ -92,6 +95,17 @@ impl Bundle {
         }
     }
 
+    /// What was agreed to, if the receipt says that it was and it is in here.
+    pub fn agreement(&self) -> Option<&Agreement> {
+        let executor = self.receipt.signer();
+        self.agreements.iter().find(|agreement| agreement.signer() == executor).map(Envelope::document)
+    }
+
+    /// The votes that count, and why others do not.
+    pub fn tally(&self) -> Tally<'_> {
+        Tally::of(&self.receipt, self.agreement(), &self.commitments, &self.attestations)
+    }
+
     /// Whether the module is in it, so that it can be run again.
     pub fn can_be_run(&self) -> bool {
         self.carries.module && self.carries.inputs
@@ -102,6 +116,8 @@ impl Bundle {
 struct Lines {
     manifest: Option<Envelope<Manifest>>,
     receipt: Option<Envelope<Receipt>>,
+    agreements: Vec<Envelope<Agreement>>,
+    commitments: Vec<Envelope<Commitment>>,
     attestations: Vec<Envelope<Attestation>>,
     cards: Vec<Envelope<AgentCard>>,
     blocks: Vec<(Cid, Bytes)>,
@@ -130,6 +146,8 @@ impl Lines {
             AnyEnvelope::Manifest(manifest) => self.manifest = Some(manifest),
             AnyEnvelope::Receipt(receipt) => self.receipt = Some(receipt),
             AnyEnvelope::Attestation(attestation) => self.attestations.push(attestation),
+            AnyEnvelope::Agreement(agreement) => self.agreements.push(agreement),
+            AnyEnvelope::Commitment(commitment) => self.commitments.push(commitment),
             AnyEnvelope::AgentCard(card) => self.cards.push(card),
             AnyEnvelope::Charter(_) => return Err((named(), "it has no place in a bundle".to_owned())),
         }
@@ -180,6 +198,8 @@ impl Lines {
             let what = format!("the attestation {}", attestation.id());
             if finding.receipt != *receipt.id() {
                 other(format!("{what} is about another receipt, {}", finding.receipt));
+            } else if let Err(faults) = finding.is_about(receipt.id(), claim) {
+                other(format!("{what} does not speak of this receipt: {faults}"));
             }
             if finding.witness == claim.executor {
                 other(format!("{what} is by the executor itself"));
@@ -187,14 +207,66 @@ impl Lines {
                 other(format!("{what} is a second one by {}", finding.witness));
             }
         }
-        let signed = |who: &Did| *who == claim.executor || *who == claim.requester || witnesses.contains(who);
+        for commitment in self.commitments.iter().map(Envelope::document) {
+            if commitment.receipt != *receipt.id() {
+                other(format!("the commitment of {} is about another receipt", commitment.witness));
+            }
+        }
+        agreed(&self.agreements, &receipt, manifest.document(), &mut other);
+        let committed = |who: &Did| self.commitments.iter().any(|commitment| commitment.signer() == who);
+        let signed = |who: &Did| {
+            let party = *who == claim.executor || *who == claim.requester;
+            party || witnesses.contains(who) || committed(who)
+        };
         for card in self.cards.iter().filter(|card| !signed(card.signer())) {
             other(format!("the card of {}, who has signed nothing in it", card.signer()));
         }
         let (carries, faults) = files(&self.blocks, manifest.document(), claim);
         faults.into_iter().for_each(other);
+        let (agreements, commitments) = (self.agreements, self.commitments);
         let (attestations, cards, blocks) = (self.attestations, self.cards, self.blocks);
-        Some(Bundle { manifest, receipt, attestations, cards, blocks, carries })
+        Some(Bundle { manifest, receipt, agreements, commitments, attestations, cards, blocks, carries })
+    }
+}
+
+/// Whether the agreements are to the same, and to what the receipt says was agreed to.
+fn agreed(
+    agreements: &[Envelope<Agreement>],
+    receipt: &Envelope<Receipt>,
+    terms: &Manifest,
+    other: &mut impl FnMut(String),
+) {
+    let claim = receipt.document();
+    if agreements.is_empty() {
+        return;
+    }
+    let Some(agreement) = agreements.iter().find(|agreement| *agreement.signer() == claim.executor) else {
+        return other("there are agreements in it, and not the executor's".to_owned());
+    };
+    let plan = agreement.document();
+    if claim.agreement.as_ref() != Some(agreement.id()) {
+        other("the receipt names another agreement, or none".to_owned());
+    }
+    if agreements.iter().any(|agreement| !agreement.document().is_to_the_same_as(plan)) {
+        other("the agreements are not to the same".to_owned());
+    }
+    let about = (plan.manifest, Some(plan.guild.to_string()), &plan.executor);
+    if about != (claim.manifest, claim.guild.clone(), &claim.executor) {
+        other("the agreements are to another task, or with another executor".to_owned());
+    }
+    let wanted = usize::try_from(terms.attestation.witnesses).unwrap_or(usize::MAX);
+    match &plan.draw {
+        Some(draw) if plan.witnesses.len() == wanted.min(draw.pool.len()) => {}
+        Some(_) => other(format!("there are not as many witnesses as the manifest asks for, {wanted}")),
+        None => other("the executor's agreement does not say how the witnesses were drawn".to_owned()),
+    }
+    if claim.started_at < plan.agreed_at {
+        other(format!("the receipt's run began at {}, before it was agreed to", claim.started_at));
+    }
+    for signer in agreements.iter().map(Envelope::signer) {
+        if *signer != claim.requester && !plan.parties().any(|party| party == signer) {
+            other(format!("an agreement by {signer}, who has no part in it"));
+        }
     }
 }
 
@@ -253,7 +325,7 @@ fn file(blocks: &HashMap<Cid, &Bytes>, root: &Cid, used: &mut HashSet<Cid>) -> R
 fn named(line: &[u8]) -> String {
     let kind = serde_json::from_slice::<Value>(line).ok().and_then(|line| {
         let payload_type = line.get("payloadType")?.as_str()?.to_owned();
-        let kinds = [Kind::Manifest, Kind::AgentCard, Kind::Charter];
+        let kinds = [Kind::Manifest, Kind::AgentCard, Kind::Charter, Kind::Agreement, Kind::Commitment];
         let plain = kinds.into_iter().find(|kind| payload_type.contains(kind.as_str()));
         plain.map(|kind| kind.as_str()).or_else(|| {
             use base64::Engine as _;
@@ -267,6 +339,8 @@ fn named(line: &[u8]) -> String {
     });
     match kind {
         Some("attestation") => "an attestation".to_owned(),
+        Some("agreement") => "an agreement".to_owned(),
+        Some("commitment") => "a commitment".to_owned(),
         Some("agent-card") => "an agent's card".to_owned(),
         Some(kind) => format!("the {kind}"),
         None => "a document".to_owned(),

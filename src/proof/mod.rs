@@ -4,7 +4,8 @@
 //! tools of others read the envelopes in it one by one:
 //!
 //! ```text
-//!   {"payloadType":…,"payload":…,"signatures":[…]}    one each: the manifest, the receipt, attestations, agent cards
+//!   {"payloadType":…,"payload":…,"signatures":[…]}    one each: the manifest, the receipt, agreements, commitments,
+//!                                                       attestations, agent cards
 //!   {"cid":"bafkrei…","bytes":"<base64>"}               blocks: of the inputs, and of the module where it is wanted
 //! ```
 //!
@@ -13,11 +14,13 @@
 //! [`Bundle::proven`] and [`Bundle::not_proven`] to say.
 
 mod bundle;
+mod quorum;
 mod words;
 
 use crate::document::Kind;
 
 pub use bundle::{Bundle, MAX_BUNDLE_BYTES};
+pub use quorum::{Fault, Outcome, Tally};
 
 /// Something in a bundle that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,24 +1,20 @@
 //! What a bundle proves and what it does not, in plain words.
 
-use super::Bundle;
-use crate::document::{Attestation, Envelope, Status, Verdict};
+use super::{Bundle, Outcome};
+use crate::document::{Agreement, Envelope, Verdict};
 
 impl Bundle {
-    /// The votes of one kind; the executor's own is none.
-    pub fn votes(&self, verdict: Verdict) -> impl Iterator<Item = &Envelope<Attestation>> {
-        self.attestations.iter().filter(move |attestation| attestation.document().verdict == verdict)
+    /// How the receipt stands, by what is in here.
+    pub fn standing(&self) -> Outcome {
+        match self.tally().outcome(self.manifest.document().attestation.quorum) {
+            // Anybody could have made up so many witnesses.
+            Outcome::Attested if self.lacks_agreement() => Outcome::Unattested,
+            outcome => outcome,
+        }
     }
 
-    /// `attested`, `disputed` or `unattested`, by its own witnesses.
-    pub fn standing(&self) -> &'static str {
-        let quorum = usize::try_from(self.manifest.document().attestation.quorum).unwrap_or(usize::MAX);
-        if self.votes(Verdict::Disagree).next().is_some() {
-            "disputed"
-        } else if quorum > 0 && self.votes(Verdict::Agree).count() >= quorum {
-            "attested"
-        } else {
-            "unattested"
-        }
+    fn lacks_agreement(&self) -> bool {
+        self.receipt.document().agreement.is_some() && self.agreement().is_none()
     }
 
     /// What follows from the signatures and the numbers alone.
@@ -35,20 +31,46 @@ impl Bundle {
                 claim.executor, claim.artifact.cid, claim.status, claim.cost.total_micro
             ),
         ];
+        if let Some(agreement) = self.agreement() {
+            let (count, draw) = (agreement.witnesses.len(), agreement.draw.as_ref());
+            let pool = draw.map_or(count, |draw| draw.pool.len());
+            proven.push(match draw.and_then(|draw| draw.seed.as_ref()) {
+                Some(seed) => format!(
+                    "before it was run, {count} witnesses of {pool} were drawn by nonces of requester and executor, at draw number {}",
+                    seed.attempt
+                ),
+                None => format!("before it was run, all {pool} who would witness it were made its witnesses"),
+            });
+        }
+        let tally = self.tally();
         for (verdict, says) in [
             (Verdict::Agree, "they ran it again and found status, exit code, output, fuel and memory equal"),
             (Verdict::Disagree, "it is not right"),
             (Verdict::Unverifiable, "they could not tell"),
         ] {
             let witnesses: Vec<String> =
-                self.votes(verdict).map(|vote| vote.document().witness.to_string()).collect();
+                tally.votes(verdict).map(|vote| vote.document().witness.to_string()).collect();
             if !witnesses.is_empty() {
+                let bound = if self.agreement().is_some() && !self.commitments.is_empty() {
+                    ", and each had bound itself to its word before it was told another's"
+                } else {
+                    ""
+                };
                 proven.push(format!(
-                    "{} of its witnesses say that {says}: {}",
+                    "{} of its witnesses say that {says}{bound}: {}",
                     witnesses.len(),
                     witnesses.join(", ")
                 ));
             }
+        }
+        if let Some(finding) = tally.finding {
+            proven.push(format!(
+                "{} says that it has run it too, and that it would {finding}",
+                claim.requester
+            ));
+        }
+        for fault in &tally.faults {
+            proven.push(format!("the word of {} does not count: {}", fault.who, fault.why));
         }
         if self.carries.module {
             proven.push("the module in it is the one that the manifest names".to_owned());
@@ -56,24 +78,45 @@ impl Bundle {
         proven
     }
 
-    /// What nobody can tell from it.
-    pub fn not_proven(&self) -> Vec<String> {
-        let mut open = vec!["that the keys of executor and witnesses belong to different people".to_owned()];
-        let claim = self.receipt.document();
-        if claim.status == Status::Ok || claim.status.is_attestable() {
-            open.push(if self.can_be_run() {
-                "that the result is right: `verify --rerun` runs it here and compares".to_owned()
-            } else {
-                "that the result is right: the module is not in the bundle, `receipt export --bundle --with-artifact` puts it in".to_owned()
-            });
+    /// What nobody can tell from it. `run_again` when it has been run again here.
+    pub fn not_proven(&self, run_again: bool) -> Vec<String> {
+        let (terms, claim) = (self.manifest.document(), self.receipt.document());
+        let mut open =
+            vec!["that the keys of requester, executor and witnesses belong to different people".to_owned()];
+        let by_requester = |agreement: &Envelope<Agreement>| *agreement.signer() == claim.requester;
+        if self.agreement().is_some() && !self.agreements.iter().any(by_requester) {
+            open.push(
+                "that the requester took part in the draw: its agreement is not in the bundle".to_owned(),
+            );
+        }
+        if self.lacks_agreement() {
+            open.push(
+                "who was to witness it: the agreement that the receipt names is not in the bundle".to_owned(),
+            );
+        } else if claim.agreement.is_none() && !self.attestations.is_empty() {
+            open.push("that its witnesses did not choose themselves: it was not done in a guild".to_owned());
+        } else if self.commitments.is_empty() && !self.attestations.is_empty() {
+            open.push("that its witnesses did not copy: their commitments are not in the bundle".to_owned());
+        }
+        if !terms.is_deterministic() {
+            open.push("that the result is right: the task may read the real clock or draw real randomness, so no two runs need be equal".to_owned());
+        } else if !claim.status.is_attestable() {
+            open.push(format!("that it had to end so: the status {} depends on the machine", claim.status));
+        } else if !run_again {
+            let lacks = match (self.carries.module, self.carries.inputs) {
+                (true, true) => "`verify --rerun` runs it here and compares",
+                (true, false) => "its input is not in the bundle",
+                (false, _) => {
+                    "the module is not in the bundle, `receipt export --bundle --with-artifact` puts it in"
+                }
+            };
+            open.push(format!("that the result is right: {lacks}"));
         }
         open.push("that there are no other votes: whoever wrote the bundle chose which are in it".to_owned());
-        if self.standing() == "unattested" && self.manifest.document().attestation.quorum > 0 {
-            open.push(format!(
-                "that enough witnesses agree: {} of {}",
-                self.votes(Verdict::Agree).count(),
-                self.manifest.document().attestation.quorum
-            ));
+        let (tally, quorum) = (self.tally(), terms.attestation.quorum);
+        if tally.outcome(quorum) == Outcome::Unattested && quorum > 0 {
+            let agree = tally.votes(Verdict::Agree).count();
+            open.push(format!("that enough witnesses agree: {agree} of {quorum}"));
         }
         open.push("how long it took and when: the clock is the executor's".to_owned());
         open

@@ -10,6 +10,7 @@
 
 mod blocks;
 mod data_dir;
+mod disputes;
 mod journal;
 mod query;
 mod records;

@@ -57,9 +57,9 @@ impl Reader {
 }
 
 const RECEIPT_COLUMNS: &str = "r.cursor, r.record,
-    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'agree'),
-    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'disagree'),
-    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'unverifiable')";
+    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'agree' AND NOT a.discounted),
+    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'disagree' AND NOT a.discounted),
+    (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'unverifiable' AND NOT a.discounted)";
 
 impl Storage {
     async fn read<T: Send + 'static>(
@@ -259,7 +259,7 @@ impl Storage {
     pub async fn unattested(&self, limit: u32) -> Result<Vec<String>, StorageError> {
         self.read(move |db| {
             let sql = "SELECT receipt_id FROM receipts r WHERE json_extract(r.record, '$.quorum') >
-                (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'agree')
+                (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'agree' AND NOT a.discounted)
                 ORDER BY cursor DESC LIMIT ?1";
             let mut query = db.prepare_cached(sql)?;
             Ok(query.query_map([limit], |row| row.get(0))?.collect::<Result<_, _>>()?)

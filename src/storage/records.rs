@@ -132,6 +132,9 @@ pub struct TaskRecord {
     /// Who offered to take part, and what came of it.
     #[serde(default)]
     pub candidates: Vec<Candidate>,
+    /// Ids of what was agreed to and committed to for its receipt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
     #[serde(flatten)]
     pub state: TaskState,
     pub quorum: u32,
@@ -144,6 +147,11 @@ impl TaskRecord {
     /// Whether it still needs its node: to be run, or to have its attestations awaited until it expires.
     pub fn is_unfinished(&self) -> bool {
         self.state.is_pending() || (self.quorum > 0 && matches!(self.state, TaskState::Receipted { .. }))
+    }
+
+    /// Whether somebody had offered to take part in it before it was run.
+    pub fn has_offered(&self, who: &Did) -> bool {
+        self.candidates.iter().any(|candidate| candidate.did == *who)
     }
 
     /// Whether `submit --wait` has nothing more to wait for.
@@ -213,6 +221,9 @@ pub struct AttestationRecord {
     /// What was not equal: `fuel`, `output`.
     pub differences: Vec<Untrusted>,
     pub at: Timestamp,
+    /// Why it does not count, where this node has asked for the task and knows who was to witness it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discounted: Option<Untrusted>,
 }
 
 impl AttestationRecord {

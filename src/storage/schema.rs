@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::StorageError;
 
 /// Step `n` takes a database from schema `n` to `n + 1`. Steps are never changed, only added.
-const STEPS: [&str; 5] = ["
+const STEPS: [&str; 6] = ["
     CREATE TABLE documents (
         id      TEXT PRIMARY KEY,
         kind    TEXT NOT NULL,
@@ -98,6 +98,8 @@ const STEPS: [&str; 5] = ["
         guild_id TEXT PRIMARY KEY,
         record   TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+", "
+    ALTER TABLE attestations ADD COLUMN discounted INTEGER NOT NULL DEFAULT 0;
 "];
 
 /// Opens the database for writing and brings it to the newest schema.

@@ -41,6 +41,8 @@ pub enum Write {
     Receipt(ReceiptRecord),
     /// The first vote of a witness about a receipt counts; later ones are dropped. `unverifiable` is no vote yet.
     Attestation(AttestationRecord),
+    /// What a witness has said in the guild of an own task: it takes the place of whatever else came of it.
+    Testimony(AttestationRecord),
     Event(Timestamp, Happening),
     /// A file of which all blocks are stored. One that is known already stays as it is, but for a pin.
     Artifact(ArtifactRecord),
@@ -120,18 +122,19 @@ impl Row {
                 vec![record.receipt_id.clone().into(), json(record)?],
             ),
             Write::Attestation(record) => (
-                "INSERT INTO attestations (attestation_id, receipt_id, witness, verdict, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET attestation_id = excluded.attestation_id,
-                    verdict = excluded.verdict, record = excluded.record
+                "INSERT INTO attestations (attestation_id, receipt_id, witness, verdict, record, discounted)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET attestation_id = excluded.attestation_id, verdict = excluded.verdict,
+                    record = excluded.record, discounted = excluded.discounted
                  WHERE attestations.verdict = 'unverifiable' AND excluded.verdict <> 'unverifiable'",
-                vec![
-                    record.attestation_id.clone().into(),
-                    record.receipt_id.clone().into(),
-                    record.witness.as_str().to_owned().into(),
-                    record.verdict.as_str().to_owned().into(),
-                    json(record)?,
-                ],
+                attestation(record)?,
+            ),
+            Write::Testimony(record) => (
+                "INSERT INTO attestations (attestation_id, receipt_id, witness, verdict, record, discounted)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET attestation_id = excluded.attestation_id, verdict = excluded.verdict,
+                    record = excluded.record, discounted = excluded.discounted",
+                attestation(record)?,
             ),
             Write::Artifact(record) => (
                 "INSERT INTO artifacts (cid, pinned, record) VALUES (?1, ?2, ?3)
@@ -172,6 +175,17 @@ impl Row {
         let number = || u64::try_from(db.last_insert_rowid()).unwrap_or(0);
         Ok(self.event.clone().map(|event| Event { seq: number(), ..event }))
     }
+}
+
+fn attestation(record: &AttestationRecord) -> Result<Vec<Value>, StorageError> {
+    Ok(vec![
+        record.attestation_id.clone().into(),
+        record.receipt_id.clone().into(),
+        record.witness.as_str().to_owned().into(),
+        record.verdict.as_str().to_owned().into(),
+        json(record)?,
+        record.discounted.is_some().into(),
+    ])
 }
 
 fn json(value: &impl Serialize) -> Result<Value, StorageError> {

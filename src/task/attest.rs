@@ -1,16 +1,24 @@
 //! Attesting: the receipt's task is run again here, and what was found is signed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cid::Cid;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::execute::{Material, measured, receipt_rows};
 use super::life::Reins;
 use super::{Context, TaskError};
+use crate::artifact::Order;
 use crate::document::{AnyEnvelope, Attestation, Content, Envelope, Manifest, Receipt, Untrusted, Verdict};
 use crate::execution::Priority;
 use crate::storage::{AttestationRecord, Happening, Write};
+
+/// How long the output that a wrong receipt claims is looked for, to say where it differs.
+const OUTPUT_WITHIN: Duration = Duration::from_secs(5);
+/// Up to this an output is one block, which is found by its digest.
+const OUTPUT_MAX: u64 = 1 << 20;
 
 /// What came of attesting.
 #[derive(Debug, Clone)]
@@ -26,16 +34,36 @@ pub(super) enum Asked {
     ByOperator,
     /// A missing manifest or artifact is tried again later, and nothing is signed meanwhile.
     ByPolicy,
-    /// The same, by the guild of which this node is the witness.
+    /// This node is a witness in its guild, and has to say something.
     InGuild,
+    /// This node has asked for the task, and its witnesses do not agree; nothing is signed that does not settle it.
+    ToSettle,
 }
 
 impl Asked {
     fn priority(self) -> Priority {
         match self {
             Self::ByOperator => Priority::Interactive,
-            Self::ByPolicy | Self::InGuild => Priority::Background,
+            Self::ByPolicy | Self::InGuild | Self::ToSettle => Priority::Background,
         }
+    }
+}
+
+/// A receipt as this node came to know it.
+#[derive(Debug, Clone)]
+pub(super) struct Presented {
+    pub(super) receipt: Envelope<Receipt>,
+    /// What is wrong with it on its face.
+    pub(super) problem: Option<String>,
+    /// The manifest that it was given for, where it is the receipt of another.
+    pub(super) given_for: Option<Cid>,
+    /// What was printed, where it came along.
+    pub(super) output: Option<Vec<u8>>,
+}
+
+impl Presented {
+    pub(super) fn plain(receipt: Envelope<Receipt>) -> Self {
+        Self { receipt, problem: None, given_for: None, output: None }
     }
 }
 
@@ -49,7 +77,7 @@ impl Context {
     ) -> Result<Attested, TaskError> {
         let claim = receipt.document();
         let concerned = [claim.executor.peer_id(), claim.requester.peer_id()];
-        let (attested, envelope) = self.look_into(receipt, asked, &reins).await?;
+        let (attested, envelope) = self.look_into(&Presented::plain(receipt.clone()), asked, &reins).await?;
         let document = AnyEnvelope::Attestation(envelope);
         self.announce(&document).await;
         self.deliver(&document, &concerned).await;
@@ -60,10 +88,11 @@ impl Context {
     /// a witness has one vote.
     pub(super) async fn look_into(
         &self,
-        receipt: Envelope<Receipt>,
+        case: &Presented,
         asked: Asked,
         reins: &Reins,
     ) -> Result<(Attested, Envelope<Attestation>), TaskError> {
+        let receipt = &case.receipt;
         let (id, claim) = (*receipt.id(), receipt.document());
         if claim.executor == *self.identity.did() {
             return Err(TaskError::Refused(
@@ -74,22 +103,25 @@ impl Context {
         if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
         }
-        let (attestation, manifest) = self.examine(&receipt, asked, reins).await?;
+        let (attestation, manifest) = self.examine(case, asked, reins).await?;
+        if asked == Asked::ToSettle && attestation.verdict == Verdict::Unverifiable {
+            return Err(TaskError::Refused(attestation.grounds()));
+        }
         let once = self.signing.lock(&id.to_string()).await;
+        if self.pledged().contains(&id) {
+            let why = "this node witnesses that receipt in its guild, and says its word there";
+            return Err(TaskError::Refused(why.to_owned()));
+        }
         let before = self.storage.standing(&id, &claim.task_id).await?;
-        let (_counting, before) = self.to_count(before, &receipt).await?;
+        let (_counting, before) = self.to_count(before, receipt).await?;
         if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
         }
         let envelope = Envelope::sign(&self.identity, &attestation)?;
         let terms = manifest.as_ref().map(Envelope::document);
-        let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(&receipt, terms) };
-        let (record, stored) = attestation_rows(&envelope, name_of(claim, terms));
+        let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(receipt, terms) };
+        let (record, stored) = attestation_rows(&envelope, name_of(claim, terms), None);
         rows.extend(stored);
-        if let (Asked::InGuild, Some(manifest)) = (asked, &manifest) {
-            let detail = Untrusted::new(&format!("{} ({})", attestation.verdict, envelope.id()));
-            rows.push(self.note(manifest, "attested", Some(detail)));
-        }
         self.store_vote(before, record, rows).await?;
         drop(once);
         Ok((Attested { id: *envelope.id(), attestation }, envelope))
@@ -98,52 +130,78 @@ impl Context {
     /// Runs the receipt's task again, and gives what is to be said of it and the manifest, where it was to be had.
     pub(super) async fn examine(
         &self,
-        receipt: &Envelope<Receipt>,
+        case: &Presented,
         asked: Asked,
         reins: &Reins,
     ) -> Result<(Attestation, Option<Envelope<Manifest>>), TaskError> {
-        let (id, claim, me) = (*receipt.id(), receipt.document(), self.identity.did().clone());
+        let (id, claim, me) = (*case.receipt.id(), case.receipt.document(), self.identity.did().clone());
+        // What is known to be wrong is wrong, whatever else cannot be told.
+        let unrun = |problem: Option<String>, why: String| match problem {
+            Some(problem) => Attestation::wrong(id, problem, me.clone(), Timestamp::now()),
+            None => Attestation::unverifiable(id, why, me.clone(), Timestamp::now()),
+        };
+        if case.given_for.is_some() {
+            let wrong = unrun(case.problem.clone(), String::new());
+            return Ok((Attestation { presented_for: case.given_for, ..wrong }, None));
+        }
         let likely = [claim.executor.peer_id(), claim.requester.peer_id()];
-        let manifest = self.find_manifest(&claim.manifest, &likely).await;
-        let attestation = match &manifest {
-            Ok(manifest) => {
-                let fits = claim.fits(manifest.id(), manifest.document());
-                let problem = fits.err().map(|faults| faults.to_string());
-                let problem = problem.or_else(|| claim.too_early(Timestamp::now()));
-                let terms = manifest.document();
-                match self.material(terms, &likely).await {
-                    _ if !terms.is_deterministic() => {
-                        let why = "its manifest allows the real clock or real randomness, so no two runs need be equal";
-                        Attestation::unverifiable(id, why.to_owned(), me.clone(), Timestamp::now())
-                    }
-                    Err(error) if asked != Asked::ByOperator => return Err(error),
-                    Ok(material) => {
-                        // Of an input that is a DAG, only its bytes tell the digest.
-                        let read = Content::of(&material.stdin);
-                        let problem = problem.or_else(|| {
-                            let other = format!("inputs: {} where the manifest's have {read}", claim.inputs);
-                            (read != claim.inputs).then_some(other)
-                        });
-                        let outcome = self.execute(terms, material, &likely, asked.priority(), reins).await?;
-                        let environment = outcome.environment.clone();
-                        let measured = measured(&outcome);
-                        let now = Timestamp::now();
-                        Attestation::compare((&id, claim), &measured, environment, problem, me, now)
-                    }
-                    Err(error) => Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()),
-                }
-            }
-            Err(error) => Attestation::unverifiable(id, error.to_string(), me, Timestamp::now()),
+        let manifest = match self.find_manifest(&claim.manifest, &likely).await {
+            Ok(manifest) => manifest,
+            Err(error) if asked == Asked::ByPolicy => return Err(error),
+            Err(error) => return Ok((unrun(case.problem.clone(), error.to_string()), None)),
         };
-        let manifest = match manifest {
-            Err(error) if asked != Asked::ByOperator => return Err(error),
-            manifest => manifest.ok(),
+        let terms = manifest.document();
+        let unfit = || claim.fits(manifest.id(), terms).err().map(|faults| faults.to_string());
+        let problem = case.problem.clone().or_else(unfit).or_else(|| claim.too_early(Timestamp::now()));
+        if !terms.is_deterministic() {
+            let why = "its manifest allows the real clock or real randomness, so no two runs need be equal";
+            return Ok((unrun(problem, why.to_owned()), Some(manifest)));
+        }
+        let material = match self.material(terms, &likely).await {
+            Ok(material) => material,
+            Err(error) if asked == Asked::ByPolicy && problem.is_none() => return Err(error),
+            Err(error) => return Ok((unrun(problem, error.to_string()), Some(manifest))),
         };
-        Ok((attestation, manifest))
+        // Of an input that is a DAG, only its bytes tell the digest.
+        let read = Content::of(&material.stdin);
+        let problem = problem.or_else(|| {
+            let other = format!("inputs: {} where the manifest's have {read}", claim.inputs);
+            (read != claim.inputs).then_some(other)
+        });
+        let outcome = self.execute(terms, material, &likely, asked.priority(), reins).await?;
+        let (environment, now) = (outcome.environment.clone(), Timestamp::now());
+        let mut attestation =
+            Attestation::compare((&id, claim), &measured(&outcome), environment, problem, me.clone(), now);
+        if attestation.verdict == Verdict::Disagree
+            && claim.output.sha256 != Content::of(&outcome.stdout).sha256
+            && let Some(claimed) = self.claimed_output(case, &likely).await
+        {
+            attestation.explain(&first_difference(&claimed, &outcome.stdout));
+        }
+        Ok((attestation, Some(manifest)))
+    }
+
+    /// The output that a receipt claims, where it is to be had.
+    async fn claimed_output(&self, case: &Presented, likely: &[String]) -> Option<Vec<u8>> {
+        let claim = case.receipt.document();
+        if let Some(output) = case.output.as_ref().filter(|output| Content::of(output) == claim.output) {
+            return Some(output.clone());
+        }
+        let order = Order {
+            likely: likely.to_vec(),
+            sha256: Some(claim.output.sha256),
+            ..Order::new(claim.output.sha256.to_cid(), OUTPUT_MAX)
+        };
+        let _lease = self.artifacts.hold(&order.cid);
+        let got = async {
+            self.artifacts.get(&order).await.ok()?;
+            self.artifacts.bytes(&order.cid, OUTPUT_MAX).await.ok()
+        };
+        timeout(OUTPUT_WITHIN, got).await.ok().flatten()
     }
 
     /// This node's vote among those on a receipt. That nothing could be said is no vote: it may be tried again.
-    async fn own_vote(
+    pub(super) async fn own_vote(
         &self,
         votes: &[AttestationRecord],
     ) -> Result<Option<(Attested, Envelope<Attestation>)>, TaskError> {
@@ -183,10 +241,26 @@ pub(super) fn name_of(claim: &Receipt, terms: Option<&Manifest>) -> Untrusted {
     Untrusted::new(terms.map_or(&claim.task_id, |terms| &terms.name))
 }
 
+/// Where two outputs part.
+fn first_difference(claimed: &[u8], measured: &[u8]) -> String {
+    let same = claimed.iter().zip(measured).take_while(|(one, other)| one == other).count();
+    match (claimed.get(same), measured.get(same)) {
+        (Some(one), Some(other)) => {
+            format!(
+                "the outputs differ from byte {same} on: 0x{one:02x} is claimed, 0x{other:02x} was printed"
+            )
+        }
+        (Some(_), None) => format!("the output ends after {same} bytes, where more is claimed"),
+        (None, Some(_)) => format!("the output goes on after the {same} bytes that are claimed"),
+        (None, None) => "the outputs are the same".to_owned(),
+    }
+}
+
 /// An attestation's record, and the rows that store it.
 pub(super) fn attestation_rows(
     envelope: &Envelope<Attestation>,
     name: Untrusted,
+    discounted: Option<Untrusted>,
 ) -> (AttestationRecord, [Write; 3]) {
     let attestation = envelope.document();
     let record = AttestationRecord {
@@ -199,6 +273,7 @@ pub(super) fn attestation_rows(
         reason: attestation.reason.as_deref().map(Untrusted::new),
         differences: attestation.differences().map(|difference| Untrusted::new(&difference.what)).collect(),
         at: attestation.created_at,
+        discounted,
     };
     let happening = Happening::Attestation {
         attestation_id: record.attestation_id.clone(),

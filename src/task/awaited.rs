@@ -1,22 +1,23 @@
-//! What whoever has submitted a task waits for once it has begun in its guild: the receipt, then the witnesses' word.
+//! What whoever has submitted a task waits for once it has begun in its guild: the receipt; `sitting.rs` has the witnesses' word.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use cid::Cid;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior};
 
+use super::attest::Presented;
 use super::context::Word;
 use super::execute::receipt_rows;
-use super::guilded::{Failed, MARGIN, WITNESS_WITHIN};
+use super::guilded::{Failed, MARGIN};
 use super::life::Reins;
 use super::member::{answer, invalid};
 use super::{Context, TaskError};
-use crate::document::{Agreement, AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Status, Untrusted};
+use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Status, Untrusted};
 use crate::execution::{Phase, Progress};
-use crate::guild::{Bytes, Content, Guilds, Refusal};
+use crate::guild::{Content, Guilds, Refusal};
 use crate::identity::Did;
 use crate::storage::{TaskRecord, TaskState, Write};
 
@@ -25,18 +26,16 @@ const GONE_AFTER: Duration = Duration::from_secs(3);
 /// And one that runs it and does not tell how far it is has forgotten it. It tells four times a second.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(500);
-/// How long those who come after the quorum are heard.
-const LATE: Duration = Duration::from_secs(2);
 
 impl Context {
     pub(super) async fn await_receipt(
         &self,
         (guilds, record, place): (&Guilds, &mut TaskRecord, &mut Option<OwnedSemaphorePermit>),
         manifest: &Envelope<Manifest>,
-        plan: &Agreement,
+        (plan, since): (&Agreement, Instant),
         (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
         reins: &Reins,
-    ) -> Result<Result<(), Failed>, TaskError> {
+    ) -> Result<Result<Presented, Failed>, TaskError> {
         let terms = manifest.document();
         reins.limits.get_or_init(|| terms.limits);
         let failed = |why: String| Ok(Err(Failed { who: vec![plan.executor.clone()], why }));
@@ -71,7 +70,7 @@ impl Context {
                 word = words.recv() => word.ok_or(TaskError::Stopping)?,
             };
             // A witness may have the receipt, and have looked into it, before this node has.
-            if matches!(word.content, Content::Attest { .. }) && plan.witnesses.contains(&word.from) {
+            if matches!(word.content, Content::Commit { .. }) && plan.witnesses.contains(&word.from) {
                 if early.iter().any(|other| other.from == word.from) {
                     answer(word, Err(Refusal::Busy));
                 } else {
@@ -106,22 +105,30 @@ impl Context {
                     answer(word, Ok(None));
                     return failed(why);
                 }
-                Content::Receipt { receipt, output, .. } => {
-                    match self.check_receipt(receipt, &word.from, plan, manifest) {
-                        Ok(receipt) => {
-                            self.take_receipt(record, manifest, &receipt, output.as_ref()).await?;
-                            // What is left is waiting for others.
-                            place.take();
-                            answer(word, Ok(None));
-                            reins.progress.send_replace(Progress::default());
-                            return Ok(Ok(()));
-                        }
+                Content::Receipt { .. } => {
+                    let presented = self.presented(&word, plan, manifest, since);
+                    let (case, agreement) = match presented {
+                        Ok(presented) => presented,
                         Err(refusal) => {
                             let why = refusal.to_string();
                             answer(word, Err(refusal));
                             return failed(why);
                         }
+                    };
+                    let claim = case.receipt.document();
+                    let unfit = || claim.fits(manifest.id(), terms).err().map(|faults| faults.to_string());
+                    if plan.witnesses.is_empty()
+                        && let Some(why) = case.problem.clone().or_else(unfit)
+                    {
+                        answer(word, Err(invalid(&why)));
+                        return failed(format!("gave a receipt that does not hold: {why}"));
                     }
+                    self.take_receipt(record, manifest, &case, agreement).await?;
+                    // What is left is waiting for others.
+                    place.take();
+                    answer(word, Ok(None));
+                    reins.progress.send_replace(Progress::default());
+                    return Ok(Ok(case));
                 }
                 _ => answer(word, Err(invalid("of another task, or out of turn"))),
             }
@@ -132,16 +139,15 @@ impl Context {
         &self,
         record: &mut TaskRecord,
         manifest: &Envelope<Manifest>,
-        receipt: &Envelope<Receipt>,
-        output: Option<&Bytes>,
+        case: &Presented,
+        agreement: Option<Envelope<Agreement>>,
     ) -> Result<(), TaskError> {
-        let (id, claim) = (*receipt.id(), receipt.document());
+        let (id, claim) = (*case.receipt.id(), case.receipt.document());
         // The output is kept when it is the one that was signed; a long one is got while its executor has it.
+        let output = case.output.as_ref().filter(|output| claim.output == Digest::of(output));
         let _output = match output {
-            Some(Bytes(output)) if claim.output == crate::document::Content::of(output) => {
-                Some(self.artifacts.keep(output).await?)
-            }
-            _ => None,
+            Some(output) => Some(self.artifacts.keep(output).await?),
+            None => None,
         };
         let mut writes = Vec::new();
         if record.state != TaskState::Running {
@@ -149,90 +155,40 @@ impl Context {
             writes.push(self.step_by(&claim.executor, claim.started_at, record, "running", None));
         }
         let said = format!("{id} {} for {}, {} fuel", claim.status, claim.cost.total_micro, claim.fuel_used);
-        record.state = if claim.status == Status::InvalidModule {
+        let sound = case.problem.is_none();
+        record.state = if claim.status == Status::InvalidModule && sound {
             let reason = claim.error.clone().unwrap_or_else(|| claim.status.to_string());
             TaskState::Failed { reason: Untrusted::new(&reason), receipt: Some(id.to_string()) }
         } else {
             TaskState::Receipted { receipt: id }
         };
         record.updated_at = Timestamp::now();
-        writes.extend(receipt_rows(receipt, Some(manifest.document())));
+        writes.extend(receipt_rows(&case.receipt, Some(manifest.document())));
+        writes.extend(agreement.map(AnyEnvelope::Agreement).map(Write::Document));
         writes.push(Write::Task(Box::new(record.clone())));
         let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
         writes.push(self.step_by(&claim.executor, Timestamp::now(), record, record.state.word(), Some(said)));
         Ok(self.write(writes).await?)
     }
 
-    /// Takes the witnesses' word, and for a while that of those who come after the quorum. Gives back who said nothing; somebody
-    /// else may still come by the announced receipt.
-    pub(super) async fn await_witnesses(
-        &self,
-        record: &TaskRecord,
-        manifest: &Envelope<Manifest>,
-        mut missing: HashSet<Did>,
-        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
-    ) -> Result<HashSet<Did>, TaskError> {
-        let TaskState::Receipted { receipt } = record.state else { return Ok(HashSet::new()) };
-        let mut until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
-        let mut settled = false;
-        while !missing.is_empty() && record.quorum > 0 {
-            let word = match early.pop_front() {
-                Some(word) => word,
-                None => match timeout_at(until, words.recv()).await {
-                    Ok(word) => word.ok_or(TaskError::Stopping)?,
-                    // Who only came too late for the others is not to blame.
-                    Err(_) if settled => return Ok(HashSet::new()),
-                    Err(_) => return Ok(missing),
-                },
-            };
-            let from = word.from.clone();
-            if self.hear_vote(word, &receipt).await {
-                missing.remove(&from);
+    /// Gives everybody the receipt and what was said of it.
+    pub(super) async fn publish_results(&self, record: &TaskRecord) {
+        let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else { return };
+        let announced = async {
+            let votes = self.storage.attestations_of(&receipt.to_string()).await?;
+            let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
+            for id in ids.chain([receipt]) {
+                if let Some(document) = self.storage.document(&id).await? {
+                    self.announce(&document).await;
+                }
             }
-            if !settled && self.storage.task(&record.task_id).await?.is_none_or(|task| task.is_settled()) {
-                settled = true;
-                until = until.min(Instant::now() + LATE);
-            }
+            let said = format!("the receipt and {} attestations", votes.len());
+            let step = self.step(record, "announced", Some(Untrusted::new(&said)));
+            Ok::<_, TaskError>(self.write(vec![step]).await?)
+        };
+        if let Err(error) = announced.await {
+            tracing::warn!(task = %record.task_id, %error, "a task's results are not announced");
         }
-        Ok(HashSet::new())
-    }
-
-    /// Takes a witness's word; `false` when it is something else.
-    async fn hear_vote(&self, word: Word, receipt: &Cid) -> bool {
-        let vote = match &word.content {
-            Content::Attest { attestation, .. } => {
-                let opened = self.storage.verified().open(attestation).and_then(AnyEnvelope::attestation);
-                opened.map_err(|error| invalid(&error.to_string()))
-            }
-            _ => Err(invalid("attestations are waited for")),
-        };
-        let taken = match vote {
-            Ok(vote) if is_vote(&vote, &word.from, receipt) => {
-                let taken = self.take_in_attestation(&word.from.peer_id(), vote).await;
-                taken.map(|_| None).map_err(|error| invalid(&error.to_string()))
-            }
-            Ok(_) => Err(invalid("an attestation by another, or of another receipt")),
-            Err(refusal) => Err(refusal),
-        };
-        let is_taken = taken.is_ok();
-        answer(word, taken);
-        is_taken
-    }
-
-    /// Gives everybody the receipt and what was said of it, and gives back that step.
-    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Result<Option<Write>, TaskError> {
-        let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else {
-            return Ok(None);
-        };
-        let votes = self.storage.attestations_of(&receipt.to_string()).await?;
-        let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
-        for id in ids.chain([receipt]) {
-            if let Some(document) = self.storage.document(&id).await? {
-                self.announce(&document).await;
-            }
-        }
-        let said = format!("the receipt and {} attestations", votes.len());
-        Ok(Some(self.step(record, "announced", Some(Untrusted::new(&said)))))
     }
 
     fn is_connected(&self, who: &Did) -> bool {
@@ -242,8 +198,4 @@ impl Context {
 
 fn by(who: &Did) -> Untrusted {
     Untrusted::new(&format!("by {}", who.short()))
-}
-
-fn is_vote(vote: &Envelope<Attestation>, by: &Did, receipt: &Cid) -> bool {
-    vote.signer() == by && vote.document().receipt == *receipt
 }

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, MutexGuard as AsyncMutexGuard, Semaphore, mpsc, oneshot
 use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
+use super::draw::Given;
 use super::inbox::Inbox;
 use super::offer::Promise;
 use crate::artifact::Artifacts;
@@ -117,6 +118,10 @@ pub struct Context {
     waiting: StdMutex<HashMap<String, CancellationToken>>,
     /// Ids of announced documents that are being taken in.
     pub(super) in_hand: Mutex<HashSet<Cid>>,
+    /// Of each manifest in whose draw this node took part, what it said.
+    draws: StdMutex<HashMap<Cid, Given>>,
+    /// Receipts on which this node has committed to a vote and not revealed it.
+    pledged: StdMutex<HashSet<Cid>>,
     /// Held from looking for an own attestation of a receipt until one is stored: a witness signs once.
     pub(super) signing: Locks,
     /// Places for own tasks that are on their way through a guild; one that is seen to run gives up its own.
@@ -152,6 +157,8 @@ impl Context {
             counting: Locks::default(),
             waiting: StdMutex::default(),
             in_hand: Mutex::default(),
+            draws: StdMutex::default(),
+            pledged: StdMutex::default(),
             signing: Locks::default(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             inputs: Arc::new(Semaphore::new(INPUTS_AT_ONCE)),
@@ -187,6 +194,14 @@ impl Context {
 
     pub(super) fn promised(&self) -> MutexGuard<'_, HashMap<Cid, Promise>> {
         self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn draws(&self) -> MutexGuard<'_, HashMap<Cid, Given>> {
+        self.draws.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pledged(&self) -> MutexGuard<'_, HashSet<Cid>> {
+        self.pledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn waiting(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {

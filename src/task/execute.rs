@@ -9,8 +9,8 @@ use super::life::Reins;
 use super::{Context, TaskError};
 use crate::artifact::{Lease, Order};
 use crate::document::{
-    ARTIFACT_MAX, AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, DocumentError, Draft,
-    Envelope, Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, names_a_file,
+    ARTIFACT_MAX, Agreement, AnyEnvelope, Artifact, ArtifactSource, Completion, Content, Cost, DocumentError,
+    Draft, Envelope, Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, names_a_file,
 };
 use crate::execution::{ExecutionError, Job, Limits, Module, Outcome, Priority};
 use crate::storage::Write;
@@ -115,7 +115,7 @@ impl Context {
         manifest: &Envelope<Manifest>,
         inputs: Content,
         outcome: &Outcome,
-        guild: Option<String>,
+        agreement: Option<&Envelope<Agreement>>,
     ) -> Result<(Envelope<Receipt>, Vec<Write>, Lease), TaskError> {
         let terms = manifest.document();
         let error = (outcome.status != Status::Ok)
@@ -126,7 +126,8 @@ impl Context {
             artifact: terms.artifact.clone(),
             inputs,
             output: Content::of(&outcome.stdout),
-            guild,
+            guild: agreement.map(|agreement| agreement.document().guild.to_string()),
+            agreement: agreement.map(|agreement| *agreement.id()),
             executor: self.identity.did().clone(),
             requester: terms.creator.clone(),
             status: outcome.status,

@@ -1,6 +1,6 @@
 //! An own task in a guild: those who offered are weighed, some of them form a guild, agree, and do it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::context::{Session, Tried};
 use super::life::Reins;
 use super::member::{AGAIN, insist, is_passing};
-use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, choose};
+use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, pick};
 use super::{Context, TaskError};
 use crate::config::Admit;
 use crate::document::{Agreement, AnyEnvelope, Charter, Envelope, Manifest, Untrusted};
@@ -89,6 +89,8 @@ impl Context {
             [terms.witnesses, terms.quorum].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
         let (mut failed, mut last) = (Vec::<Candidate>::new(), String::new());
+        // How many draws each has taken part in.
+        let mut asked: HashMap<Did, u32> = HashMap::new();
         for _ in 0..TRIES {
             if manifest.document().expires_at <= Timestamp::now() {
                 return Err(TaskError::Expired("it expired before it was run".to_owned()));
@@ -113,8 +115,19 @@ impl Context {
                 failed.extend(spared);
                 break;
             }
-            let Some(choice) = choose(&self.weighed(&known), wanted) else { break };
-            let tried = self.attempt(guilds, record, manifest, (&choice, &failed, place), reins).await?;
+            let Some(picked) = pick(&self.weighed(&known), wanted) else { break };
+            let asked = asked.entry(picked.executor.from.clone()).or_insert(0);
+            *asked += 1;
+            let tried = match self.draw(guilds, manifest, &picked, wanted, *asked).await {
+                Ok(draw) => {
+                    let choice = picked.drawn(draw, manifest.id(), wanted);
+                    self.attempt(guilds, record, manifest, (&choice, &failed, place), reins).await?
+                }
+                Err(error) => {
+                    let why = format!("took no part in the draw of the witnesses: {error}");
+                    Err(Failed { who: vec![picked.executor.from], why })
+                }
+            };
             let Err(Failed { who, why }) = tried else { return Ok(true) };
             let reason = Untrusted::new(&why);
             last = format!(": it {reason}");
@@ -280,13 +293,19 @@ impl Context {
         let tried = self.attempt_with(guilds, record, manifest, (choice, failed, place), reins).await;
         parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy = tried.busy.saturating_sub(1)));
         match &tried {
-            Ok(Ok(silent)) => {
+            Ok(Ok(faulty)) => {
                 // A receipt that others do not agree with is no work done.
                 let task = self.storage.task(&record.task_id).await?;
                 let disputed = task.is_some_and(|task| matches!(task.state, TaskState::Disputed { .. }));
                 let note = |tried: &mut Tried| if disputed { tried.failed += 1 } else { tried.done += 1 };
                 self.note_try(&choice.executor.from, note);
-                silent.iter().for_each(|who| self.note_try(who, |tried| tried.failed += 1));
+                for witness in &choice.witnesses {
+                    let failed = faulty.contains(&witness.from);
+                    self.note_try(
+                        &witness.from,
+                        |tried| if failed { tried.failed += 1 } else { tried.done += 1 },
+                    );
+                }
             }
             Ok(Err(Failed { who, .. })) => {
                 who.iter().for_each(|who| self.note_try(who, |tried| tried.failed += 1));
@@ -316,6 +335,7 @@ impl Context {
             envelope: manifest.bytes().to_vec(),
             executor: choice.executor.from.clone(),
             witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
+            draw: choice.draw.clone(),
         };
         let parties: Vec<Did> = members.iter().map(|(_, offer)| offer.from.clone()).collect();
         let within = record.within;
@@ -334,12 +354,11 @@ impl Context {
                 (id, answers.boxed() as BoxFuture<'_, Result<Answers, GuildError>>)
             }
         };
-        let (mut silent, mut last) = (Vec::new(), Vec::new());
         let (sender, mut words) = mpsc::channel(WORDS);
         let here = (guild, *manifest.id());
         self.sessions().insert(here, Session::new(sender.clone(), me.clone()));
         let mut early = VecDeque::new();
-        let inside = async {
+        let sitting = async {
             let offered = format!("{} offered", choice.candidates.len());
             let said = format!(
                 "guild {guild}: executor {}, witnesses {}",
@@ -357,6 +376,7 @@ impl Context {
                 manifest: *manifest.id(),
                 executor: choice.executor.from.clone(),
                 witnesses: choice.witnesses.iter().map(|offer| offer.from.clone()).collect(),
+                draw: Some(choice.draw.clone()),
                 member: me.clone(),
                 agreed_at: Timestamp::now(),
             };
@@ -377,11 +397,14 @@ impl Context {
             };
             let by = format!("signed by {}", names(plan.parties().chain([me])));
             record.state = TaskState::Agreed;
+            let own = Envelope::sign(&self.identity, &plan)?;
+            record.evidence = vec![own.id().to_string()];
+            rows.push(Write::Document(AnyEnvelope::Agreement(own.clone())));
             rows.push(Write::Task(Box::new(record.clone())));
             rows.push(self.step(record, "agreed", Some(Untrusted::new(&by))));
             self.write(rows).await?;
-            let own = Bytes(Envelope::sign(&self.identity, &plan)?.bytes().to_vec());
-            let agreements = agreements.into_iter().chain([own]).collect();
+            let agreements = agreements.into_iter().chain([Bytes(own.bytes().to_vec())]).collect();
+            let since = Instant::now();
             let begin = Content::Begin { manifest: *manifest.id(), agreements };
             // The witnesses begin with its receipt.
             let told = match guilds.tell(&guild, vec![plan.executor.clone()], begin).await {
@@ -393,33 +416,34 @@ impl Context {
                     return Ok(Err(Failed { who: vec![who], why: format!("did not begin: {error}") }));
                 }
             }
-            self.await_receipt((guilds, record, place), manifest, &plan, (&mut words, &mut early), reins)
-                .await
+            let waits = (&mut words, &mut early);
+            let got =
+                self.await_receipt((guilds, record, place), manifest, (&plan, since), waits, reins).await?;
+            Ok(got.map(|case| (plan, case)))
         };
-        let done = reins.cancel.run_until_cancelled(inside).await;
+        let done = reins.cancel.run_until_cancelled(sitting).await;
         let done = done.unwrap_or(Err(TaskError::Execution(ExecutionError::Cancelled)));
-        if matches!(done, Ok(Ok(()))) {
-            let witnesses = choice.witnesses.iter().map(|offer| offer.from.clone()).collect();
-            let seen = self.await_witnesses(record, manifest, witnesses, (&mut words, &mut early)).await;
-            let seen = seen.map(|missing| silent.extend(missing));
-            let published = self.publish_results(record).await.map(|step| last.extend(step));
-            // The receipt is there; whatever went wrong with this does not undo it.
-            for error in [seen, published].into_iter().filter_map(Result::err) {
-                tracing::warn!(task = %record.task_id, %error, "a task's witnesses");
+        let mut faulty = Vec::new();
+        if let Ok(Ok((plan, case))) = &done {
+            // The receipt is there; whatever goes wrong with this does not undo it.
+            match self
+                .hear_witnesses(guilds, record, (plan, case, manifest), (&mut words, &mut early), reins)
+                .await
+            {
+                Ok(found) => faulty.extend(found),
+                Err(error) => tracing::warn!(task = %record.task_id, %error, "a task's witnesses"),
             }
         }
         self.end_session(&here, &sender);
-        let is_done = matches!(done, Ok(Ok(())));
-        if !last.is_empty()
-            && let Err(error) = self.write(std::mem::take(&mut last)).await
-        {
-            tracing::warn!(task = %record.task_id, %error, "that a task's results are announced is not in its timeline");
+        let is_done = matches!(done, Ok(Ok(_)));
+        if is_done {
+            self.publish_results(record).await;
         }
         if within.is_none() {
             dissolve(guilds, &guild).await;
             if is_done {
                 let step = self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))));
-                self.write(vec![step]).await?;
+                self.write_logged(record, vec![step]).await;
             }
         } else if !is_done {
             let withdraw = Content::Withdraw { manifest: *manifest.id() };
@@ -428,7 +452,7 @@ impl Context {
                 tracing::debug!(%guild, "not everybody has heard that the task is withdrawn");
             }
         }
-        Ok(done?.map(|()| silent))
+        Ok(done?.map(|_| faulty))
     }
 }
 
@@ -463,7 +487,9 @@ fn agreed(plan: &Agreement, answers: Answers, patient: bool) -> Result<Vec<Bytes
         };
         let why = match opened {
             Ok((agreement, bytes))
-                if *agreement.signer() == who && agreement.document().is_to_the_same_as(plan) =>
+                if *agreement.signer() == who
+                    && agreement.document().is_to_the_same_as(plan)
+                    && (who != plan.executor || agreement.document().draw.is_some()) =>
             {
                 agreements.push(bytes);
                 continue;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::MutexGuard;
 
 use super::attest::{attestation_rows, name_of};
@@ -9,7 +10,8 @@ use super::execute::receipt_rows;
 use super::offer::Willing;
 use super::{Context, TaskError};
 use crate::document::{AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Untrusted, Verdict};
-use crate::storage::{AttestationRecord, Standing, TaskRecord, TaskState, Write};
+use crate::identity::Did;
+use crate::storage::{AttestationRecord, Happening, Standing, TaskRecord, TaskState, Write};
 
 /// What follows from a document that was taken in.
 pub(super) enum Next {
@@ -52,7 +54,11 @@ impl Context {
                 return self.take_in_attestation(from, attestation).await;
             }
             // Cards belong to a connection and come with it, charters to whoever asks for them.
-            AnyEnvelope::AgentCard(_) | AnyEnvelope::Charter(_) => {}
+            // What guilds agree and commit to is said in them.
+            AnyEnvelope::AgentCard(_)
+            | AnyEnvelope::Charter(_)
+            | AnyEnvelope::Agreement(_)
+            | AnyEnvelope::Commitment(_) => {}
         }
         Ok(None)
     }
@@ -92,8 +98,17 @@ impl Context {
         let likely = [from.to_owned(), finding.witness.peer_id()];
         let receipt = self.find_receipt(&finding.receipt, &likely).await?;
         let claim = receipt.document();
+        if finding.presented_for.is_some() {
+            tracing::debug!(id = %attestation.id(), "it is about what was given for another task's receipt");
+            return Ok(None);
+        }
+        if let Err(faults) = finding.is_about(receipt.id(), claim) {
+            let why = format!("the attestation {} does not speak of its receipt: {faults}", attestation.id());
+            return Err(TaskError::Refused(why));
+        }
         let before = self.storage.standing(&finding.receipt, &claim.task_id).await?;
         if !is_new(&attestation, &before) {
+            self.note_double_vote(&attestation, &before).await?;
             return Ok(None);
         }
         if claim.executor == finding.witness {
@@ -112,7 +127,8 @@ impl Context {
         if !is_new(&attestation, &before) {
             return Ok(None);
         }
-        let (record, stored) = attestation_rows(&attestation, name);
+        let discounted = before.task.as_ref().and_then(|task| self.discounts(task, &finding.witness));
+        let (record, stored) = attestation_rows(&attestation, name, discounted.map(Untrusted::new));
         rows.extend(stored);
         self.store_vote(before, record, rows).await?;
         if new {
@@ -159,6 +175,46 @@ impl Context {
         Ok(())
     }
 
+    /// Whether the witnesses of an own task are being heard in its guild.
+    fn is_sitting(&self, task: &TaskRecord) -> bool {
+        let guild = task.guild_id.as_ref().and_then(|guild| guild.parse().ok());
+        let place = guild.zip(task.manifest_id.parse().ok());
+        place.is_some_and(|place| self.sessions().contains_key(&place))
+    }
+
+    /// Why somebody's vote on an own task does not count: in a guild it is agreed who witnesses it. Where those do not come to a quorum,
+    /// whoever had offered to before it was run may take their place; nobody makes up names for it afterwards.
+    fn discounts(&self, task: &TaskRecord, witness: &Did) -> Option<&'static str> {
+        if task.guild_id.is_none() || *witness == task.creator {
+            None
+        } else if !task.has_offered(witness) {
+            Some("it is none of those who had offered to witness the task")
+        } else {
+            self.is_sitting(task).then_some("it was not said in the task's guild")
+        }
+    }
+
+    /// A witness that says two things is known to have done so.
+    async fn note_double_vote(
+        &self,
+        attestation: &Envelope<Attestation>,
+        before: &Standing,
+    ) -> Result<(), TaskError> {
+        let (finding, id) = (attestation.document(), attestation.id());
+        let known = before.votes.iter().find(|vote| vote.witness == finding.witness);
+        let Some(first) = known.filter(|vote| vote.attestation_id != id.to_string()) else { return Ok(()) };
+        if finding.verdict == Verdict::Unverifiable || self.storage.document(id).await?.is_some() {
+            return Ok(());
+        }
+        let text = format!(
+            "{} has voted twice on receipt {}: {} ({}), which counts, and {} ({id})",
+            finding.witness, finding.receipt, first.verdict, first.attestation_id, finding.verdict
+        );
+        let warning = Happening::Warning { text: Untrusted::new(&text) };
+        let document = Write::Document(AnyEnvelope::Attestation(attestation.clone()));
+        Ok(self.write(vec![document, Write::Event(Timestamp::now(), warning)]).await?)
+    }
+
     fn to_attest(&self, receipt: Envelope<Receipt>) -> Option<Next> {
         let others = receipt.document().executor != *self.identity.did();
         let guild = receipt.document().guild.is_some();
@@ -181,7 +237,7 @@ impl Context {
         votes: &[AttestationRecord],
     ) -> Option<[Write; 2]> {
         let TaskState::Receipted { receipt } = task.state else { return None };
-        if task.quorum == 0 {
+        if task.quorum == 0 || self.is_sitting(task) {
             return None;
         }
         let (executor, of) = (task.executor.clone(), receipt.to_string());
@@ -189,7 +245,8 @@ impl Context {
             let (executor, of) = (executor.clone(), of.clone());
             votes.iter().filter(move |vote| {
                 // An executor that was given up may have made another receipt of the task.
-                vote.verdict == verdict && vote.receipt_id == of && Some(&vote.witness) != executor.as_ref()
+                let counts = vote.discounted.is_none() && Some(&vote.witness) != executor.as_ref();
+                vote.verdict == verdict && vote.receipt_id == of && counts
             })
         };
         let (agree, quorum) =
@@ -211,9 +268,5 @@ impl Context {
 fn is_new(attestation: &Envelope<Attestation>, before: &Standing) -> bool {
     let finding = attestation.document();
     let known = before.votes.iter().find(|vote| vote.witness == finding.witness);
-    let Some(vote) = known.filter(|vote| !vote.gives_way_to(finding.verdict)) else { return true };
-    if vote.attestation_id != attestation.id().to_string() && finding.verdict != Verdict::Unverifiable {
-        tracing::warn!(witness = %finding.witness, receipt = %finding.receipt, "a second vote on one receipt; the first counts");
-    }
-    false
+    known.is_none_or(|vote| vote.gives_way_to(finding.verdict))
 }

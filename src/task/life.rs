@@ -90,6 +90,7 @@ impl Context {
             guild_id: None,
             within,
             candidates: Vec::new(),
+            evidence: Vec::new(),
             state: TaskState::Published,
             quorum: terms.attestation.quorum,
             created_at: terms.created_at,
@@ -144,8 +145,7 @@ impl Context {
         {
             if resumed && record.guild_id.is_some() {
                 // Its guild ended with the earlier start, and so its witnesses' part: others may take it.
-                let published = self.publish_results(record).await?;
-                self.write(published.into_iter().collect()).await?;
+                self.publish_results(record).await;
             }
             self.await_quorum(record, receipt).await?;
         }
@@ -293,6 +293,13 @@ impl Context {
     async fn turn_logged(&self, record: &mut TaskRecord, state: TaskState, detail: Option<Untrusted>) {
         if let Err(error) = self.turn(record, state, detail).await {
             tracing::error!(task = %record.task_id, %error, "a task's end could not be stored; it is taken up again at the next start");
+        }
+    }
+
+    /// Writes what is only told of in a task's timeline.
+    pub(super) async fn write_logged(&self, record: &TaskRecord, writes: Vec<Write>) {
+        if let Err(error) = self.write(writes).await {
+            tracing::warn!(task = %record.task_id, %error, "a step is not in a task's timeline");
         }
     }
 

@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
-use super::attest::Asked;
+use super::attest::{Asked, Presented, attestation_rows, name_of};
 use super::context::{Session, Word};
-use super::execute::Material;
+use super::execute::{Material, receipt_rows};
+use super::guilded::WITNESS_WITHIN;
 use super::life::Reins;
 use super::{Context, TaskError};
-use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
+use crate::document::{
+    Agreement, AnyEnvelope, Attestation, Commitment, Content as Digest, Envelope, Manifest, Receipt,
+    Untrusted, duration_text,
+};
 use crate::execution::{Phase, Priority};
 use crate::guild::{Action, Bytes, Content, GuildError, Guilds, KeyError, MemberState, Refusal, Role};
 use crate::identity::Did;
@@ -28,14 +32,23 @@ pub(super) const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
 /// A proposal that was agreed to and is not begun by then is none.
 const BEGIN_WITHIN: Duration = Duration::from_secs(20);
+/// Whose answer was lost asks again within this.
+const LINGER: Duration = Duration::from_secs(3);
 /// What a receipt may take beyond the start and the run.
 const MARGIN: Duration = Duration::from_secs(20);
+
+/// An executor's clock may be set while it runs something, but not by much.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(2);
 
 /// What has been agreed to.
 struct Plan {
     guild: Cid,
     manifest: Envelope<Manifest>,
-    agreement: Agreement,
+    agreed: Agreement,
+    /// The same as this node has signed it.
+    own: Envelope<Agreement>,
+    /// When; nothing of it can have been run before.
+    since: Instant,
 }
 
 impl Context {
@@ -82,17 +95,18 @@ impl Context {
                 return Err(TaskError::Refused(why));
             }
         };
-        let agreed = Envelope::sign(&self.identity, &plan.agreement)?;
-        let part = if plan.agreement.executor == *self.identity.did() { "executor" } else { "witness" };
+        let runs = plan.agreed.executor == *self.identity.did();
+        let part = if runs { "executor" } else { "witness" };
         let formed = Untrusted::new(&format!("guild {guild}, as {part}"));
         self.write(vec![
             Write::Document(AnyEnvelope::Manifest(plan.manifest.clone())),
+            Write::Document(AnyEnvelope::Agreement(plan.own.clone())),
             self.note(&plan.manifest, "guilded", Some(formed)),
             self.note(&plan.manifest, "agreed", None),
         ])
         .await?;
-        answer(first, Ok(Some(Content::Agree(agreed.bytes().to_vec()))));
-        if plan.agreement.executor != *self.identity.did() {
+        answer(first, Ok(Some(Content::Agree(plan.own.bytes().to_vec()))));
+        if !runs {
             return self.witness(guilds, &plan, words, reins).await;
         }
         timeout(BEGIN_WITHIN, begun(&plan, &mut words))
@@ -127,7 +141,7 @@ impl Context {
         word: &Word,
         manifest: Envelope<Manifest>,
     ) -> Result<Plan, Refusal> {
-        let Content::Propose { executor, witnesses, .. } = &word.content else {
+        let Content::Propose { executor, witnesses, draw, .. } = &word.content else {
             return Err(invalid("nothing was proposed"));
         };
         let (terms, me) = (manifest.document(), self.identity.did());
@@ -155,15 +169,29 @@ impl Context {
         if (runs && !willing.execute) || (attests && !willing.attest) {
             return Err(Refusal::NotOffered);
         }
-        let agreement = Agreement {
+        let wanted = usize::try_from(terms.attestation.witnesses).unwrap_or(usize::MAX);
+        if witnesses.len() != wanted.min(draw.pool.len()) {
+            return Err(invalid("there are not as many witnesses as the manifest asks for"));
+        }
+        if runs {
+            self.check_draw(&word.from, manifest.id(), draw)?;
+        }
+        if !draw.gives(manifest.id(), executor, witnesses.len(), witnesses) {
+            return Err(invalid("the witnesses are not those that the draw gives"));
+        }
+        let agreed = Agreement {
             guild,
             manifest: *manifest.id(),
             executor: executor.clone(),
             witnesses: witnesses.clone(),
+            draw: Some(draw.clone()),
             member: me.clone(),
             agreed_at: Timestamp::now(),
         };
-        Ok(Plan { guild, manifest, agreement })
+        let draw = if runs { agreed.draw.clone() } else { None };
+        let own = Envelope::sign(&self.identity, &Agreement { draw, ..agreed.clone() });
+        let own = own.map_err(|error| invalid(&error.to_string()))?;
+        Ok(Plan { guild, manifest, agreed, own, since: Instant::now() })
     }
 
     async fn run_for(&self, guilds: &Guilds, plan: &Plan, reins: &Reins) -> Result<(), TaskError> {
@@ -181,9 +209,10 @@ impl Context {
             }
         };
         let output = (output.len() <= OUTPUT_INLINE).then_some(Bytes(output));
-        let to = plan.agreement.witnesses.iter().cloned().chain([creator]).collect();
+        let to = plan.agreed.witnesses.iter().cloned().chain([creator]).collect();
         let (manifest, receipt) = (*plan.manifest.id(), receipt.bytes().to_vec());
-        insist(guilds, &plan.guild, to, Content::Receipt { manifest, receipt, output }).await
+        let agreement = Bytes(plan.own.bytes().to_vec());
+        insist(guilds, &plan.guild, to, Content::Receipt { manifest, receipt, agreement, output }).await
     }
 
     async fn run_to_receipt(
@@ -242,8 +271,8 @@ impl Context {
                 }
             }
         };
-        let guild = Some(plan.guild.to_string());
-        let (receipt, receipt_rows, _output) = self.receipt(&plan.manifest, inputs, &outcome, guild).await?;
+        let (receipt, receipt_rows, _output) =
+            self.receipt(&plan.manifest, inputs, &outcome, Some(&plan.own)).await?;
         let claim = receipt.document();
         let said = format!("{} {} for {}", receipt.id(), claim.status, claim.cost.total_micro);
         if !seen_running {
@@ -255,28 +284,40 @@ impl Context {
         Ok((receipt, outcome.stdout))
     }
 
-    /// The receipt of a plan, by the one that was to run it.
-    pub(super) fn check_receipt(
+    /// The receipt that the one who was to run it gives, and what is wrong with it on its face. Whatever it has signed is looked into;
+    /// what it has not signed is none.
+    pub(super) fn presented(
         &self,
-        receipt: &[u8],
-        by: &Did,
+        word: &Word,
         plan: &Agreement,
         manifest: &Envelope<Manifest>,
-    ) -> Result<Envelope<Receipt>, Refusal> {
+        since: Instant,
+    ) -> Result<(Presented, Option<Envelope<Agreement>>), Refusal> {
+        let Content::Receipt { receipt, agreement: Bytes(agreement), output, .. } = &word.content else {
+            return Err(invalid("a receipt is waited for"));
+        };
         let receipt = self.storage.verified().open(receipt).and_then(AnyEnvelope::receipt);
         let receipt = receipt.map_err(|error| invalid(&format!("the receipt does not hold: {error}")))?;
         let claim = receipt.document();
-        if *by != plan.executor || *receipt.signer() != plan.executor {
+        if word.from != plan.executor || *receipt.signer() != plan.executor {
             return Err(invalid("the receipt is not by the one that was to run the task"));
         }
-        if claim.guild != Some(plan.guild.to_string()) {
-            return Err(invalid("the receipt is of another guild"));
-        }
-        let fits = claim.fits(manifest.id(), manifest.document());
-        fits.map_err(|faults| invalid(&format!("the receipt does not fit its manifest: {faults}")))?;
-        Ok(receipt)
+        let output = output.as_ref().map(|Bytes(output)| output.clone());
+        let agreement = Envelope::<Agreement>::open(agreement).ok().filter(|agreement| {
+            let said = agreement.document();
+            let drawn = said.draw.is_some() && said.is_to_the_same_as(plan);
+            *agreement.signer() == plan.executor && drawn
+        });
+        let given_for = (claim.manifest != *manifest.id()).then_some(*manifest.id());
+        let problem = if given_for.is_some() {
+            Some(format!("manifest: it is the receipt of {}, given for {}", claim.manifest, manifest.id()))
+        } else {
+            is_as_agreed(claim, plan.guild, agreement.as_ref(), since)
+        };
+        Ok((Presented { receipt, problem, given_for, output }, agreement))
     }
 
+    /// Looks into the receipt when it comes, binds itself to what it has found, and says it when it is asked to.
     async fn witness(
         &self,
         guilds: &Guilds,
@@ -289,26 +330,143 @@ impl Context {
             + Duration::from_millis(terms.sla.max_start_delay_ms)
             + terms.limits.time()
             + MARGIN;
-        let receipt = loop {
+        let (case, agreement) = loop {
             let word = timeout_at(until, words.recv()).await;
             let word = word.map_err(|_| TaskError::Refused("there was no receipt in time".to_owned()))?;
             let word = word.ok_or(TaskError::Stopping)?;
-            let Content::Receipt { receipt, .. } = &word.content else {
-                answer(word, Err(invalid("a receipt is waited for")));
-                continue;
-            };
-            match self.check_receipt(receipt, &word.from, &plan.agreement, &plan.manifest) {
-                Ok(receipt) => {
+            match self.presented(&word, &plan.agreed, &plan.manifest, plan.since) {
+                Ok(presented) => {
                     answer(word, Ok(None));
-                    break receipt;
+                    break presented;
                 }
                 Err(refusal) => answer(word, Err(refusal)),
             }
         };
-        let (_, envelope) = self.look_into(receipt, Asked::InGuild, reins).await?;
+        let (vote, known) = self.pledge(&case, reins).await?;
+        let (id, receipt) = (*case.receipt.id(), *case.receipt.id());
+        let me = self.identity.did().clone();
+        let commitment = Commitment::to(vote.id(), receipt, me, Timestamp::now());
+        let commitment = Envelope::sign(&self.identity, &commitment)?;
         let creator = plan.manifest.document().creator.clone();
-        let (manifest, attestation) = (*plan.manifest.id(), envelope.bytes().to_vec());
-        insist(guilds, &plan.guild, vec![creator], Content::Attest { manifest, attestation }).await
+        let (manifest, bytes) = (*plan.manifest.id(), commitment.bytes().to_vec());
+        let told =
+            insist(guilds, &plan.guild, vec![creator], Content::Commit { manifest, commitment: bytes });
+        let told = told.await;
+        let revealed = match told {
+            Ok(()) => self.reveal(plan, &case, &vote, (&commitment, agreement), known, &mut words).await,
+            Err(error) => Err(error),
+        };
+        self.pledged().remove(&id);
+        revealed
+    }
+
+    /// Says what it has bound itself to, when the others have bound themselves as well; and hears what comes of it.
+    async fn reveal(
+        &self,
+        plan: &Plan,
+        case: &Presented,
+        vote: &Envelope<Attestation>,
+        (commitment, agreement): (&Envelope<Commitment>, Option<Envelope<Agreement>>),
+        known: bool,
+        words: &mut mpsc::Receiver<Word>,
+    ) -> Result<(), TaskError> {
+        let mut until = Instant::now() + plan.manifest.document().limits.time() + WITNESS_WITHIN + MARGIN;
+        let mut said = false;
+        loop {
+            let Ok(word) = timeout_at(until, words.recv()).await else {
+                let why = "it was not asked what it had found";
+                return if said { Ok(()) } else { Err(TaskError::Refused(why.to_owned())) };
+            };
+            let word = word.ok_or(TaskError::Stopping)?;
+            match &word.content {
+                Content::Reveal { commitments, .. } if word.from == plan.manifest.document().creator => {
+                    let among = |Bytes(bytes): &Bytes| bytes.as_slice() == &commitment.bytes()[..];
+                    if !commitments.iter().any(among) {
+                        answer(word, Err(invalid("this node's commitment is not among them")));
+                        continue;
+                    }
+                    if !std::mem::replace(&mut said, true) {
+                        self.store_testimony(plan, case, vote, (commitment, agreement.clone()), known)
+                            .await?;
+                    }
+                    let (manifest, attestation) = (*plan.manifest.id(), vote.bytes().to_vec());
+                    answer(word, Ok(Some(Content::Attest { manifest, attestation })));
+                    until = Instant::now() + LINGER;
+                }
+                Content::Outcome { .. } => {
+                    self.hear_outcome(plan.manifest.id(), word).await;
+                    return Ok(());
+                }
+                // It has come, and its answer was lost.
+                Content::Receipt { .. } => answer(word, Ok(None)),
+                _ => answer(word, Err(invalid("of another task, or out of turn"))),
+            }
+        }
+    }
+
+    /// What the witnesses' words came to, said by whoever asked for the task.
+    pub(super) async fn hear_outcome(&self, manifest: &Cid, word: Word) {
+        let Content::Outcome { state, why, .. } = &word.content else {
+            return answer(word, Err(invalid("an outcome is waited for")));
+        };
+        let detail = Untrusted::new(&format!("{state}: {}", why.join("; ")));
+        let heard = match self.storage.document(manifest).await {
+            Ok(Some(AnyEnvelope::Manifest(manifest))) if manifest.document().creator == word.from => {
+                self.write(vec![self.note(&manifest, "outcome", Some(detail))]).await
+            }
+            Ok(_) => return answer(word, Err(invalid("there is no such task of yours here"))),
+            Err(error) => Err(error),
+        };
+        let heard = heard.map(|()| None).map_err(|error| {
+            tracing::warn!(%error, "what came of a task is not in the journal");
+            Refusal::Busy
+        });
+        answer(word, heard);
+    }
+
+    /// This node's vote, signed and kept to itself; and whether it is one that is known already.
+    async fn pledge(
+        &self,
+        case: &Presented,
+        reins: &Reins,
+    ) -> Result<(Envelope<Attestation>, bool), TaskError> {
+        let (id, claim) = (*case.receipt.id(), case.receipt.document());
+        let (mut attestation, _) = self.examine(case, Asked::InGuild, reins).await?;
+        attestation.salt = Some(hex::encode(self.random()?));
+        let _once = self.signing.lock(&id.to_string()).await;
+        if case.given_for.is_none() {
+            let before = self.storage.standing(&id, &claim.task_id).await?;
+            if let Some((_, known)) = self.own_vote(&before.votes).await? {
+                return Ok((known, true));
+            }
+        }
+        self.pledged().insert(id);
+        Ok((Envelope::sign(&self.identity, &attestation)?, false))
+    }
+
+    async fn store_testimony(
+        &self,
+        plan: &Plan,
+        case: &Presented,
+        vote: &Envelope<Attestation>,
+        (commitment, agreement): (&Envelope<Commitment>, Option<Envelope<Agreement>>),
+        known: bool,
+    ) -> Result<(), TaskError> {
+        let finding = vote.document();
+        let detail = Untrusted::new(&format!("{} ({})", finding.verdict, vote.id()));
+        let mut rows = vec![self.note(&plan.manifest, "attested", Some(detail))];
+        if case.given_for.is_some() {
+            // It says nothing of the task that the receipt is of.
+            rows.push(Write::Document(AnyEnvelope::Attestation(vote.clone())));
+        } else if !known {
+            let terms = plan.manifest.document();
+            rows.extend(receipt_rows(&case.receipt, Some(terms)));
+            let (_, stored) = attestation_rows(vote, name_of(case.receipt.document(), Some(terms)), None);
+            rows.extend(stored);
+        }
+        rows.push(Write::Document(AnyEnvelope::Commitment(commitment.clone())));
+        rows.extend(agreement.map(AnyEnvelope::Agreement).map(Write::Document));
+        Ok(self.write(rows).await?)
     }
 
     pub(super) fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {
@@ -340,11 +498,12 @@ impl Plan {
         let opened = agreements.iter().map(|Bytes(bytes)| Envelope::<Agreement>::open(bytes));
         let opened = opened.collect::<Result<Vec<_>, _>>();
         let opened = opened.map_err(|error| invalid(&format!("an agreement does not hold: {error}")))?;
-        let same = opened.iter().all(|agreed| agreed.document().is_to_the_same_as(&self.agreement));
+        let plan = &self.agreed;
+        let same = opened.iter().all(|agreed| agreed.document().is_to_the_same_as(plan));
         if !same || *by != self.manifest.document().creator {
             return Err(invalid("the agreements are to something else"));
         }
-        for party in self.agreement.parties().chain([by]) {
+        for party in plan.parties().chain([by]) {
             if !opened.iter().any(|agreed| agreed.signer() == party) {
                 return Err(invalid(&format!("{party} has not agreed")));
             }
@@ -368,6 +527,32 @@ async fn begun(plan: &Plan, words: &mut mpsc::Receiver<Word>) -> Result<(), Task
             return Ok(());
         }
     }
+}
+
+/// What in a receipt is not as its executor has agreed to do it.
+fn is_as_agreed(
+    claim: &Receipt,
+    guild: Cid,
+    agreement: Option<&Envelope<Agreement>>,
+    since: Instant,
+) -> Option<String> {
+    if claim.guild.as_ref() != Some(&guild.to_string()) {
+        let of = Untrusted::new(claim.guild.as_deref().unwrap_or("none"));
+        return Some(format!("guild: {of} where it was agreed to in {guild}"));
+    }
+    let Some(agreement) = agreement.filter(|agreement| claim.agreement.as_ref() == Some(agreement.id()))
+    else {
+        return Some("agreement: it does not name the executor's agreement to this".to_owned());
+    };
+    let agreed_at = agreement.document().agreed_at;
+    if claim.started_at < agreed_at.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN) {
+        return Some(format!("started_at: {}, before it was agreed to at {agreed_at}", claim.started_at));
+    }
+    let passed = since.elapsed();
+    (claim.duration() > passed).then(|| {
+        let (claimed, passed) = (duration_text(claim.duration()), duration_text(passed));
+        format!("duration: {claimed} where only {passed} have passed since it was agreed to")
+    })
 }
 
 pub(super) fn invalid(why: &str) -> Refusal {

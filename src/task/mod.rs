@@ -3,7 +3,7 @@
 //! ```text
 //!   submit ─► drafted ─► published ─► offered ─► guilded ─► agreed ─► running ─► receipted ─► attested
 //!                              │ gossip  ▲ offers   ▲ enlist  ▲ signed    │ receipt   ▲            ▲
-//!   creator:  life.rs, guilded.rs        │          │         │           │           │            │
+//!   creator:  life.rs, guilded.rs,       │          │         │           │           │            │
 //!   others:               offer.rs ──────┘   member.rs, which runs or witnesses it ───┴────────────┘
 //! ```
 //!
@@ -15,6 +15,8 @@
 mod attest;
 mod awaited;
 mod context;
+mod draw;
+mod evidence;
 mod execute;
 mod find;
 mod guilded;
@@ -24,6 +26,7 @@ mod life;
 mod member;
 mod offer;
 mod select;
+mod sitting;
 mod worker;
 
 use std::sync::Arc;
@@ -35,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 pub use attest::Attested;
 pub use context::{Context, Policy};
+pub use evidence::evidence;
 pub use execute::Ran;
 pub use inbox::Question;
 

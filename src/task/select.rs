@@ -1,6 +1,9 @@
 //! Who does a task, of those who have offered: by how much they have to do for this node already, how often they failed it, and
 //! how far away they are. Pure.
 
+use cid::Cid;
+
+use crate::document::Draw;
 use crate::guild::Offer;
 use crate::identity::Did;
 use crate::storage::Candidate;
@@ -17,11 +20,21 @@ pub(super) struct Known {
     pub(super) ping_us: Option<u32>,
 }
 
+/// Who runs it, and of whom the witnesses are drawn.
+#[derive(Debug, Clone)]
+pub(super) struct Pick {
+    pub(super) executor: Offer,
+    pub(super) pool: Vec<Offer>,
+    /// Everybody who offered, the best first.
+    ranked: Vec<Known>,
+}
+
 /// Who does what.
 #[derive(Debug, Clone)]
 pub(super) struct Choice {
     pub(super) executor: Offer,
     pub(super) witnesses: Vec<Offer>,
+    pub(super) draw: Draw,
     /// Everybody who offered, with the reason for what came of it.
     pub(super) candidates: Vec<Candidate>,
 }
@@ -54,40 +67,55 @@ pub(super) fn are_only_enough_to_witness(offers: &[Offer], quorum: usize) -> boo
     quorum > 0 && !are_enough(offers, quorum) && offers.iter().filter(|offer| offer.attest).count() >= quorum
 }
 
-/// The best of them, with as many witnesses as are wanted and there; nobody, when nobody would run it.
-pub(super) fn choose(known: &[Known], witnesses: usize) -> Option<Choice> {
-    let mut ranked: Vec<&Known> = known.iter().collect();
+/// The best of them to run it, and all others who would witness it; nobody, when nobody would run it.
+pub(super) fn pick(known: &[Known], witnesses: usize) -> Option<Pick> {
+    let mut ranked = known.to_vec();
     ranked.sort_by_key(|known| (known.rank(), known.offer.from.clone()));
-    let others =
-        |executor: &Did| ranked.iter().filter(|k| k.offer.attest && k.offer.from != *executor).count();
+    let others = |executor: &Did| {
+        let executor = executor.clone();
+        ranked.iter().filter(move |k| k.offer.attest && k.offer.from != executor)
+    };
     let executors = || ranked.iter().filter(|known| known.offer.execute);
     // Who leaves enough witnesses goes before who is one of the few of them.
-    let executor =
-        executors().find(|known| others(&known.offer.from) >= witnesses).or_else(|| executors().next())?;
-    let chosen: Vec<&&Known> = ranked
-        .iter()
-        .filter(|known| known.offer.attest && known.offer.from != executor.offer.from)
-        .take(witnesses)
-        .collect();
-    let candidates = ranked.iter().map(|known| {
-        let part = if known.offer.from == executor.offer.from {
-            "executor"
-        } else if chosen.iter().any(|witness| witness.offer.from == known.offer.from) {
-            "witness"
-        } else {
-            "reserve"
-        };
-        Candidate {
-            did: known.offer.from.clone(),
-            part: part.to_owned(),
-            reason: known.reason().as_str().into(),
-        }
-    });
-    Some(Choice {
-        executor: executor.offer.clone(),
-        candidates: candidates.collect(),
-        witnesses: chosen.into_iter().map(|known| known.offer.clone()).collect(),
-    })
+    let executor = executors()
+        .find(|known| others(&known.offer.from).count() >= witnesses)
+        .or_else(|| executors().next())?;
+    let executor = executor.offer.clone();
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for known in others(&executor.from) {
+        let to = if known.failed > known.done { &mut bad } else { &mut good };
+        to.push(known.offer.clone());
+    }
+    // Who has failed more often than not is a witness only where there are too few others.
+    let lacking = witnesses.saturating_sub(good.len());
+    good.extend(bad.into_iter().take(lacking));
+    good.truncate(Draw::POOL_MAX);
+    Some(Pick { executor, pool: good, ranked })
+}
+
+impl Pick {
+    /// Who does what when these have been drawn.
+    pub(super) fn drawn(self, draw: Draw, manifest: &Cid, witnesses: usize) -> Choice {
+        let drawn = draw.witnesses(manifest, &self.executor.from, witnesses);
+        let candidates = self.ranked.iter().map(|known| {
+            let part = if known.offer.from == self.executor.from {
+                "executor"
+            } else if drawn.contains(&known.offer.from) {
+                "witness"
+            } else {
+                "reserve"
+            };
+            Candidate {
+                did: known.offer.from.clone(),
+                part: part.to_owned(),
+                reason: known.reason().as_str().into(),
+            }
+        });
+        let candidates = candidates.collect();
+        let offer = |did: &Did| self.pool.iter().find(|offer| offer.from == *did).cloned();
+        let witnesses = drawn.iter().filter_map(offer).collect();
+        Choice { executor: self.executor, witnesses, draw, candidates }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +129,12 @@ mod tests {
         Known { offer, busy, done: 0, failed, ping_us: Some(ping_us) }
     }
 
+    fn drawn(pick: Pick, witnesses: usize) -> Choice {
+        let mut pool: Vec<Did> = pick.pool.iter().map(|offer| offer.from.clone()).collect();
+        pool.sort_unstable();
+        pick.drawn(Draw { pool, seed: None }, &Cid::default(), witnesses)
+    }
+
     #[test]
     fn the_one_with_least_to_do_runs_it_and_others_witness_it() {
         let near = known(true, true, (0, 0, 100));
@@ -108,9 +142,12 @@ mod tests {
         let busy = known(true, true, (3, 0, 50));
         let bad = known(true, true, (0, 2, 10));
         let all = [&bad, &busy, &far, &near].map(Clone::clone);
-        let choice = choose(&all, 2).unwrap();
-        assert_eq!(choice.executor, near.offer);
-        assert_eq!(choice.witnesses, [far.offer.clone(), busy.offer.clone()]);
+        let picked = pick(&all, 2).unwrap();
+        assert_eq!(picked.executor, near.offer);
+        assert_eq!(picked.pool, [far.offer.clone(), busy.offer.clone()], "who has failed is spared");
+        assert_eq!(pick(&all, 3).unwrap().pool.len(), 3, "where there are enough others");
+        let choice = drawn(picked, 2);
+        assert_eq!(choice.witnesses.len(), 2);
         let parts: Vec<&str> = choice.candidates.iter().map(|candidate| candidate.part.as_str()).collect();
         assert_eq!(parts, ["executor", "witness", "witness", "reserve"]);
     }
@@ -120,11 +157,11 @@ mod tests {
         let only_runs = known(true, false, (0, 0, 9_000));
         let both = known(true, true, (0, 0, 100));
         let all = [only_runs.clone(), both.clone()];
-        let choice = choose(&all, 1).unwrap();
+        let choice = drawn(pick(&all, 1).unwrap(), 1);
         assert_eq!((choice.executor, choice.witnesses), (only_runs.offer.clone(), vec![both.offer.clone()]));
         let offers = all.map(|known| known.offer);
         assert!(are_enough(&offers, 1) && !are_enough(&offers, 2));
-        assert!(choose(&[known(false, true, (0, 0, 1))], 1).is_none());
+        assert!(pick(&[known(false, true, (0, 0, 1))], 1).is_none());
         let offers = [known(true, true, (0, 0, 1)), known(true, true, (0, 0, 1))].map(|known| known.offer);
         let witness_only = |quorum| are_only_enough_to_witness(&offers, quorum);
         assert_eq!([1, 2, 3].map(witness_only), [false, true, false]);

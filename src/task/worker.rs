@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::attest::Asked;
+use super::attest::{Asked, Presented};
 use super::context::{Place, Session, Word};
 use super::intake::Next;
 use super::life::Reins;
@@ -226,7 +226,8 @@ impl Worker {
             Request::Examine { receipt, answer } => {
                 let (id, reins) = self.rein_attest(&receipt);
                 self.jobs.spawn(async move {
-                    let examined = context.examine(&receipt, Asked::ByOperator, &reins).await;
+                    let examined =
+                        context.examine(&Presented::plain(receipt), Asked::ByOperator, &reins).await;
                     tell(answer, examined.map(|(attestation, _)| attestation));
                     Ended::Run(id)
                 });
@@ -271,6 +272,12 @@ impl Worker {
                     tracing::debug!(%manifest, "an offer that nobody waits for");
                 }
             }
+            Told::Draw { manifest, from, pool, commitment, reply } => {
+                let given = self.context.give_nonce(manifest, from, pool, commitment);
+                if reply.send(given).is_err() {
+                    tracing::trace!("whoever draws did not wait for the nonce");
+                }
+            }
             Told::Word { guild, from, content, reply } => {
                 let word = Word { from, content, reply };
                 let Some(place) = word.content.about().map(|manifest| (guild, *manifest)) else {
@@ -299,6 +306,15 @@ impl Worker {
                     }
                     (None, Content::Propose { .. }) if !self.context.is_own(&guild) => {
                         self.begin(place, word);
+                    }
+                    // What came of it is known long after this node's part is done.
+                    (None, Content::Outcome { .. }) if self.intakes < INTAKE_MAX => {
+                        self.intakes += 1;
+                        let context = Arc::clone(&self.context);
+                        self.jobs.spawn(async move {
+                            context.hear_outcome(&place.1, word).await;
+                            Ended::Intake(None)
+                        });
                     }
                     (None, _) => answer(word, Err(invalid("there is no such task here"))),
                 }

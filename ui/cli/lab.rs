@@ -12,12 +12,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use zerostate::api::{Candidate, Client, Happening, TaskDetail, TaskRecord, TimelineStep};
 use zerostate::document::{ArtifactSource, Draft, DraftFormat, Status};
 use zerostate::identity::Did;
 
 use super::draft::Wanted;
+use super::signals::Signals;
 use super::{Failure, Globals, Outcome, console, output, submit};
 
 /// The example module: a WASI program in C, `assets/examples/hello.c`.
@@ -95,27 +95,6 @@ pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
 
 fn stopped() -> Failure {
     Failure::failed("the lab was stopped by a signal")
-}
-
-/// Heard from the first moment, so that no way out leaves nodes or keys behind.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let on = |kind| {
-            signal(kind).map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))
-        };
-        Ok(Self([on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?]))
-    }
-
-    async fn any(&mut self) {
-        let [term, int, hup] = &mut self.0;
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-            _ = hup.recv() => {}
-        }
-    }
 }
 
 struct Lab {

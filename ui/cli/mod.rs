@@ -25,6 +25,7 @@ mod progress;
 mod receipt;
 mod rerun;
 mod run;
+mod signals;
 mod status;
 mod submit;
 mod task;

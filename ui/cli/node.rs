@@ -4,11 +4,11 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use zerostate::config::Config;
 use zerostate::node::{Home, Node};
 use zerostate::telemetry::{self, RecentLog};
 
+use super::signals::Signals;
 use super::{Failure, Globals, Outcome, home, output};
 
 #[derive(clap::Args, Clone, Default, PartialEq)]
@@ -67,10 +67,7 @@ pub fn prepare(globals: &Globals, args: NodeArgs) -> Result<(Home, Config, Recen
 
 pub async fn run(globals: &Globals, verb: NodeVerb) -> Outcome {
     // Before the first line of output: whoever reads it may send a signal at once.
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")));
-    let (mut term, mut int, mut hup) =
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+    let mut signals = Signals::listen()?;
     let node = start(globals, verb.node).await?;
     announce(globals, &node)?;
     let stopping = node.stopping();
@@ -84,9 +81,7 @@ pub async fn run(globals: &Globals, verb: NodeVerb) -> Outcome {
         }
     };
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-        _ = hup.recv() => {}
+        () = signals.any() => {}
         () = stopping.cancelled() => {}
         () = parent_gone => {}
     }

@@ -13,8 +13,29 @@ use super::Failure;
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string(value)
         .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
+    text = tame(text);
     text.push('\n');
     bytes(text.as_bytes())
+}
+
+/// JSON in which what could steer a terminal is escaped: the program that reads it gets the same strings.
+fn tame(text: String) -> String {
+    let wild = |c: char| !matches!(c, '\n' | '\r' | '\t') && Untrusted::changes(c);
+    if !text.contains(wild) {
+        return text;
+    }
+    let mut tame = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if wild(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                tame.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            tame.push(c);
+        }
+    }
+    tame
 }
 
 /// Text for people and a line end. Whatever a stranger put into it, nothing of it steers a terminal.

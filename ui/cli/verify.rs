@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use zerostate::document::strict::MAX_ENVELOPE_BYTES;
 use zerostate::document::{
-    AnyEnvelope, Attestation, Document as _, DocumentError, Envelope, Untrusted, duration_text,
+    AnyEnvelope, Attestation, Document as _, DocumentError, Envelope, Untrusted, Verdict, duration_text,
 };
 use zerostate::proof::{Bundle, MAX_BUNDLE_BYTES, Problem};
 
@@ -23,9 +23,9 @@ pub struct VerifyVerb {
 
 /// What is in a file that holds.
 enum Checked {
-    Envelope(AnyEnvelope),
-    /// With what running it again came to, where it was asked for.
-    Bundle(Box<Bundle>, Option<Attestation>),
+    Envelope(Box<AnyEnvelope>),
+    /// With what running it again came to, where it was asked for, or why it could not be done.
+    Bundle(Box<Bundle>, Option<Box<Result<Attestation, Failure>>>),
 }
 
 /// Why a file proves nothing.
@@ -33,8 +33,8 @@ enum Doubt {
     Unread(Failure),
     Envelope(DocumentError),
     Bundle(Vec<Problem>),
-    /// It could not be run again.
-    Rerun(Failure),
+    /// There is nothing in it to be run again.
+    NoBundle(Failure),
 }
 
 pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
@@ -53,14 +53,22 @@ pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
             output::line(&sentence(path, checked))?;
         }
     }
-    let (count, invalid) = (checked.len(), checked.iter().filter(|checked| !is_good(checked)).count());
+    let (count, invalid) = (checked.len(), checked.iter().filter(|checked| !is_valid(checked)).count());
     let bundles =
         checked.iter().any(|checked| matches!(checked, Ok(Checked::Bundle(..)) | Err(Doubt::Bundle(_))));
-    let first = checked.into_iter().find(|checked| !is_good(checked));
-    match first {
+    // Of several that are not good, the worst decides: what could not even be read was wrong usage.
+    let rank = |checked: &Result<Checked, Doubt>| match checked {
+        Err(Doubt::Unread(_) | Doubt::NoBundle(_)) => 0,
+        Err(_) => 1,
+        Ok(Checked::Bundle(_, Some(found))) if found.is_ok() => 2,
+        Ok(_) => 3,
+    };
+    match checked.into_iter().filter(|checked| !is_good(checked)).min_by_key(rank) {
         None => Ok(0),
-        Some(Err(Doubt::Unread(failure) | Doubt::Rerun(failure))) => Err(failure),
-        Some(Ok(_)) if count == 1 => Err(Failure::failed("run again here, it came to something else")),
+        Some(Err(Doubt::Unread(failure) | Doubt::NoBundle(failure))) => Err(failure),
+        Some(Ok(Checked::Bundle(_, Some(found)))) if found.is_err() || count == 1 => {
+            Err(found.err().unwrap_or_else(|| Failure::failed("run again here, it came to something else")))
+        }
         Some(Err(Doubt::Bundle(_))) if count == 1 => Err(Failure::failed("the bundle does not verify")),
         Some(_) if count == 1 => Err(Failure::failed("the envelope does not verify")),
         Some(_) => {
@@ -71,11 +79,18 @@ pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
 }
 
 /// Whether it holds, and running it again, where that was done, found nothing else.
-fn is_good(checked: &Result<Checked, Doubt>) -> bool {
+fn is_valid(checked: &Result<Checked, Doubt>) -> bool {
     match checked {
-        Ok(Checked::Bundle(_, Some(found))) => found.verdict != zerostate::document::Verdict::Disagree,
+        Ok(Checked::Bundle(_, Some(found))) => {
+            found.as_ref().as_ref().map_or(true, |found| found.verdict != Verdict::Disagree)
+        }
         other => other.is_ok(),
     }
+}
+
+/// Whether all that was asked for was done as well.
+fn is_good(checked: &Result<Checked, Doubt>) -> bool {
+    is_valid(checked) && !matches!(checked, Ok(Checked::Bundle(_, Some(found))) if found.is_err())
 }
 
 async fn check(path: &Path, run_again: bool) -> Result<Checked, Doubt> {
@@ -83,7 +98,7 @@ async fn check(path: &Path, run_again: bool) -> Result<Checked, Doubt> {
     if Bundle::is_meant(&bytes) {
         let bundle = Bundle::read(&bytes).map_err(Doubt::Bundle)?;
         drop(bytes);
-        let found = if run_again { Some(rerun::rerun(&bundle).await.map_err(Doubt::Rerun)?) } else { None };
+        let found = if run_again { Some(Box::new(rerun::rerun(&bundle).await)) } else { None };
         return Ok(Checked::Bundle(Box::new(bundle), found));
     }
     // A line end after the envelope is what editors and `>` leave; it is not part of it.
@@ -100,14 +115,14 @@ async fn check(path: &Path, run_again: bool) -> Result<Checked, Doubt> {
     if run_again {
         let why = format!("{} is one envelope, and what is to be run is not in it", path.display());
         let hint = "`zerostate receipt export RECEIPT --bundle --with-artifact` writes what can be run again";
-        return Err(Doubt::Rerun(Failure::usage(why).hint(hint)));
+        return Err(Doubt::NoBundle(Failure::usage(why).hint(hint)));
     }
-    Ok(Checked::Envelope(envelope))
+    Ok(Checked::Envelope(Box::new(envelope)))
 }
 
 fn problems(doubt: &Doubt) -> Vec<String> {
     match doubt {
-        Doubt::Unread(failure) | Doubt::Rerun(failure) => vec![failure.message().to_owned()],
+        Doubt::Unread(failure) | Doubt::NoBundle(failure) => vec![failure.message().to_owned()],
         Doubt::Envelope(error) => vec![error.to_string()],
         Doubt::Bundle(problems) => problems.iter().map(ToString::to_string).collect(),
     }
@@ -125,20 +140,22 @@ fn answer(checked: &Result<Checked, Doubt>) -> Value {
             "problems": [],
         }),
         Ok(Checked::Bundle(bundle, found)) => json!({
-            "valid": is_good(checked),
+            "valid": is_valid(checked),
             "kind": "bundle",
             "id": bundle.receipt.id().to_string(),
             "signer": bundle.receipt.signer(),
             "document": document(&AnyEnvelope::Receipt(bundle.receipt.clone())),
             "manifest": document(&AnyEnvelope::Manifest(bundle.manifest.clone())),
-            "standing": bundle.standing(),
-            "attestations": bundle.attestations.iter().map(vote).collect::<Vec<_>>(),
+            "standing": bundle.standing().as_str(),
+            "attestations": votes(bundle),
+            "commitments": bundle.commitments.len(),
+            "agreements": bundle.agreements.len(),
             "proven": bundle.proven(),
-            "not_proven": bundle.not_proven(),
-            "rerun": found.as_ref().map(|found| json!({
+            "not_proven": bundle.not_proven(found.as_ref().is_some_and(|found| found.is_ok())),
+            "rerun": found.as_ref().and_then(|found| found.as_ref().as_ref().ok()).map(|found| json!({
                 "verdict": found.verdict, "reason": found.reason, "compared": found.compared,
             })),
-            "problems": found.iter().flat_map(differences).collect::<Vec<_>>(),
+            "problems": found.iter().flat_map(|found| rerun_problems(found)).collect::<Vec<_>>(),
         }),
         Err(doubt) => json!({
             "valid": false,
@@ -151,7 +168,17 @@ fn answer(checked: &Result<Checked, Doubt>) -> Value {
     }
 }
 
-fn vote(attestation: &Envelope<Attestation>) -> Value {
+/// The votes, each with why it does not count if it does not.
+fn votes(bundle: &Bundle) -> Vec<Value> {
+    let tally = bundle.tally();
+    let discounted = |vote: &Envelope<Attestation>| {
+        let fault = tally.faults.iter().find(|fault| fault.attestation.as_ref() == Some(vote.id()));
+        fault.map(|fault| fault.why.clone())
+    };
+    bundle.attestations.iter().map(|attestation| vote(attestation, discounted(attestation))).collect()
+}
+
+fn vote(attestation: &Envelope<Attestation>, discounted: Option<String>) -> Value {
     let finding = attestation.document();
     json!({
         "attestation_id": attestation.id().to_string(),
@@ -160,12 +187,20 @@ fn vote(attestation: &Envelope<Attestation>) -> Value {
         "reason": finding.reason,
         "differences": finding.differences().collect::<Vec<_>>(),
         "at": finding.created_at,
+        "discounted": discounted,
     })
+}
+
+fn rerun_problems(found: &Result<Attestation, Failure>) -> Vec<String> {
+    match found {
+        Ok(found) => differences(found),
+        Err(failure) => vec![failure.message().to_owned()],
+    }
 }
 
 /// What was found to be otherwise.
 fn differences(found: &Attestation) -> Vec<String> {
-    if found.verdict != zerostate::document::Verdict::Disagree {
+    if found.verdict != Verdict::Disagree {
         return Vec::new();
     }
     let reason = found.reason.iter().map(|reason| Untrusted::new(reason).to_string());
@@ -183,6 +218,8 @@ fn document(envelope: &AnyEnvelope) -> Value {
         AnyEnvelope::Attestation(envelope) => envelope.document().encode(),
         AnyEnvelope::AgentCard(envelope) => envelope.document().encode(),
         AnyEnvelope::Charter(envelope) => envelope.document().encode(),
+        AnyEnvelope::Agreement(envelope) => envelope.document().encode(),
+        AnyEnvelope::Commitment(envelope) => envelope.document().encode(),
     };
     payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
@@ -204,18 +241,17 @@ fn sentence(path: &Path, checked: &Result<Checked, Doubt>) -> String {
         Ok(Checked::Bundle(bundle, found)) => {
             let mark = if is_good(checked) { "✓" } else { "✗" };
             let mut text = format!("{mark} {path}: receipt {}, {}", bundle.receipt.id(), bundle.standing());
-            for (heading, lines) in [("proven", bundle.proven()), ("not proven", bundle.not_proven())] {
+            let open = bundle.not_proven(found.as_ref().is_some_and(|found| found.is_ok()));
+            for (heading, lines) in [("proven", bundle.proven()), ("not proven", open)] {
                 text.push_str(&format!("\n  {heading}:"));
                 lines.iter().for_each(|line| text.push_str(&format!("\n    {line}")));
             }
-            if let Some(found) = found {
-                let why = found.reason.as_deref().map(|why| format!(", {}", Untrusted::new(why)));
-                text.push_str(&format!("\n  run again here: {}{}", found.verdict, why.unwrap_or_default()));
-                for row in &found.compared {
-                    let sign = if row.is_equal() { "=" } else { "≠" };
-                    let claimed = Untrusted::new(&row.claimed);
-                    text.push_str(&format!("\n    {:<12} {claimed} {sign} {}", row.what, row.measured));
+            match found.as_deref() {
+                Some(Err(failure)) => {
+                    text.push_str(&format!("\n  not run again here: {}", failure.message()));
                 }
+                Some(Ok(found)) => text.push_str(&compared(found)),
+                None => {}
             }
             text
         }
@@ -235,9 +271,28 @@ fn said(envelope: &AnyEnvelope) -> String {
         }
         AnyEnvelope::Manifest(manifest) => format!("task {}", manifest.document().task_id),
         AnyEnvelope::AgentCard(_) => "an agent's card".to_owned(),
+        AnyEnvelope::Agreement(agreement) => {
+            let agreement = agreement.document();
+            format!("to the task of manifest {}, run by {}", agreement.manifest, agreement.executor)
+        }
+        AnyEnvelope::Commitment(commitment) => {
+            format!("to a word on receipt {}", commitment.document().receipt)
+        }
         AnyEnvelope::Charter(charter) => {
             let charter = charter.document();
             format!("the guild \"{}\" until {}", Untrusted::new(&charter.name), charter.expires_at)
         }
     }
+}
+
+/// What running it again came to.
+fn compared(found: &Attestation) -> String {
+    let why = found.reason.as_deref().map(|why| format!(", {}", Untrusted::new(why)));
+    let mut text = format!("\n  run again here: {}{}", found.verdict, why.unwrap_or_default());
+    for row in &found.compared {
+        let sign = if row.is_equal() { "=" } else { "≠" };
+        let claimed = Untrusted::new(&row.claimed);
+        text.push_str(&format!("\n    {:<12} {claimed} {sign} {}", row.what, row.measured));
+    }
+    text
 }

@@ -153,6 +153,7 @@ fn task(n: u8, name: &str, state: TaskState, executor: Option<u8>, quorum: u32) 
             guild_id: None,
             within: None,
             candidates: Vec::new(),
+            evidence: Vec::new(),
             state,
             quorum,
             created_at: ago(30 * i64::from(n)),
@@ -254,6 +255,7 @@ pub fn busy() -> Snapshot {
             .then(|| "the status timeout depends on the machine".into()),
         differences: differences.iter().map(|what| (*what).into()).collect(),
         at: ago(15 * i64::from(n)),
+        discounted: None,
     };
     let attestations = vec![
         attestation(4, "hello", 10, Verdict::Agree, &[]),
@@ -372,6 +374,7 @@ pub fn receipt_detail() -> ReceiptDetail {
         inputs: Content::of(b""),
         output: Content::of(b"cats 12\ndogs 9\n"),
         guild: None,
+        agreement: None,
         executor: did(12),
         requester: did(1),
         status: Status::OutOfFuel,

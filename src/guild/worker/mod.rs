@@ -390,7 +390,11 @@ impl Worker {
             What::Notice(notice) => self.heed(&notice).await.map(|()| Reply::Done),
             What::Message(sealed) => return self.on_message(from, sealed, reply),
             What::Forward { to, parcel } => return self.pass_on(&from, to, parcel, reply),
-            What::Charter | What::Parcel(_) | What::Offer { .. } | What::Enlist { .. } => {
+            What::Charter
+            | What::Parcel(_)
+            | What::Offer { .. }
+            | What::Draw { .. }
+            | What::Enlist { .. } => {
                 let why = Untrusted::new("a parcel with what is not passed on");
                 Err(Refusal::Invalid(why).into())
             }

@@ -1,0 +1,316 @@
+//! The witnesses of an own task: each binds itself to what it has found, then all of them say it, and it is counted.
+//!
+//! ```text
+//!   executor ──receipt──► witness: runs it again ──commit──►┐
+//!                         witness: runs it again ──commit──►┤ creator ──reveal──► each: its attestation ──► tally
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use cid::Cid;
+use futures::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::attest::{Asked, Presented, attestation_rows};
+use super::context::Word;
+use super::guilded::WITNESS_WITHIN;
+use super::life::Reins;
+use super::member::{AGAIN, answer, invalid, is_passing};
+use super::{Context, TaskError, evidence};
+use crate::document::{
+    Agreement, AnyEnvelope, Attestation, Commitment, Envelope, Manifest, Receipt, Untrusted, Verdict,
+};
+use crate::guild::{Bytes, Content, GuildError, Guilds, Refusal};
+use crate::identity::Did;
+use crate::proof::{Bundle, Fault, Outcome, Tally};
+use crate::storage::{Happening, TaskRecord, TaskState, Write};
+
+/// When as many as the quorum have committed, the others have so long, and twice the time that the run took.
+const LATE: Duration = Duration::from_secs(2);
+/// Who has committed has so long to say what it has found.
+const REVEAL_WITHIN: Duration = Duration::from_secs(10);
+/// How long it takes at the most to tell the guild what it has come to.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
+
+/// What is witnessed: what was agreed to, and the receipt that came of it.
+type Matter<'a> = (&'a Agreement, &'a Presented, &'a Envelope<Manifest>);
+
+impl Context {
+    /// Hears the witnesses, and moves the task on by what they say. Gives back whose word did not count.
+    pub(super) async fn hear_witnesses(
+        &self,
+        guilds: &Guilds,
+        record: &mut TaskRecord,
+        matter: Matter<'_>,
+        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
+        reins: &Reins,
+    ) -> Result<Vec<Did>, TaskError> {
+        let (plan, case, _) = matter;
+        let TaskState::Receipted { receipt } = record.state else { return Ok(Vec::new()) };
+        if plan.witnesses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let commitments = self.await_commitments(record.quorum, matter, words, early).await?;
+        let votes = self.call_votes(guilds, plan, &commitments).await;
+        let mut tally = Tally::of(&case.receipt, Some(plan), &commitments, &votes);
+        self.find_double_votes(&receipt, &votes, &mut tally).await?;
+        let mut unsettled = None;
+        if case.given_for.is_some() {
+            tally.finding = Some(Verdict::Disagree);
+        } else if tally.votes(Verdict::Disagree).next().is_some() {
+            match self.look_into(case, Asked::ToSettle, reins).await {
+                Ok((found, _)) => tally.finding = Some(found.attestation.verdict),
+                Err(error) => unsettled = Some(format!("this node cannot tell: {error}")),
+            }
+        }
+        let mut why = tally.why(record.quorum);
+        why.extend(unsettled);
+        let faulty = self.settle(record, matter, (&commitments, &votes), &tally, &why).await?;
+        let outcome = tally.outcome(record.quorum);
+        if outcome == Outcome::Disputed || !faulty.is_empty() {
+            let (manifest, state) = (record.manifest_id.parse(), outcome.as_str().to_owned());
+            if let Ok(manifest) = manifest {
+                let told = Content::Outcome { manifest, state, why };
+                let told = guilds.tell(&plan.guild, plan.parties().cloned().collect(), told);
+                if !matches!(timeout(TELL_WITHIN, told).await, Ok(Ok(_))) {
+                    tracing::debug!(guild = %plan.guild, "the guild is not told what its witnesses' words came to");
+                }
+            }
+        }
+        if outcome == Outcome::Disputed {
+            self.open_dispute(&case.receipt, &votes).await;
+        }
+        Ok(faulty)
+    }
+
+    async fn await_commitments(
+        &self,
+        quorum: u32,
+        (plan, case, manifest): Matter<'_>,
+        words: &mut mpsc::Receiver<Word>,
+        early: &mut VecDeque<Word>,
+    ) -> Result<Vec<Envelope<Commitment>>, TaskError> {
+        let quorum = usize::try_from(quorum.max(1)).unwrap_or(usize::MAX);
+        let mut commitments: Vec<Envelope<Commitment>> = Vec::new();
+        let mut until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
+        while commitments.len() < plan.witnesses.len() {
+            let word = match early.pop_front() {
+                Some(word) => word,
+                None => match timeout_at(until, words.recv()).await {
+                    Ok(word) => word.ok_or(TaskError::Stopping)?,
+                    Err(_) => break,
+                },
+            };
+            let taken = commitment(&word, plan, case.receipt.id());
+            let twice = commitments.iter().any(|known| *known.signer() == word.from);
+            let taken = taken.map(|commitment| (!twice).then_some(commitment));
+            let said = taken.as_ref().map(|_| None).map_err(Clone::clone);
+            answer(word, said);
+            let before = commitments.len();
+            commitments.extend(taken.ok().flatten());
+            if before < quorum && commitments.len() >= quorum {
+                until = until.min(Instant::now() + LATE + case.receipt.document().duration() * 2);
+            }
+        }
+        Ok(commitments)
+    }
+
+    /// Asks all who have committed to say what they have found.
+    async fn call_votes(
+        &self,
+        guilds: &Guilds,
+        plan: &Agreement,
+        commitments: &[Envelope<Commitment>],
+    ) -> Vec<Envelope<Attestation>> {
+        let all = commitments.iter().map(|commitment| Bytes(commitment.bytes().to_vec())).collect();
+        let reveal = Content::Reveal { manifest: plan.manifest, commitments: all };
+        let until = Instant::now() + REVEAL_WITHIN;
+        let calls = commitments.iter().map(|commitment| {
+            let call = self.call_vote(guilds, plan, commitment.signer(), reveal.clone());
+            async { timeout_at(until, call).await.ok().flatten() }
+        });
+        join_all(calls).await.into_iter().flatten().collect()
+    }
+
+    async fn call_vote(
+        &self,
+        guilds: &Guilds,
+        plan: &Agreement,
+        who: &Did,
+        reveal: Content,
+    ) -> Option<Envelope<Attestation>> {
+        loop {
+            let told = guilds.tell(&plan.guild, vec![who.clone()], reveal.clone()).await;
+            let said = told.map(|mut told| told.pop().map(|(_, said)| said));
+            match said {
+                Ok(Some(Ok(Some(Content::Attest { attestation, .. })))) => {
+                    let opened =
+                        self.storage.verified().open(&attestation).and_then(AnyEnvelope::attestation);
+                    let opened = opened.ok().filter(|vote| vote.signer() == who);
+                    if opened.is_none() {
+                        tracing::info!(%who, "what a witness reveals is no attestation of its own");
+                    }
+                    return opened;
+                }
+                Ok(Some(Err(GuildError::Refused(refusal)))) if !is_passing(&refusal) => {
+                    tracing::info!(%who, %refusal, "a witness does not reveal what it has found");
+                    return None;
+                }
+                Ok(Some(Ok(_))) | Ok(None) => return None,
+                Ok(Some(Err(error))) => tracing::debug!(%who, %error, "a witness is asked again"),
+                Err(error) => {
+                    tracing::debug!(%who, %error, "a witness is not asked");
+                    return None;
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Who has said one thing in the guild and another outside is no witness.
+    async fn find_double_votes(
+        &self,
+        receipt: &Cid,
+        votes: &[Envelope<Attestation>],
+        tally: &mut Tally<'_>,
+    ) -> Result<(), TaskError> {
+        for known in self.storage.attestations_of(&receipt.to_string()).await? {
+            let other = |vote: &&Envelope<Attestation>| {
+                *vote.signer() == known.witness && vote.id().to_string() != known.attestation_id
+            };
+            if known.verdict == Verdict::Unverifiable {
+                continue;
+            }
+            if let Some(vote) = votes.iter().find(other) {
+                tally.counted.retain(|counted| counted.signer() != vote.signer());
+                let why = format!("it has voted twice; outside of the guild it says {}", known.verdict);
+                let attestation = Some(*vote.id());
+                tally.faults.push(Fault { who: known.witness.clone(), attestation, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what was said and what it comes to.
+    async fn settle(
+        &self,
+        record: &mut TaskRecord,
+        (plan, case, manifest): Matter<'_>,
+        (commitments, votes): (&[Envelope<Commitment>], &[Envelope<Attestation>]),
+        tally: &Tally<'_>,
+        why: &[String],
+    ) -> Result<Vec<Did>, TaskError> {
+        let receipt = *case.receipt.id();
+        let name = Untrusted::new(&manifest.document().name);
+        let mut rows: Vec<Write> = Vec::new();
+        let refuted = |id: &Cid| tally.refuted().any(|vote| vote.id() == id);
+        for vote in votes {
+            let fault = tally.faults.iter().find(|fault| fault.attestation.as_ref() == Some(vote.id()));
+            let discounted = fault.map(|fault| fault.why.clone()).or_else(|| {
+                refuted(vote.id())
+                    .then(|| "whoever asked for the task has run it too, and it is not so".to_owned())
+            });
+            let (record, [document, _, event]) =
+                attestation_rows(vote, name.clone(), discounted.as_deref().map(Untrusted::new));
+            rows.push(document);
+            if vote.document().receipt == receipt && case.given_for.is_none() {
+                rows.extend([Write::Testimony(record), event]);
+            }
+        }
+        let known = commitments.iter().cloned().map(AnyEnvelope::Commitment);
+        rows.extend(known.map(Write::Document));
+        record.evidence.extend(commitments.iter().map(|commitment| commitment.id().to_string()));
+        let mut faulty: Vec<Did> = Vec::new();
+        let faults = tally.faults.iter().map(|fault| (&fault.who, fault.why.clone()));
+        let lies = tally.refuted().map(|vote| {
+            let finding = vote.document();
+            (&finding.witness, format!("it says {}, which is not so: {}", finding.verdict, finding.grounds()))
+        });
+        for (who, why) in faults.chain(lies) {
+            rows.push(self.step_by(
+                who,
+                Timestamp::now(),
+                record,
+                "witness-failed",
+                Some(Untrusted::new(&why)),
+            ));
+            if plan.witnesses.contains(who) && !faulty.contains(who) {
+                faulty.push(who.clone());
+            }
+        }
+        let said = Untrusted::new(&why.join("; "));
+        match tally.outcome(record.quorum) {
+            Outcome::Attested => {
+                let names: Vec<String> =
+                    tally.votes(Verdict::Agree).map(|vote| vote.signer().short()).collect();
+                let said = format!("{} of {} agree: {}", names.len(), record.quorum, names.join(", "));
+                rows.extend(self.turned(
+                    record,
+                    TaskState::Attested { receipt },
+                    Some(Untrusted::new(&said)),
+                ));
+            }
+            Outcome::Disputed => {
+                rows.extend(self.turned(record, TaskState::Disputed { reason: said, receipt }, None));
+            }
+            Outcome::Unattested => {
+                if record.quorum > 0 {
+                    rows.push(self.step(record, "unattested", Some(said)));
+                }
+                rows.push(Write::Task(Box::new(record.clone())));
+            }
+        }
+        let _counting = self.counting.lock(&record.task_id).await;
+        self.write(rows).await?;
+        Ok(faulty)
+    }
+
+    /// Keeps all that speaks for a disputed receipt and against it in a file of its own.
+    async fn open_dispute(&self, receipt: &Envelope<Receipt>, votes: &[Envelope<Attestation>]) {
+        let opened = async {
+            let mut documents = evidence(&self.storage, self.network.as_ref(), receipt).await?;
+            for vote in votes.iter().cloned().map(AnyEnvelope::Attestation) {
+                if !documents.contains(&vote) {
+                    documents.push(vote);
+                }
+            }
+            let lines = documents.iter().map(|document| Bundle::envelope_line(&document.text()));
+            let text: String = lines.collect();
+            Ok::<_, TaskError>(self.storage.keep_dispute(receipt.id(), text).await?)
+        };
+        match opened.await {
+            Ok(path) => {
+                let text = format!(
+                    "receipt {} is disputed; what speaks for and against it is in {}",
+                    receipt.id(),
+                    path.display()
+                );
+                let event = Happening::Warning { text: Untrusted::new(&text) };
+                if let Err(error) = self.write(vec![Write::Event(Timestamp::now(), event)]).await {
+                    tracing::warn!(%error, "a dispute is not in the journal");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(receipt = %receipt.id(), %error, "the bundle of a dispute is not written")
+            }
+        }
+    }
+}
+
+/// What a witness binds itself to.
+fn commitment(word: &Word, plan: &Agreement, receipt: &Cid) -> Result<Envelope<Commitment>, Refusal> {
+    let Content::Commit { commitment, .. } = &word.content else {
+        return Err(invalid("commitments are waited for"));
+    };
+    let commitment = Envelope::<Commitment>::open(commitment).map_err(|error| invalid(&error.to_string()))?;
+    if *commitment.signer() != word.from || !plan.witnesses.contains(&word.from) {
+        return Err(invalid("a commitment by another, or by none of the witnesses"));
+    }
+    if commitment.document().receipt != *receipt {
+        return Err(invalid("a commitment to another receipt"));
+    }
+    Ok(commitment)
+}
