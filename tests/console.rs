@@ -200,15 +200,15 @@ fn a_receipt_is_attested_by_keys_and_only_after_a_yes() {
     console.until("the receipt came", |console| console.text().contains("waits 0/1"));
 
     console.keys("4gga");
-    console.until_shows("Run and sign");
+    console.until_shows("Sign \"agree\"");
     for part in [a.did.as_str(), &b.did, "[ n  No ]", "cannot be taken back"] {
         assert!(console.text().contains(part), "{part} in\n{}", console.text());
     }
     console.keys("\r");
-    console.until_hides("Run and sign");
+    console.until_hides("Sign \"agree\"");
     // The answer was heard before the next question stands there.
     console.keys("a");
-    console.until_shows("Run and sign");
+    console.until_shows("Sign \"agree\"");
     assert_eq!(b.ask(&["status"])["attestations"], 0, "signed though the answer was No");
     console.keys("y");
     console.until_shows("attested: agree");

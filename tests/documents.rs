@@ -62,7 +62,7 @@ pub fn manifest() -> Manifest {
         providers: vec![
             "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWKHudbiPiuP6wiP3mTGZsXV1jTqDb7sWoMoBhgk5Lkm7X".to_owned(),
         ],
-        limits: Limits { memory_bytes: 64 << 20, time_ms: 5_000, stack_bytes: 2 << 20, fuel: 1_000_000 },
+        limits: Limits { memory_bytes: 64 << 20, time_ms: 5_000, stack_bytes: 2 << 20, fuel: 10_000_000_000 },
         function: "count".to_owned(),
         args: vec!["--words".to_owned(), "ž".to_owned()],
         inputs: vec![

@@ -412,13 +412,17 @@ fn a_member_that_keeps_no_rules_is_held_to_the_table_by_the_others() {
             assert_eq!(answer["refused"], json!({ "refusal": "not-permitted", "about": about }));
         }
         let (some, words) = (BASE64.encode("no envelope"), "hello");
-        let propose = json!({ "propose": { "manifest": guild, "envelope": some, "executor": b.did(), "witnesses": [] } });
+        let propose = json!({ "propose": { "manifest": guild, "envelope": some, "executor": b.did(), "witnesses": [],
+            "draw": { "pool": [], "seed": null } } });
         let begin = json!({ "begin": { "manifest": guild, "agreements": [] } });
         let progress = json!({ "progress": {
             "manifest": guild, "fuel_used": 1, "memory_bytes": 1, "output_bytes": 1, "elapsed_ms": 1,
         } });
         let fail = json!({ "fail": { "manifest": guild, "reason": words } });
-        let receipt = json!({ "receipt": { "manifest": guild, "receipt": some, "output": null } });
+        let receipt =
+            json!({ "receipt": { "manifest": guild, "receipt": some, "agreement": some, "output": null } });
+        let reveal = json!({ "reveal": { "manifest": guild, "commitments": [] } });
+        let outcome = json!({ "outcome": { "manifest": guild, "state": words, "why": [] } });
         for (content, action, roles) in [
             (json!({ "speak": words }), "speak", &["executor", "member"][..]),
             (propose, "propose", &["member"]),
@@ -428,6 +432,13 @@ fn a_member_that_keeps_no_rules_is_held_to_the_table_by_the_others() {
             (fail, "run", &["executor"]),
             (receipt, "run", &["executor"]),
             (json!({ "withdraw": { "manifest": guild } }), "propose", &["member"]),
+            (reveal, "propose", &["member"]),
+            (outcome, "propose", &["member"]),
+            (
+                json!({ "commit": { "manifest": guild, "commitment": some } }),
+                "attest",
+                &["executor", "member", "observer"],
+            ),
             (
                 json!({ "attest": { "manifest": guild, "attestation": some } }),
                 "attest",

@@ -12,6 +12,7 @@
 mod arrows;
 mod artifacts;
 mod bad_input;
+mod chains;
 mod command_line;
 mod console;
 mod documents;
@@ -31,4 +32,5 @@ mod pty;
 mod queueing;
 mod runners;
 mod support;
+mod verdicts;
 mod witnesses;

@@ -168,7 +168,8 @@ impl Answering for Client {
                 command,
                 Command::Run { .. }
                     | Command::Attest { .. }
-                    | Command::AttestEnvelope { .. }
+                    | Command::Examine { .. }
+                    | Command::Sign { .. }
                     | Command::Connect { .. }
                     | Command::ArtifactGet { .. }
                     | Command::Submit { .. }

@@ -44,13 +44,20 @@ pub enum Command {
     ReceiptEvidence { receipt_id: String },
     /// [`Answer::Attestations`], newest first.
     Attestations { page: PageRequest },
-    /// Run a receipt's task again and sign what was found; [`Answer::Attested`].
-    Attest { receipt_id: String },
-    /// The same for a receipt that this node need not know yet.
-    AttestEnvelope {
-        #[serde(with = "base64_bytes")]
-        envelope: Vec<u8>,
+    /// Run a receipt's task again, and sign nothing yet; [`Answer::Examined`].
+    Examine {
+        #[serde(flatten)]
+        receipt: Named,
     },
+    /// Sign what was found so, within the next ten minutes; [`Answer::Attested`].
+    Sign { finding: String },
+    /// Run a receipt's task again and sign what was found; [`Answer::Attested`].
+    Attest {
+        #[serde(flatten)]
+        receipt: Named,
+    },
+    /// The heads of the chains of what nodes have signed, this node's first; [`Answer::Chains`].
+    Chains,
     /// [`Answer::Artifacts`], newest first.
     Artifacts,
     /// Get an artifact into the store, from whoever has it; [`Answer::Got`]. How far it is, is in the snapshot.
@@ -71,6 +78,14 @@ pub enum Command {
     Inbox { inbox_id: String, accept: bool },
     /// End the node in good order; [`Answer::Done`] comes first.
     Stop,
+}
+
+/// A receipt by its id, or one that this node need not know yet by its envelope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Named {
+    ReceiptId(String),
+    Envelope(#[serde(with = "base64_bytes")] Vec<u8>),
 }
 
 /// Which part of a long list.
@@ -113,6 +128,16 @@ pub enum Answer {
         envelopes: Vec<String>,
     },
     Attestations(Page<AttestationRecord>),
+    /// What would be signed, and the name of that for [`Command::Sign`]. `known` when this node has signed it before.
+    Examined {
+        finding: String,
+        receipt_id: String,
+        verdict: Verdict,
+        reason: Option<Untrusted>,
+        compared: Vec<Comparison>,
+        known: bool,
+    },
+    Chains(Vec<ChainView>),
     Attested {
         attestation_id: String,
         verdict: Verdict,
@@ -190,6 +215,26 @@ pub struct ReceiptDetail {
     pub output: Option<Untrusted>,
 }
 
+/// The chain of what a node has signed, as its last known head has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChainView {
+    pub did: Did,
+    pub own: bool,
+    /// How many receipts and attestations are in it.
+    pub length: u64,
+    pub at: Timestamp,
+    pub equivocation: Option<EquivocationView>,
+}
+
+/// That a node has signed two chains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EquivocationView {
+    /// Where they part.
+    pub position: u64,
+    /// The file that proves it.
+    pub proof: String,
+}
+
 /// An attestation with what was compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttestationView {
@@ -200,6 +245,9 @@ pub struct AttestationView {
     pub compared: Vec<Comparison>,
     pub differences: Vec<Comparison>,
     pub at: Timestamp,
+    /// Why it does not count, where that is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discounted: Option<Untrusted>,
     pub envelope: String,
 }
 

@@ -19,8 +19,8 @@ mod snapshot;
 
 pub use client::{Client, is_own, socket_path};
 pub use command::{
-    Answer, ApiError, ArtifactInfo, AttestationView, Command, ErrorKind, Page, PageRequest, ReceiptDetail,
-    RunReport, SourceView, TaskDetail, TimelineStep,
+    Answer, ApiError, ArtifactInfo, AttestationView, ChainView, Command, EquivocationView, ErrorKind, Named,
+    Page, PageRequest, ReceiptDetail, RunReport, SourceView, TaskDetail, TimelineStep,
 };
 pub use file::{Download, Upload};
 pub use guild::{GuildAnswer, GuildAsking, GuildCommand, GuildLine, GuildMember, GuildView, Missed};
@@ -28,7 +28,8 @@ pub use link::{Answering, Link};
 pub use metrics::serve_metrics;
 pub use server::serve;
 pub use snapshot::{
-    InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, Snapshot, Tail, TaskView, TransferView,
+    InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, RerunView, Snapshot, Tail, TaskView,
+    TransferView,
 };
 
 pub use crate::storage::{

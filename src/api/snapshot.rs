@@ -21,6 +21,9 @@ pub struct Snapshot {
     pub receipts: Tail<ReceiptRecord>,
     pub attestations: Tail<AttestationRecord>,
     pub events: Tail<Event>,
+    /// Receipts whose tasks are being run again now.
+    #[serde(default)]
+    pub reruns: Vec<RerunView>,
     /// Artifacts that are being added or got now.
     pub transfers: Vec<TransferView>,
     /// What waits for the operator.
@@ -149,6 +152,13 @@ pub struct TaskView {
     #[serde(flatten)]
     pub record: TaskRecord,
     pub progress: Option<ProgressView>,
+}
+
+/// A receipt's task that is being run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RerunView {
+    pub receipt_id: String,
+    pub progress: ProgressView,
 }
 
 /// A running task against its limits.

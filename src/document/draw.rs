@@ -35,7 +35,7 @@ pub struct Seed {
 
 impl Draw {
     /// The most that can be drawn from.
-    pub const POOL_MAX: usize = 96;
+    pub const POOL_MAX: usize = 64;
 
     /// What the creator binds itself to: its nonce, for this manifest and this pool.
     pub fn commitment(manifest: &Cid, pool: &[Did], creator_nonce: &[u8; 32]) -> Sha256Digest {

@@ -5,7 +5,7 @@
 //!            run ─────► Receipt ──┼─sign─► Envelope<T> ══ bytes ══► open ──► Envelope<T> (verified)
 //!         re-run ─► Attestation ──┤
 //!           AgentCard, Charter ───┤
-//!   Agreement, Commitment ────────┘
+//!   Agreement, Commitment, Head ──┘
 //! ```
 //!
 //! ```
@@ -30,6 +30,7 @@ mod draft;
 mod draw;
 mod envelope;
 mod fault;
+mod head;
 mod manifest;
 mod receipt;
 
@@ -50,6 +51,7 @@ pub use draft::{ArtifactSource, Completion, Draft, DraftFormat};
 pub use draw::{Draw, Seed};
 pub use envelope::Envelope;
 pub use fault::{Fault, Faults};
+pub use head::{Entry, Head, Relation};
 pub use manifest::{
     ARTIFACT_MAX, Artifact, AttestationTerms, DEFAULT_FUNCTION, Input, Limits, Manifest, Output, Payment,
     Sla, Stdin, ValueType,
@@ -149,6 +151,7 @@ pub enum Kind {
     Charter,
     Agreement,
     Commitment,
+    Head,
 }
 
 impl Kind {
@@ -162,6 +165,7 @@ impl Kind {
             Self::Charter => "charter",
             Self::Agreement => "agreement",
             Self::Commitment => "commitment",
+            Self::Head => "head",
         }
     }
 }
@@ -182,6 +186,7 @@ pub enum AnyEnvelope {
     Charter(Envelope<Charter>),
     Agreement(Envelope<Agreement>),
     Commitment(Envelope<Commitment>),
+    Head(Envelope<Head>),
 }
 
 impl AnyEnvelope {
@@ -200,6 +205,7 @@ impl AnyEnvelope {
             Commitment::PAYLOAD_TYPE => {
                 Envelope::from_verified(&payload, signer, bytes).map(Self::Commitment)
             }
+            Head::PAYLOAD_TYPE => Envelope::from_verified(&payload, signer, bytes).map(Self::Head),
             statement::PAYLOAD_TYPE => match statement::predicate_type(&payload)?.as_str() {
                 receipt::PREDICATE_TYPE => {
                     Envelope::from_verified(&payload, signer, bytes).map(Self::Receipt)
@@ -262,6 +268,7 @@ impl AnyEnvelope {
             Self::Charter(_) => Kind::Charter,
             Self::Agreement(_) => Kind::Agreement,
             Self::Commitment(_) => Kind::Commitment,
+            Self::Head(_) => Kind::Head,
         }
     }
 
@@ -275,6 +282,7 @@ impl AnyEnvelope {
             Self::Charter(envelope) => envelope.id(),
             Self::Agreement(envelope) => envelope.id(),
             Self::Commitment(envelope) => envelope.id(),
+            Self::Head(envelope) => envelope.id(),
         }
     }
 
@@ -288,6 +296,7 @@ impl AnyEnvelope {
             Self::Charter(envelope) => envelope.signer(),
             Self::Agreement(envelope) => envelope.signer(),
             Self::Commitment(envelope) => envelope.signer(),
+            Self::Head(envelope) => envelope.signer(),
         }
     }
 
@@ -306,6 +315,7 @@ impl AnyEnvelope {
             Self::Charter(envelope) => envelope.bytes(),
             Self::Agreement(envelope) => envelope.bytes(),
             Self::Commitment(envelope) => envelope.bytes(),
+            Self::Head(envelope) => envelope.bytes(),
         }
     }
 }

@@ -47,10 +47,12 @@ pub(super) enum Topic {
     Attestations,
     Manifests,
     Guilds,
+    Heads,
 }
 
 impl Topic {
-    pub(super) const ALL: [Self; 4] = [Self::Receipts, Self::Attestations, Self::Manifests, Self::Guilds];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Receipts, Self::Attestations, Self::Manifests, Self::Guilds, Self::Heads];
 
     /// Where a kind of document is announced, if it is.
     pub(super) fn of(kind: Kind) -> Option<Self> {
@@ -59,6 +61,7 @@ impl Topic {
             Kind::Attestation => Some(Self::Attestations),
             Kind::Manifest => Some(Self::Manifests),
             Kind::Charter => Some(Self::Guilds),
+            Kind::Head => Some(Self::Heads),
             Kind::AgentCard | Kind::Agreement | Kind::Commitment => None,
         }
     }
@@ -69,6 +72,7 @@ impl Topic {
             Self::Attestations => "/zerostate/attestations/1",
             Self::Manifests => "/zerostate/manifests/1",
             Self::Guilds => "/zerostate/guilds/1",
+            Self::Heads => "/zerostate/heads/1",
         }
     }
 

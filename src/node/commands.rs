@@ -9,15 +9,17 @@ use tokio_util::sync::CancellationToken;
 use super::guilds::GuildCommands;
 use super::reducer::{sources, view};
 use crate::api::{
-    Answer, Answering, ApiError, ArtifactInfo, AttestationView, Command, Download, ErrorKind, Event,
-    Happening, Page, PageRequest, ReceiptDetail, RunReport, TaskDetail, TimelineStep, Upload,
+    Answer, Answering, ApiError, ArtifactInfo, AttestationView, ChainView, Command, Download,
+    EquivocationView, ErrorKind, Event, Happening, Named, Page, PageRequest, ReceiptDetail, RunReport,
+    TaskDetail, TimelineStep, Upload,
 };
 use crate::artifact::{ArtifactError, ArtifactRecord, Artifacts, Freed, Order, Terms};
 use crate::dag::canonical;
 use crate::document::{AnyEnvelope, Comparison, Draft, Envelope, Input, Kind, Receipt, Untrusted, ValueType};
 use crate::network::{Network, NetworkError};
+use crate::proof::Equivocation;
 use crate::storage::{PAGE_MAX, Paging, Storage, StorageError, TaskRecord};
-use crate::task::{Attested, TaskError, Tasks, evidence};
+use crate::task::{Attested, EQUIVOCATIONS, Examined, TaskError, Tasks, evidence, proof_name};
 
 /// Ids may be cut, but not so far that any would do.
 const PREFIX_MIN: usize = 4;
@@ -101,17 +103,12 @@ impl Commands {
                 let rows = self.storage.attestations(paging(page)).await?;
                 Ok(Answer::Attestations(paged(total, rows, page, |row| row.cursor)))
             }
-            Command::Attest { receipt_id } => {
-                let receipt = self.find_receipt(&receipt_id).await?;
-                Ok(attested(self.tasks.attest(receipt).await?))
+            Command::Examine { receipt } => {
+                Ok(examined(self.tasks.examine(self.named(receipt).await?).await?))
             }
-            Command::AttestEnvelope { envelope } => {
-                let receipt = Envelope::<Receipt>::open(&envelope);
-                let receipt = receipt.map_err(|error| {
-                    ApiError::new(ErrorKind::Failed, format!("the receipt does not verify: {error}"))
-                })?;
-                Ok(attested(self.tasks.attest(receipt).await?))
-            }
+            Command::Sign { finding } => Ok(attested(self.tasks.sign(finding).await?)),
+            Command::Attest { receipt } => Ok(attested(self.tasks.attest(self.named(receipt).await?).await?)),
+            Command::Chains => self.chains().await,
             Command::Artifacts => {
                 let items = self.artifacts.list().await?.iter().map(artifact_info).collect();
                 let (used, quota) = self.artifacts.usage();
@@ -244,7 +241,7 @@ impl Commands {
             if let Some(AnyEnvelope::Attestation(envelope)) =
                 self.storage.document(&parse_cid(&vote.attestation_id)?).await?
             {
-                attestations.push(attestation_view(&envelope));
+                attestations.push(attestation_view(&envelope, vote.discounted));
             }
         }
         let output = self.output(envelope.document()).await?;
@@ -259,6 +256,39 @@ impl Commands {
             attestations,
             output,
         })))
+    }
+
+    async fn named(&self, receipt: Named) -> Result<Envelope<Receipt>, ApiError> {
+        match receipt {
+            Named::ReceiptId(id) => self.find_receipt(&id).await,
+            Named::Envelope(envelope) => Envelope::<Receipt>::open(&envelope).map_err(|error| {
+                ApiError::new(ErrorKind::Failed, format!("the receipt does not verify: {error}"))
+            }),
+        }
+    }
+
+    async fn chains(&self) -> Result<Answer, ApiError> {
+        let found = self.storage.equivocations().await?;
+        let found: Vec<Equivocation> =
+            found.into_iter().filter_map(|[first, second]| Equivocation::of(first, second)).collect();
+        let (me, _) = &self.guilds.me;
+        let mut chains: Vec<ChainView> = Vec::new();
+        for head in self.storage.heads().await? {
+            let (node, head) = (head.signer(), head.document());
+            let equivocation = found.iter().find(|found| found.node() == node);
+            chains.push(ChainView {
+                did: node.clone(),
+                own: node == me,
+                length: head.length,
+                at: head.at,
+                equivocation: equivocation.map(|found| EquivocationView {
+                    position: found.position,
+                    proof: self.storage.proof_path(EQUIVOCATIONS, &proof_name(node)).display().to_string(),
+                }),
+            });
+        }
+        chains.sort_by_key(|chain| (!chain.own, chain.equivocation.is_none(), chain.did.clone()));
+        Ok(Answer::Chains(chains))
     }
 
     async fn evidence(&self, receipt_id: &str) -> Result<Answer, ApiError> {
@@ -335,6 +365,18 @@ pub fn report(ran: crate::task::Ran) -> RunReport {
     }
 }
 
+fn examined(examined: Examined) -> Answer {
+    let Examined { finding, receipt, attestation, known } = examined;
+    Answer::Examined {
+        finding,
+        receipt_id: receipt.to_string(),
+        verdict: attestation.verdict,
+        reason: attestation.reason.as_deref().map(Untrusted::new),
+        compared: attestation.compared,
+        known,
+    }
+}
+
 fn attested(attested: Attested) -> Answer {
     let Attested { id, attestation } = attested;
     let reason = attestation.reason.as_deref().map(Untrusted::new);
@@ -346,7 +388,10 @@ fn attested(attested: Attested) -> Answer {
     }
 }
 
-fn attestation_view(envelope: &Envelope<crate::document::Attestation>) -> AttestationView {
+fn attestation_view(
+    envelope: &Envelope<crate::document::Attestation>,
+    discounted: Option<Untrusted>,
+) -> AttestationView {
     let attestation = envelope.document();
     let differences: Vec<Comparison> = attestation.differences().cloned().collect();
     AttestationView {
@@ -357,6 +402,7 @@ fn attestation_view(envelope: &Envelope<crate::document::Attestation>) -> Attest
         compared: attestation.compared.clone(),
         differences,
         at: attestation.created_at,
+        discounted,
         envelope: String::from_utf8_lossy(envelope.bytes()).into_owned(),
     }
 }

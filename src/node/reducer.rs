@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::guilds::{self, Names};
 use crate::api::{
     AttestationRecord, Event, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView,
-    ReceiptRecord, Snapshot, SourceView, Tail, TaskRecord, TaskView, TransferView,
+    ReceiptRecord, RerunView, Snapshot, SourceView, Tail, TaskRecord, TaskView, TransferView,
 };
 use crate::artifact::{Artifacts, Direction, Transfer};
 use crate::config::Attest;
@@ -298,6 +298,7 @@ impl Reducer {
             receipts: Tail { total: lists.counts.receipts, items: lists.receipts.clone() },
             attestations: Tail { total: lists.counts.attestations, items: lists.attestations.clone() },
             events: Tail { total: lists.events(), items: lists.events.clone() },
+            reruns: live.iter().filter_map(rerun).collect(),
             transfers: transfers.iter().map(transfer).collect(),
             inbox,
             log: log.collect(),
@@ -307,18 +308,25 @@ impl Reducer {
 
 /// A task's row with how far it is.
 pub(super) fn view(record: &TaskRecord, run: Option<&LiveRun>) -> TaskView {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let progress = run.map(|run| ProgressView {
+    TaskView { record: record.clone(), progress: run.map(progress) }
+}
+
+fn progress(run: &LiveRun) -> ProgressView {
+    ProgressView {
         fuel_used: run.progress.fuel_used,
         fuel_limit: run.limits.fuel,
         memory_bytes: run.progress.memory_bytes,
         memory_limit: run.limits.memory_bytes,
         output_bytes: run.progress.output_bytes,
         output_limit: 2 * OUTPUT_LIMIT,
-        elapsed_ms: millis(run.progress.elapsed),
+        elapsed_ms: u64::try_from(run.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
         time_limit_ms: run.limits.time_ms,
-    });
-    TaskView { record: record.clone(), progress }
+    }
+}
+
+fn rerun(run: &LiveRun) -> Option<RerunView> {
+    let receipt_id = run.rerun_of()?.to_owned();
+    Some(RerunView { receipt_id, progress: progress(run) })
 }
 
 fn question(question: &Question) -> InboxItem {

@@ -142,8 +142,12 @@ async fn catch_up(peer: String, storage: Storage, network: Network, identity: Ar
             return;
         }
     };
+    let mut documents = Vec::new();
     for id in ids.iter().filter_map(|id| id.parse().ok()) {
-        let Ok(Some(document)) = storage.document(&id).await else { continue };
+        documents.extend(storage.document(&id).await.ok().flatten());
+    }
+    documents.extend(storage.head(identity.did()).await.ok().flatten().map(AnyEnvelope::Head));
+    for document in documents {
         if let Err(error) = network.deliver(&peer, &document).await {
             tracing::debug!(%peer, %error, "catch-up ended");
             return;

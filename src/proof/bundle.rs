@@ -149,7 +149,9 @@ impl Lines {
             AnyEnvelope::Agreement(agreement) => self.agreements.push(agreement),
             AnyEnvelope::Commitment(commitment) => self.commitments.push(commitment),
             AnyEnvelope::AgentCard(card) => self.cards.push(card),
-            AnyEnvelope::Charter(_) => return Err((named(), "it has no place in a bundle".to_owned())),
+            AnyEnvelope::Charter(_) | AnyEnvelope::Head(_) => {
+                return Err((named(), "it has no place in a bundle".to_owned()));
+            }
         }
         Ok(())
     }
@@ -325,7 +327,8 @@ fn file(blocks: &HashMap<Cid, &Bytes>, root: &Cid, used: &mut HashSet<Cid>) -> R
 fn named(line: &[u8]) -> String {
     let kind = serde_json::from_slice::<Value>(line).ok().and_then(|line| {
         let payload_type = line.get("payloadType")?.as_str()?.to_owned();
-        let kinds = [Kind::Manifest, Kind::AgentCard, Kind::Charter, Kind::Agreement, Kind::Commitment];
+        let kinds =
+            [Kind::Manifest, Kind::AgentCard, Kind::Charter, Kind::Agreement, Kind::Commitment, Kind::Head];
         let plain = kinds.into_iter().find(|kind| payload_type.contains(kind.as_str()));
         plain.map(|kind| kind.as_str()).or_else(|| {
             use base64::Engine as _;

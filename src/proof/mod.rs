@@ -14,12 +14,14 @@
 //! [`Bundle::proven`] and [`Bundle::not_proven`] to say.
 
 mod bundle;
+mod equivocation;
 mod quorum;
 mod words;
 
 use crate::document::Kind;
 
 pub use bundle::{Bundle, MAX_BUNDLE_BYTES};
+pub use equivocation::Equivocation;
 pub use quorum::{Fault, Outcome, Tally};
 
 /// Something in a bundle that does not hold.

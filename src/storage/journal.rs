@@ -80,6 +80,12 @@ pub enum Happening {
         who: Did,
         detail: Option<Untrusted>,
     },
+    /// A node has signed two chains that part at this position; `proof` is the file that shows it.
+    Equivocation {
+        node: Did,
+        position: u64,
+        proof: Untrusted,
+    },
     /// Something the operator should know.
     Warning {
         text: Untrusted,
@@ -102,6 +108,7 @@ impl Happening {
             Self::Receipt { .. } => "receipt",
             Self::Attestation { .. } => "attestation",
             Self::Artifact { .. } => "artifact",
+            Self::Equivocation { .. } => "equivocation",
             Self::Warning { .. } => "warning",
         }
     }
@@ -141,6 +148,9 @@ impl fmt::Display for Happening {
             Self::Guild { name, step, who, detail, .. } => {
                 write!(f, "{name} {step}: {}", who.short())?;
                 detail.as_ref().map_or(Ok(()), |detail| write!(f, ", {detail}"))
+            }
+            Self::Equivocation { node, position, proof } => {
+                write!(f, "{} has signed two chains, which part at {position}: {proof}", node.short())
             }
             Self::Warning { text } => write!(f, "{text}"),
         }

@@ -9,9 +9,10 @@
 //! A batch that was answered is on disk: `kill -9` right after loses nothing of it.
 
 mod blocks;
+mod chain;
 mod data_dir;
-mod disputes;
 mod journal;
+mod proofs;
 mod query;
 mod records;
 mod schema;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use blocks::{Blocks, Stored, on_disk};
+pub use chain::NewLinks;
 pub use data_dir::DataDir;
 pub use journal::{Event, Happening, short_id};
 pub use query::{Counts, PAGE_MAX, Paging, Standing};

@@ -62,7 +62,7 @@ const RECEIPT_COLUMNS: &str = "r.cursor, r.record,
     (SELECT count(*) FROM attestations a WHERE a.receipt_id = r.receipt_id AND a.verdict = 'unverifiable' AND NOT a.discounted)";
 
 impl Storage {
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {

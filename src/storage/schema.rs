@@ -100,6 +100,24 @@ const STEPS: [&str; 6] = ["
     ) STRICT, WITHOUT ROWID;
 ", "
     ALTER TABLE attestations ADD COLUMN discounted INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE chain (
+        position INTEGER PRIMARY KEY,
+        entry    TEXT NOT NULL,
+        value    BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE heads (
+        node   TEXT PRIMARY KEY,
+        length INTEGER NOT NULL,
+        bytes  BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE equivocations (
+        node   TEXT PRIMARY KEY,
+        first  BLOB NOT NULL,
+        second BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Opens the database for writing and brings it to the newest schema.

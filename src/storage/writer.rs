@@ -14,9 +14,10 @@ use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::chain::{HEADS, last_link};
 use super::records::{ArtifactRecord, AttestationRecord, ReceiptRecord, TaskRecord};
 use super::{Event, Happening, StorageError};
-use crate::document::{AnyEnvelope, Envelope, Receipt, Untrusted};
+use crate::document::{AnyEnvelope, Envelope, Head, Receipt, Untrusted};
 
 /// Batches that share a commit.
 const GROUP: usize = 1024;
@@ -44,6 +45,15 @@ pub enum Write {
     /// What a witness has said in the guild of an own task: it takes the place of whatever else came of it.
     Testimony(AttestationRecord),
     Event(Timestamp, Happening),
+    /// Something that this node has signed becomes the next entry of its chain.
+    Link(Cid),
+    /// The last head that is known of its node.
+    Head(Envelope<Head>),
+    /// Two heads of a node that do not extend each other; the first proof is enough.
+    Equivocation {
+        first: Envelope<Head>,
+        second: Envelope<Head>,
+    },
     /// A file of which all blocks are stored. One that is known already stays as it is, but for a pin.
     Artifact(ArtifactRecord),
     /// Keep it, or no longer.
@@ -92,6 +102,8 @@ impl Write {
 pub(super) struct Row {
     sql: &'static str,
     values: Vec<Value>,
+    /// Its place and value are known when it is written.
+    link: Option<Cid>,
     /// What to tell when it is written, but for its number.
     event: Option<Event>,
 }
@@ -159,21 +171,60 @@ impl Row {
                  ON CONFLICT (peer_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",
                 vec![peer_id.clone().into(), address.clone().into(), seen_at.to_string().into()],
             ),
+            Write::Link(entry) => {
+                let sql = "INSERT INTO chain (position, entry, value) VALUES (?1, ?2, ?3)";
+                return Ok(Self { sql, values: Vec::new(), link: Some(*entry), event: None });
+            }
+            Write::Head(head) => (
+                "INSERT INTO heads (node, length, bytes) SELECT ?1, ?2, ?3
+                 WHERE (SELECT count(*) FROM heads) < ?4 OR EXISTS (SELECT 1 FROM heads WHERE node = ?1)
+                 ON CONFLICT (node) DO UPDATE SET length = excluded.length, bytes = excluded.bytes
+                 WHERE excluded.length > heads.length",
+                vec![
+                    head.signer().as_str().to_owned().into(),
+                    i64::try_from(head.document().length).unwrap_or(i64::MAX).into(),
+                    head.bytes().to_vec().into(),
+                    HEADS.into(),
+                ],
+            ),
+            Write::Equivocation { first, second } => (
+                "INSERT INTO equivocations (node, first, second) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                vec![
+                    first.signer().as_str().to_owned().into(),
+                    first.bytes().to_vec().into(),
+                    second.bytes().to_vec().into(),
+                ],
+            ),
             Write::Event(at, what) => {
                 let event = Event { seq: 0, at: *at, what: what.clone() };
                 let task = what.task_id().map(str::to_owned);
                 let values = vec![task.map_or(Value::Null, Value::from), json(&event)?];
                 let sql = "INSERT INTO events (task_id, body) VALUES (?1, ?2)";
-                return Ok(Self { sql, values, event: Some(event) });
+                return Ok(Self { sql, values, link: None, event: Some(event) });
             }
         };
-        Ok(Self { sql, values, event: None })
+        Ok(Self { sql, values, link: None, event: None })
     }
 
     fn write(&self, db: &Connection) -> Result<Option<Event>, StorageError> {
+        if let Some(entry) = &self.link {
+            self.write_link(db, entry)?;
+            return Ok(None);
+        }
         db.prepare_cached(self.sql)?.execute(params_from_iter(&self.values))?;
         let number = || u64::try_from(db.last_insert_rowid()).unwrap_or(0);
         Ok(self.event.clone().map(|event| Event { seq: number(), ..event }))
+    }
+}
+
+impl Row {
+    fn write_link(&self, db: &Connection, entry: &Cid) -> Result<(), StorageError> {
+        let (position, value) = last_link(db)?;
+        let position = position.saturating_add(1);
+        let value = Head::link(&value, position, entry);
+        let place = i64::try_from(position).unwrap_or(i64::MAX);
+        db.prepare_cached(self.sql)?.execute((place, entry.to_string(), value.as_bytes()))?;
+        Ok(())
     }
 }
 

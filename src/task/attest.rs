@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::execute::{Material, measured, receipt_rows};
 use super::life::Reins;
@@ -19,6 +19,30 @@ use crate::storage::{AttestationRecord, Happening, Write};
 const OUTPUT_WITHIN: Duration = Duration::from_secs(5);
 /// Up to this an output is one block, which is found by its digest.
 const OUTPUT_MAX: u64 = 1 << 20;
+
+const OWN: &str = "a node cannot attest its own receipt; another one must";
+/// Findings that wait for the operator to sign them, and for how long.
+const FINDINGS: usize = 256;
+const FINDING_KEPT: Duration = Duration::from_secs(600);
+
+/// What would be signed.
+#[derive(Debug, Clone)]
+pub struct Examined {
+    /// What it is called until then.
+    pub finding: String,
+    pub receipt: Cid,
+    pub attestation: Attestation,
+    /// Whether this node has signed it before.
+    pub known: bool,
+}
+
+/// The same with all that is needed to sign it.
+pub(super) struct Finding {
+    at: Instant,
+    case: Presented,
+    attestation: Attestation,
+    manifest: Option<Envelope<Manifest>>,
+}
 
 /// What came of attesting.
 #[derive(Debug, Clone)]
@@ -75,12 +99,56 @@ impl Context {
         asked: Asked,
         reins: Reins,
     ) -> Result<Attested, TaskError> {
-        let claim = receipt.document();
-        let concerned = [claim.executor.peer_id(), claim.requester.peer_id()];
         let (attested, envelope) = self.look_into(&Presented::plain(receipt.clone()), asked, &reins).await?;
-        let document = AnyEnvelope::Attestation(envelope);
+        self.tell_vote(receipt.document(), envelope).await;
+        Ok(attested)
+    }
+
+    async fn tell_vote(&self, claim: &Receipt, vote: Envelope<Attestation>) {
+        let document = AnyEnvelope::Attestation(vote);
         self.announce(&document).await;
-        self.deliver(&document, &concerned).await;
+        self.deliver(&document, &[claim.executor.peer_id(), claim.requester.peer_id()]).await;
+    }
+
+    /// Runs the receipt's task again for the operator, who decides whether it is signed.
+    pub(super) async fn try_out(
+        &self,
+        receipt: Envelope<Receipt>,
+        reins: &Reins,
+    ) -> Result<Examined, TaskError> {
+        let (id, claim) = (*receipt.id(), receipt.document());
+        if self.network.is_some() && claim.executor == *self.identity.did() {
+            return Err(TaskError::Refused(OWN.to_owned()));
+        }
+        let before = self.storage.standing(&id, &claim.task_id).await?;
+        if let Some((known, _)) = self.own_vote(&before.votes).await? {
+            let finding = String::new();
+            return Ok(Examined { finding, receipt: id, attestation: known.attestation, known: true });
+        }
+        let case = Presented::plain(receipt);
+        let (attestation, manifest) = self.examine(&case, Asked::ByOperator, reins).await?;
+        let finding = hex::encode(self.random()?.split_at(8).0);
+        let mut findings = self.findings();
+        findings.retain(|_, kept| kept.at.elapsed() < FINDING_KEPT);
+        if findings.len() >= FINDINGS {
+            let oldest = findings.iter().min_by_key(|(_, kept)| kept.at).map(|(name, _)| name.clone());
+            oldest.and_then(|oldest| findings.remove(&oldest));
+        }
+        let kept = Finding { at: Instant::now(), case, attestation: attestation.clone(), manifest };
+        findings.insert(finding.clone(), kept);
+        Ok(Examined { finding, receipt: id, attestation, known: false })
+    }
+
+    /// Signs what was tried out, and tells everybody.
+    pub(super) async fn sign(&self, finding: &str) -> Result<Attested, TaskError> {
+        let kept = self.findings().remove(finding).filter(|kept| kept.at.elapsed() < FINDING_KEPT);
+        let Finding { case, attestation, manifest, .. } = kept.ok_or_else(|| {
+            TaskError::Refused(
+                "what was found is not known any more; the task has to be run again".to_owned(),
+            )
+        })?;
+        let (attested, envelope) = self.sign_vote(&case, attestation, manifest, Asked::ByOperator).await?;
+        self.tell_vote(case.receipt.document(), envelope).await;
         Ok(attested)
     }
 
@@ -95,9 +163,7 @@ impl Context {
         let receipt = &case.receipt;
         let (id, claim) = (*receipt.id(), receipt.document());
         if claim.executor == *self.identity.did() {
-            return Err(TaskError::Refused(
-                "a node cannot attest its own receipt; another one must".to_owned(),
-            ));
+            return Err(TaskError::Refused(OWN.to_owned()));
         }
         let before = self.storage.standing(&id, &claim.task_id).await?;
         if let Some(known) = self.own_vote(&before.votes).await? {
@@ -107,12 +173,25 @@ impl Context {
         if asked == Asked::ToSettle && attestation.verdict == Verdict::Unverifiable {
             return Err(TaskError::Refused(attestation.grounds()));
         }
+        self.sign_vote(case, attestation, manifest, asked).await
+    }
+
+    /// Signs what was found, and stores it.
+    async fn sign_vote(
+        &self,
+        case: &Presented,
+        attestation: Attestation,
+        manifest: Option<Envelope<Manifest>>,
+        asked: Asked,
+    ) -> Result<(Attested, Envelope<Attestation>), TaskError> {
+        let receipt = &case.receipt;
+        let (id, claim) = (*receipt.id(), receipt.document());
+        let before = self.storage.standing(&id, &claim.task_id).await?;
         let once = self.signing.lock(&id.to_string()).await;
         if self.pledged().contains(&id) {
             let why = "this node witnesses that receipt in its guild, and says its word there";
             return Err(TaskError::Refused(why.to_owned()));
         }
-        let before = self.storage.standing(&id, &claim.task_id).await?;
         let (_counting, before) = self.to_count(before, receipt).await?;
         if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);
@@ -120,8 +199,14 @@ impl Context {
         let envelope = Envelope::sign(&self.identity, &attestation)?;
         let terms = manifest.as_ref().map(Envelope::document);
         let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(receipt, terms) };
-        let (record, stored) = attestation_rows(&envelope, name_of(claim, terms), None);
+        let discounted = (asked == Asked::ToSettle).then(|| {
+            Untrusted::new(
+                "whoever asked for the task is none of its witnesses; it settles what they do not agree on",
+            )
+        });
+        let (record, stored) = attestation_rows(&envelope, name_of(claim, terms), discounted);
         rows.extend(stored);
+        rows.push(Write::Link(*envelope.id()));
         self.store_vote(before, record, rows).await?;
         drop(once);
         Ok((Attested { id: *envelope.id(), attestation }, envelope))

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::{Mutex, MutexGuard as AsyncMutexGuard, Semaphore, mpsc, oneshot
 use tokio_util::sync::CancellationToken;
 
 use super::TaskError;
+use super::attest::Finding;
 use super::draw::Given;
 use super::inbox::Inbox;
 use super::offer::Promise;
@@ -118,6 +120,10 @@ pub struct Context {
     waiting: StdMutex<HashMap<String, CancellationToken>>,
     /// Ids of announced documents that are being taken in.
     pub(super) in_hand: Mutex<HashSet<Cid>>,
+    /// Whether this node's chain has grown since its head was told.
+    pub(super) grown: AtomicBool,
+    /// What the operator may sign.
+    findings: StdMutex<HashMap<String, Finding>>,
     /// Of each manifest in whose draw this node took part, what it said.
     draws: StdMutex<HashMap<Cid, Given>>,
     /// Receipts on which this node has committed to a vote and not revealed it.
@@ -157,6 +163,8 @@ impl Context {
             counting: Locks::default(),
             waiting: StdMutex::default(),
             in_hand: Mutex::default(),
+            grown: AtomicBool::new(true),
+            findings: StdMutex::default(),
             draws: StdMutex::default(),
             pledged: StdMutex::default(),
             signing: Locks::default(),
@@ -196,6 +204,10 @@ impl Context {
         self.promised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn findings(&self) -> MutexGuard<'_, HashMap<String, Finding>> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn draws(&self) -> MutexGuard<'_, HashMap<Cid, Given>> {
         self.draws.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -224,7 +236,13 @@ impl Context {
                     tracing::error!(%why, "the disk is full; the work waits until there is room");
                     tokio::time::sleep(FULL_DISK_PAUSE).await;
                 }
-                other => return other,
+                Ok(()) => {
+                    if writes.iter().any(|write| matches!(write, Write::Link(_))) {
+                        self.grown.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
         }
     }

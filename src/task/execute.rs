@@ -144,7 +144,8 @@ impl Context {
         };
         let envelope = Envelope::sign(&self.identity, &receipt)?;
         let lease = self.artifacts.keep(&outcome.stdout).await?;
-        let writes = receipt_rows(&envelope, Some(terms));
+        let mut writes = receipt_rows(&envelope, Some(terms));
+        writes.push(Write::Link(*envelope.id()));
         Ok((envelope, writes, lease))
     }
 

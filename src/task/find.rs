@@ -154,7 +154,7 @@ impl Context {
     }
 
     /// Connected peers, the likely ones first.
-    fn peers_to_ask(&self, likely: &[String]) -> Vec<String> {
+    pub(super) fn peers_to_ask(&self, likely: &[String]) -> Vec<String> {
         let Some(network) = &self.network else { return Vec::new() };
         let state = network.state();
         let state = state.borrow();

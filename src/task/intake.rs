@@ -54,6 +54,7 @@ impl Context {
                 return self.take_in_attestation(from, attestation).await;
             }
             // Cards belong to a connection and come with it, charters to whoever asks for them.
+            AnyEnvelope::Head(head) => self.take_in_head(from, head).await?,
             // What guilds agree and commit to is said in them.
             AnyEnvelope::AgentCard(_)
             | AnyEnvelope::Charter(_)
@@ -212,7 +213,18 @@ impl Context {
         );
         let warning = Happening::Warning { text: Untrusted::new(&text) };
         let document = Write::Document(AnyEnvelope::Attestation(attestation.clone()));
-        Ok(self.write(vec![document, Write::Event(Timestamp::now(), warning)]).await?)
+        let mut rows = vec![document, Write::Event(Timestamp::now(), warning)];
+        if let Some(task) = before.task.as_ref().filter(|task| task.has_offered(&finding.witness)) {
+            let why = format!("it has voted twice; later it says {}", finding.verdict);
+            rows.push(self.step_by(
+                &finding.witness,
+                Timestamp::now(),
+                task,
+                "witness-failed",
+                Some(Untrusted::new(&why)),
+            ));
+        }
+        Ok(self.write(rows).await?)
     }
 
     fn to_attest(&self, receipt: Envelope<Receipt>) -> Option<Next> {

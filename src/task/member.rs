@@ -464,6 +464,9 @@ impl Context {
             let (_, stored) = attestation_rows(vote, name_of(case.receipt.document(), Some(terms)), None);
             rows.extend(stored);
         }
+        if !known {
+            rows.push(Write::Link(*vote.id()));
+        }
         rows.push(Write::Document(AnyEnvelope::Commitment(commitment.clone())));
         rows.extend(agreement.map(AnyEnvelope::Agreement).map(Write::Document));
         Ok(self.write(rows).await?)

@@ -14,6 +14,7 @@
 
 mod attest;
 mod awaited;
+mod chain;
 mod context;
 mod draw;
 mod evidence;
@@ -36,14 +37,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use attest::Attested;
+pub use attest::{Attested, Examined};
+pub use chain::{EQUIVOCATIONS, proof_name};
 pub use context::{Context, Policy};
 pub use evidence::evidence;
 pub use execute::Ran;
 pub use inbox::Question;
 
 use crate::artifact::ArtifactError;
-use crate::document::{AnyEnvelope, Attestation, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
+use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
 use crate::execution::{ExecutionError, Progress};
 use crate::guild::{GuildError, Told};
 use crate::storage::{StorageError, TaskRecord};
@@ -86,8 +88,17 @@ pub enum TaskError {
 pub struct LiveRun {
     /// A task's id, or the receipt's for a re-run.
     pub id: String,
+    pub rerun: bool,
     pub limits: Limits,
     pub progress: Progress,
+}
+
+impl LiveRun {
+    /// The receipt whose task is run again, if it is one's.
+    pub fn rerun_of(&self) -> Option<&str> {
+        // Parts in guilds are named so, too: by the guild, which runs nothing again.
+        self.rerun.then(|| self.id.split('#').next()).flatten()
+    }
 }
 
 /// The handle. Cheap to clone.
@@ -165,9 +176,17 @@ impl Tasks {
     /// Runs a receipt's task again and gives what could be signed of it; nothing is.
     ///
     /// # Errors
-    /// [`TaskError`].
-    pub async fn examine(&self, receipt: Envelope<Receipt>) -> Result<Attestation, TaskError> {
+    /// [`TaskError::Refused`] for one's own receipts.
+    pub async fn examine(&self, receipt: Envelope<Receipt>) -> Result<Examined, TaskError> {
         self.ask(|answer| Request::Examine { receipt, answer }).await
+    }
+
+    /// Signs what was found so in the last ten minutes, and announces it.
+    ///
+    /// # Errors
+    /// [`TaskError::Refused`] when it is not known any more.
+    pub async fn sign(&self, finding: String) -> Result<Attested, TaskError> {
+        self.ask(|answer| Request::Sign { finding, answer }).await
     }
 
     /// Ends a task that has no receipt yet.

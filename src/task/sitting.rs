@@ -56,7 +56,9 @@ impl Context {
         let commitments = self.await_commitments(record.quorum, matter, words, early).await?;
         let votes = self.call_votes(guilds, plan, &commitments).await;
         let mut tally = Tally::of(&case.receipt, Some(plan), &commitments, &votes);
-        self.find_double_votes(&receipt, &votes, &mut tally).await?;
+        if case.given_for.is_none() {
+            self.find_double_votes(&receipt, &votes, &mut tally).await?;
+        }
         let mut unsettled = None;
         if case.given_for.is_some() {
             tally.finding = Some(Verdict::Disagree);
@@ -279,7 +281,7 @@ impl Context {
             }
             let lines = documents.iter().map(|document| Bundle::envelope_line(&document.text()));
             let text: String = lines.collect();
-            Ok::<_, TaskError>(self.storage.keep_dispute(receipt.id(), text).await?)
+            Ok::<_, TaskError>(self.storage.keep_proof("disputes", &receipt.id().to_string(), text).await?)
         };
         match opened.await {
             Ok(path) => {

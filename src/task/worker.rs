@@ -1,6 +1,7 @@
 //! The worker: it owns what runs now, and every life, run, re-run and intake is a job of its.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::attest::{Asked, Presented};
+use super::attest::Asked;
 use super::context::{Place, Session, Word};
 use super::intake::Next;
 use super::life::Reins;
 use super::member::{answer, invalid};
-use super::{Attested, Context, LiveRun, Ran, TaskError};
-use crate::document::{AnyEnvelope, Attestation, Draft, Envelope, Limits, Receipt};
+use super::{Attested, Context, Examined, LiveRun, Ran, TaskError};
+use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Receipt};
 use crate::execution::{Phase, Progress};
 use crate::guild::{Content, Refusal, Told};
 use crate::storage::{TaskRecord, TaskState};
@@ -57,7 +58,12 @@ pub(super) enum Request {
     /// The same, and nothing is signed.
     Examine {
         receipt: Envelope<Receipt>,
-        answer: oneshot::Sender<Result<Attestation, TaskError>>,
+        answer: oneshot::Sender<Result<Examined, TaskError>>,
+    },
+    /// Sign what was found so.
+    Sign {
+        finding: String,
+        answer: oneshot::Sender<Result<Attested, TaskError>>,
     },
     Cancel {
         task_id: String,
@@ -81,6 +87,7 @@ enum Ended {
     Backlog(Vec<Envelope<Receipt>>),
     Attest(String),
     Offer,
+    Head,
     Done,
 }
 
@@ -88,6 +95,8 @@ struct Running {
     limits: Arc<OnceLock<Limits>>,
     progress: watch::Receiver<Progress>,
     cancel: CancellationToken,
+    /// Of a receipt's task.
+    rerun: bool,
 }
 
 pub(super) struct Worker {
@@ -100,6 +109,8 @@ pub(super) struct Worker {
     offers: usize,
     to_attest: VecDeque<Envelope<Receipt>>,
     attesting: bool,
+    /// The chain's head is being signed.
+    telling: bool,
     attests: u64,
     begun: u64,
     publisher: watch::Sender<Arc<Vec<LiveRun>>>,
@@ -121,6 +132,7 @@ impl Worker {
             offers: 0,
             to_attest: VecDeque::new(),
             attesting: false,
+            telling: false,
             attests: 0,
             begun: 0,
             publisher,
@@ -170,6 +182,16 @@ impl Worker {
                 },
                 _ = look.tick() => {
                     self.context.inbox.tidy();
+                    if !self.telling && self.context.grown.swap(false, Ordering::Relaxed) {
+                        self.telling = true;
+                        let context = Arc::clone(&self.context);
+                        self.jobs.spawn(async move {
+                            if let Err(error) = context.tell_head().await {
+                                tracing::warn!(%error, "the chain's head is not signed");
+                            }
+                            Ended::Head
+                        });
+                    }
                     if !self.running.is_empty() {
                         self.publish();
                     }
@@ -226,10 +248,18 @@ impl Worker {
             Request::Examine { receipt, answer } => {
                 let (id, reins) = self.rein_attest(&receipt);
                 self.jobs.spawn(async move {
-                    let examined =
-                        context.examine(&Presented::plain(receipt), Asked::ByOperator, &reins).await;
-                    tell(answer, examined.map(|(attestation, _)| attestation));
+                    let mut answer = answer;
+                    tokio::select! {
+                        examined = context.try_out(receipt, &reins) => tell(answer, examined),
+                        () = answer.closed() => {}
+                    }
                     Ended::Run(id)
+                });
+            }
+            Request::Sign { finding, answer } => {
+                self.jobs.spawn(async move {
+                    tell(answer, context.sign(&finding).await);
+                    Ended::Done
                 });
             }
             Request::Cancel { task_id, answer } => {
@@ -357,6 +387,7 @@ impl Worker {
                 self.forget(&id);
             }
             Ended::Done => {}
+            Ended::Head => self.telling = false,
             Ended::Offer => self.offers = self.offers.saturating_sub(1),
             Ended::Backlog(receipts) => {
                 let queued: HashSet<Cid> = self.to_attest.iter().map(|receipt| *receipt.id()).collect();
@@ -432,7 +463,8 @@ impl Worker {
     fn rein(&mut self, id: String) -> Reins {
         let (progress, watched) = watch::channel(Progress::default());
         let (limits, cancel) = (Arc::default(), CancellationToken::new());
-        let running = Running { limits: Arc::clone(&limits), progress: watched, cancel: cancel.clone() };
+        let running =
+            Running { limits: Arc::clone(&limits), progress: watched, cancel: cancel.clone(), rerun: false };
         self.running.insert(id, running);
         Reins { progress, limits, cancel, shutdown: self.shutdown.clone() }
     }
@@ -442,6 +474,9 @@ impl Worker {
         self.attests = self.attests.wrapping_add(1);
         let id = format!("{}#{}", receipt.id(), self.attests);
         let reins = self.rein(id.clone());
+        if let Some(running) = self.running.get_mut(&id) {
+            running.rerun = true;
+        }
         (id, reins)
     }
 
@@ -450,7 +485,7 @@ impl Worker {
             let progress = *running.progress.borrow();
             let runs = progress.phase != Phase::Queued;
             let limits = running.limits.get().copied().unwrap_or_default();
-            runs.then(|| LiveRun { id: id.clone(), limits, progress })
+            runs.then(|| LiveRun { id: id.clone(), rerun: running.rerun, limits, progress })
         });
         let live: Vec<LiveRun> = live.collect();
         if !(live.is_empty() && self.publisher.borrow().is_empty()) {

@@ -1,5 +1,6 @@
 //! Real `zerostate` processes for the tests: started, asked, waited for within bounds, and never left behind.
 
+pub mod cheat;
 pub mod helia;
 pub mod liar;
 pub mod rogue;

@@ -1,60 +1,92 @@
-//! `zerostate attest`: run a receipt's task again and sign what was found.
+//! `zerostate attest`: run receipts' tasks again and sign what was found.
 
 use std::path::Path;
 
-use serde_json::json;
-use zerostate::api::{Answer, Answering as _, Command};
+use serde_json::{Value, json};
+use zerostate::api::{Answer, Answering as _, Client, Command, Named};
 use zerostate::document::strict::MAX_ENVELOPE_BYTES;
 
-use super::{Globals, Outcome, draft, output};
+use super::{Failure, Globals, Outcome, draft, output};
 
 #[derive(clap::Args)]
 pub struct AttestVerb {
-    /// A receipt's id, or a file with its envelope
-    receipt: String,
+    /// Receipts' ids, or files with their envelopes
+    #[arg(required = true)]
+    receipts: Vec<String>,
+    /// Sign nothing: only say what would be signed
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub async fn run(globals: &Globals, verb: AttestVerb) -> Outcome {
-    let path = Path::new(&verb.receipt);
-    let command = if path.is_file() {
-        let mut envelope = draft::read_bounded(path, MAX_ENVELOPE_BYTES as u64 + 1)?;
-        if envelope.last() == Some(&b'\n') {
-            envelope.pop();
-        }
-        Command::AttestEnvelope { envelope }
-    } else {
-        Command::Attest { receipt_id: verb.receipt }
-    };
     let client = globals.client().await?;
-    if !globals.json {
-        output::note("running the task again …");
+    let mut said = Vec::new();
+    for receipt in &verb.receipts {
+        let named = named(receipt)?;
+        if !globals.json {
+            output::note("running the task again …");
+        }
+        let found = one(&client, named, verb.dry_run).await?;
+        if globals.json {
+            said.push(found);
+        } else {
+            show(&found)?;
+        }
     }
-    let Answer::Attested { attestation_id, verdict, reason, compared } = client.execute(command).await?
-    else {
-        return Err(output::unexpected());
-    };
     if globals.json {
-        output::json(
-            &json!({ "attestation_id": attestation_id, "verdict": verdict, "reason": reason, "compared": compared }),
-        )?;
-        return Ok(0);
+        match said.as_slice() {
+            [only] => output::json(only)?,
+            all => output::json(&all)?,
+        }
     }
-    let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    output::line(&format!("{verdict}{why}"))?;
-    let rows: Vec<Vec<String>> = compared
-        .iter()
+    Ok(0)
+}
+
+fn named(receipt: &str) -> Result<Named, Failure> {
+    let path = Path::new(receipt);
+    if !path.is_file() {
+        return Ok(Named::ReceiptId(receipt.to_owned()));
+    }
+    let mut envelope = draft::read_bounded(path, MAX_ENVELOPE_BYTES as u64 + 1)?;
+    if envelope.last() == Some(&b'\n') {
+        envelope.pop();
+    }
+    Ok(Named::Envelope(envelope))
+}
+
+/// What was found, and under which id it was signed.
+async fn one(client: &Client, receipt: Named, dry_run: bool) -> Result<Value, Failure> {
+    let command = if dry_run { Command::Examine { receipt } } else { Command::Attest { receipt } };
+    Ok(match client.execute(command).await? {
+        Answer::Attested { attestation_id, verdict, reason, compared } => json!({
+            "attestation_id": attestation_id, "verdict": verdict, "reason": reason, "compared": compared,
+        }),
+        Answer::Examined { verdict, reason, compared, known, .. } => json!({
+            "attestation_id": null, "verdict": verdict, "reason": reason, "compared": compared, "signed_before": known,
+        }),
+        _ => return Err(output::unexpected()),
+    })
+}
+
+fn show(found: &Value) -> Result<(), Failure> {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let why = found["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+    output::line(&format!("{}{why}", word(&found["verdict"])))?;
+    let rows: Vec<Vec<String>> = found["compared"]
+        .as_array()
+        .into_iter()
+        .flatten()
         .map(|row| {
-            vec![
-                (if row.is_equal() { "=" } else { "≠" }).to_owned(),
-                row.what.clone(),
-                row.claimed.clone(),
-                row.measured.clone(),
-            ]
+            let sign = if row["claimed"] == row["measured"] { "=" } else { "≠" };
+            vec![sign.to_owned(), word(&row["what"]), word(&row["claimed"]), word(&row["measured"])]
         })
         .collect();
     if !rows.is_empty() {
         output::table(&["", "what", "claimed", "measured"], &rows, "")?;
     }
-    output::line(&format!("signed and announced as {attestation_id}"))?;
-    Ok(0)
+    match (found["attestation_id"].as_str(), found["signed_before"].as_bool()) {
+        (Some(id), _) => output::line(&format!("signed and announced as {id}")),
+        (None, Some(true)) => output::line("this node has signed that before"),
+        (None, _) => output::line("nothing is signed"),
+    }
 }

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod attest;
+mod chain;
 mod completions;
 mod connect;
 mod console;
@@ -105,6 +106,8 @@ enum Verb {
     Receipt(receipt::ReceiptVerb),
     /// Run a receipt's task again and sign what was found
     Attest(attest::AttestVerb),
+    /// Show the chains of what this node and others have signed
+    Chain,
     /// Put artifacts into the node's store, get them from others, keep them or let them go
     #[command(subcommand)]
     Artifact(artifact::ArtifactVerb),
@@ -166,6 +169,7 @@ async fn dispatch(cli: Cli) -> Outcome {
         Some(Verb::Task(verb)) => task::run(&globals, verb).await,
         Some(Verb::Receipt(verb)) => receipt::run(&globals, verb).await,
         Some(Verb::Attest(verb)) => attest::run(&globals, verb).await,
+        Some(Verb::Chain) => chain::run(&globals).await,
         Some(Verb::Artifact(verb)) => artifact::run(&globals, verb).await,
         Some(Verb::Guild(verb)) => guild::run(&globals, verb).await,
         Some(Verb::Inbox(verb)) => inbox::run(&globals, verb).await,

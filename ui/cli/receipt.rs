@@ -138,6 +138,7 @@ pub fn vote(vote: &AttestationView) -> Value {
         "reason": vote.reason,
         "differences": vote.differences,
         "at": vote.at,
+        "discounted": vote.discounted,
     })
 }
 
@@ -231,7 +232,10 @@ fn show(globals: &Globals, detail: &ReceiptDetail) -> Result<(), Failure> {
                 .iter()
                 .map(|d| format!("{} {} ≠ {}", d.what, d.claimed, d.measured))
                 .collect();
-            let why = vote.reason.as_ref().map_or_else(|| differs.join(", "), ToString::to_string);
+            let mut why = vote.reason.as_ref().map_or_else(|| differs.join(", "), ToString::to_string);
+            if let Some(discounted) = &vote.discounted {
+                why = format!("does not count: {discounted} ({why})");
+            }
             vec![vote.verdict.to_string(), vote.witness.to_string(), output::ago(vote.at), why]
         })
         .collect();

@@ -50,7 +50,7 @@ async fn run_in(folder: &Path, bundle: &Bundle) -> Result<Attestation, Failure> 
     shutdown.cancel();
     tracker.close();
     tracker.wait().await;
-    Ok(examined.map_err(ApiError::from)?)
+    Ok(examined.map_err(ApiError::from)?.attestation)
 }
 
 /// Removed when it is dropped.

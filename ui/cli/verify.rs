@@ -7,7 +7,7 @@ use zerostate::document::strict::MAX_ENVELOPE_BYTES;
 use zerostate::document::{
     AnyEnvelope, Attestation, Document as _, DocumentError, Envelope, Untrusted, Verdict, duration_text,
 };
-use zerostate::proof::{Bundle, MAX_BUNDLE_BYTES, Problem};
+use zerostate::proof::{Bundle, Equivocation, MAX_BUNDLE_BYTES, Problem};
 
 use super::{Failure, Globals, Outcome, draft, output, rerun};
 
@@ -24,6 +24,8 @@ pub struct VerifyVerb {
 /// What is in a file that holds.
 enum Checked {
     Envelope(Box<AnyEnvelope>),
+    /// That a node has signed two chains.
+    Equivocation(Box<Equivocation>),
     /// With what running it again came to, where it was asked for, or why it could not be done.
     Bundle(Box<Bundle>, Option<Box<Result<Attestation, Failure>>>),
 }
@@ -95,6 +97,10 @@ fn is_good(checked: &Result<Checked, Doubt>) -> bool {
 
 async fn check(path: &Path, run_again: bool) -> Result<Checked, Doubt> {
     let mut bytes = draft::read_bounded(path, MAX_BUNDLE_BYTES).map_err(Doubt::Unread)?;
+    if Equivocation::is_meant(&bytes) {
+        let found = Equivocation::read(&bytes).map_err(Doubt::Bundle)?;
+        return Ok(Checked::Equivocation(Box::new(found)));
+    }
     if Bundle::is_meant(&bytes) {
         let bundle = Bundle::read(&bytes).map_err(Doubt::Bundle)?;
         drop(bytes);
@@ -136,6 +142,17 @@ fn answer(checked: &Result<Checked, Doubt>) -> Value {
             "id": envelope.id().to_string(),
             "signer": envelope.signer(),
             "document": document(envelope),
+            "attestations": [],
+            "problems": [],
+        }),
+        Ok(Checked::Equivocation(found)) => json!({
+            "valid": true,
+            "kind": "equivocation",
+            "id": found.first.id().to_string(),
+            "signer": found.node(),
+            "document": document(&AnyEnvelope::Head(found.first.clone())),
+            "other": document(&AnyEnvelope::Head(found.second.clone())),
+            "position": found.position,
             "attestations": [],
             "problems": [],
         }),
@@ -220,6 +237,7 @@ fn document(envelope: &AnyEnvelope) -> Value {
         AnyEnvelope::Charter(envelope) => envelope.document().encode(),
         AnyEnvelope::Agreement(envelope) => envelope.document().encode(),
         AnyEnvelope::Commitment(envelope) => envelope.document().encode(),
+        AnyEnvelope::Head(envelope) => envelope.document().encode(),
     };
     payload.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
@@ -237,6 +255,13 @@ fn sentence(path: &Path, checked: &Result<Checked, Doubt>) -> String {
             envelope.id(),
             envelope.signer(),
             said(envelope)
+        ),
+        Ok(Checked::Equivocation(found)) => format!(
+            "✓ {path}: two chains of {}\n  proven:\n    it has signed a chain of {} entries and one of {}, which part at {}: of one of them it has told others something else",
+            found.node(),
+            found.first.document().length,
+            found.second.document().length,
+            found.position
         ),
         Ok(Checked::Bundle(bundle, found)) => {
             let mark = if is_good(checked) { "✓" } else { "✗" };
@@ -271,6 +296,7 @@ fn said(envelope: &AnyEnvelope) -> String {
         }
         AnyEnvelope::Manifest(manifest) => format!("task {}", manifest.document().task_id),
         AnyEnvelope::AgentCard(_) => "an agent's card".to_owned(),
+        AnyEnvelope::Head(head) => format!("a chain of {} entries", head.document().length),
         AnyEnvelope::Agreement(agreement) => {
             let agreement = agreement.document();
             format!("to the task of manifest {}, run by {}", agreement.manifest, agreement.executor)

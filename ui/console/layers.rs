@@ -7,6 +7,7 @@ use super::details::Detail;
 use super::forms::connect::ConnectForm;
 use super::forms::guild::GuildForm;
 use super::forms::submit::SubmitForm;
+use super::update::attesting::Found;
 
 /// One layer.
 #[derive(Debug)]
@@ -37,10 +38,8 @@ pub struct Confirm {
 /// What a Yes leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Confirmed {
-    Attest {
-        receipt_id: String,
-        name: String,
-    },
+    /// Sign what was found.
+    Sign(Vec<Found>),
     Cancel {
         task_id: String,
         name: String,

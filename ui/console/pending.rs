@@ -1,6 +1,7 @@
 //! Commands that the node has not answered yet, and what their answers are for.
 
 use super::model::Pane;
+use super::update::attesting::Round;
 
 /// More at once are refused, so that a held key cannot flood the node.
 pub const PENDING_MAX: usize = 32;
@@ -20,6 +21,12 @@ pub enum Purpose {
     },
     Submit {
         name: String,
+    },
+    /// Runs a receipt's task again, one of a round.
+    Examine {
+        receipt_id: String,
+        name: String,
+        round: Round,
     },
     Attest {
         receipt_id: String,
@@ -59,6 +66,10 @@ impl Purpose {
         match self {
             Self::Connect { address } => Some(format!("connecting to {address}")),
             Self::Submit { name } => Some(format!("submitting {name}")),
+            Self::Examine { name, round, .. } if round.total > 1 => {
+                Some(format!("running again {} of {}: {name}", round.total - round.left.len(), round.total))
+            }
+            Self::Examine { name, .. } => Some(format!("running {name} again")),
             Self::Attest { name, .. } => Some(format!("attesting {name}")),
             Self::Cancel { name } => Some(format!("cancelling {name}")),
             Self::Inbox { accept } => Some(if *accept { "accepting" } else { "refusing" }.to_owned()),

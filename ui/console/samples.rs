@@ -3,15 +3,15 @@
 use futures::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use zerostate::api::{
-    ApiError, AttestationRecord, AttestationView, Download, ErrorKind, Event, GuildAsking, GuildLine,
+    Answer, ApiError, AttestationRecord, AttestationView, Download, ErrorKind, Event, GuildAsking, GuildLine,
     GuildMember, GuildView, Happening, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView,
     ReceiptDetail, ReceiptRecord, Snapshot, Tail, TaskDetail, TaskRecord, TaskState, TaskView, TimelineStep,
     Upload,
 };
 use zerostate::config::Admit;
 use zerostate::document::{
-    Artifact, ArtifactSource, Attestation, Completion, Content, Cost, Credits, Draft, Envelope, Environment,
-    Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, Verdict, content_id,
+    Artifact, ArtifactSource, Attestation, Comparison, Completion, Content, Cost, Credits, Draft, Envelope,
+    Environment, Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, Verdict, content_id,
 };
 use zerostate::identity::{Did, Identity};
 
@@ -112,6 +112,7 @@ pub fn nothing() -> Snapshot {
         receipts: Tail::default(),
         attestations: Tail::default(),
         events: Tail::default(),
+        reruns: Vec::new(),
         transfers: Vec::new(),
         inbox: Vec::new(),
         log: Vec::new(),
@@ -408,6 +409,7 @@ pub fn receipt_detail() -> ReceiptDetail {
             differences: a.differences().cloned().collect(),
             compared: a.compared,
             at: ago(75 + i64::from(n)),
+            discounted: None,
             envelope: String::new(),
         }
     };
@@ -493,5 +495,23 @@ impl zerostate::api::Answering for Still {
 
     fn read_block(&self, _: String) -> futures::future::BoxFuture<'_, Result<bytes::Bytes, ApiError>> {
         Box::pin(async { Err(ApiError::new(ErrorKind::NotFound, "no such block")) })
+    }
+}
+
+/// What the node says that has run a receipt's task again.
+pub fn examined(receipt_id: &str, verdict: Verdict) -> Answer {
+    let row = |what: &str, measured: &str| Comparison {
+        what: what.to_owned(),
+        claimed: "1204551".to_owned(),
+        measured: measured.to_owned(),
+    };
+    let fuel = if verdict == Verdict::Agree { "1204551" } else { "1190003" };
+    Answer::Examined {
+        finding: format!("finding of {receipt_id}"),
+        receipt_id: receipt_id.to_owned(),
+        verdict,
+        reason: None,
+        compared: vec![row("fuel", fuel), row("peak memory", "1204551")],
+        known: false,
     }
 }

@@ -12,6 +12,7 @@ use super::keymap::Binding;
 use super::layers::Layer;
 use super::layout::{Areas, LEAST, areas, layer_area};
 use super::model::{Model, Pane, Tone};
+use super::pending::Purpose;
 use super::theme::Role;
 use super::widgets::boxed::{Boxed, lines};
 use super::widgets::text::{cells, cut, short, width};
@@ -138,11 +139,24 @@ fn source_name(snapshot: &Snapshot, source: &SourceView) -> String {
     }
 }
 
+/// How far a receipt's task is that is being run again.
+fn how_far(model: &Model, purpose: &Purpose) -> String {
+    let Purpose::Examine { receipt_id, .. } = purpose else { return String::new() };
+    let reruns = model.snapshot.iter().flat_map(|snapshot| &snapshot.reruns);
+    let run = reruns.into_iter().find(|run| run.receipt_id == *receipt_id).map(|run| run.progress);
+    run.map_or_else(String::new, |run| {
+        let percent = u128::from(run.fuel_used) * 100 / u128::from(run.fuel_limit.max(1));
+        format!(", fuel {percent} %")
+    })
+}
+
 /// What is being waited for, the badges, the clock.
 fn header_right(model: &Model) -> Vec<Span<'static>> {
     let style = |role| model.theme.style(role);
     let mut right = Vec::new();
-    let mut waiting = model.pending.iter().filter_map(|pending| pending.purpose.waiting());
+    let mut waiting = model.pending.iter().filter_map(|pending| {
+        Some(format!("{}{}", pending.purpose.waiting()?, how_far(model, &pending.purpose)))
+    });
     if let Some(first) = waiting.next() {
         let others = match waiting.count() {
             0 => String::new(),

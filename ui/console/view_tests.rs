@@ -8,7 +8,8 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use zerostate::api::{Answer, Command, Snapshot};
+use zerostate::api::{Answer, Command, Named, Snapshot};
+use zerostate::document::Verdict;
 
 use super::backend::Quiet;
 use super::depth::Depth;
@@ -41,6 +42,9 @@ fn typed(model: &mut Model, keys: &str) {
                 }
                 Effect::Execute { ticket, command: Command::TaskShow { .. } } => {
                     (ticket, Answer::Task(Box::new(samples::task_detail())))
+                }
+                Effect::Execute { ticket, command: Command::Examine { receipt: Named::ReceiptId(id) } } => {
+                    (ticket, samples::examined(&id, Verdict::Disagree))
                 }
                 _ => continue,
             };

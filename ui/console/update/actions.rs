@@ -4,7 +4,7 @@ use tui_input::Input;
 use zerostate::api::{Command, Snapshot, TaskView, short_id};
 
 use super::moving::{self, Move};
-use super::{asks, guilds, layered};
+use super::{asks, attesting, guilds, layered};
 use crate::console::action::Action;
 use crate::console::details::{self, Detail, Loaded, Subject};
 use crate::console::forms::connect::ConnectForm;
@@ -27,7 +27,8 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::GuildSay => guilds::say(model),
         Action::GuildInvite => guilds::invite(model),
         Action::GuildLeave => guilds::leave(model),
-        Action::Attest => asks::attest(model),
+        Action::Attest => attesting::attest(model),
+        Action::AttestMarked => attesting::attest_marked(model),
         Action::Cancel => asks::cancel(model),
         Action::Why => why(model),
         Action::Manifest => manifest(model),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zerostate::api::{Answer, ApiError, Snapshot, short_id};
 use zerostate::document::Verdict;
 
-use super::{execute, guilds};
+use super::{attesting, execute, guilds};
 use crate::console::details::{Detail, Loaded};
 use crate::console::layers::{Layer, Text};
 use crate::console::model::{Model, Pane, Tone};
@@ -55,6 +55,13 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
         return Vec::new();
     };
     let purpose = model.pending.remove(at).purpose;
+    // The next one of a round follows from either.
+    if let Purpose::Examine { name, round, .. } = purpose {
+        return match result {
+            Ok(answer) => attesting::examined(model, name, round, answer),
+            Err(error) => attesting::failed(model, &name, round, &error.to_string()),
+        };
+    }
     match result {
         Ok(answer) => match guilds::is_about_guilds(&purpose, answer) {
             Ok(answer) => guilds::answered(model, ticket, purpose, answer),
@@ -93,7 +100,9 @@ fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
         }
         Purpose::Connect { address } => model.toast(Tone::Bad, format!("not connected to {address}: {why}")),
         Purpose::Submit { name } => model.toast(Tone::Bad, format!("{name} was not submitted: {why}")),
-        Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),
+        Purpose::Examine { name, .. } | Purpose::Attest { name, .. } => {
+            model.toast(Tone::Bad, format!("{name} was not attested: {why}"));
+        }
         Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
         Purpose::Inbox { .. } => model.toast(Tone::Bad, format!("not done: {why}")),
         Purpose::GuildForm => guilds::refused(model, ticket, &why),

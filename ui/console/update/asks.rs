@@ -1,7 +1,7 @@
 //! The questions that are asked before something that cannot be taken back.
 
 use jiff::SignedDuration;
-use zerostate::api::{Command, short_id};
+use zerostate::api::Command;
 
 use super::actions::{push, task_here, with_selected};
 use crate::console::layers::{Confirm, Confirmed, Layer};
@@ -9,75 +9,9 @@ use crate::console::model::{Model, Tone};
 use crate::console::msg::Effect;
 use crate::console::panes::Entry;
 use crate::console::pending::Purpose;
-use crate::console::widgets::text::{grouped, seconds};
 
 /// A second ^C within this time is meant at once.
 const TWICE_WITHIN: SignedDuration = SignedDuration::from_secs(2);
-
-/// The receipt that is selected or open: its id and the task's name.
-fn receipt_here(model: &Model) -> Option<(String, String)> {
-    let id = match model.layers.last() {
-        Some(Layer::Detail(detail)) => detail.receipt_id(model)?,
-        Some(_) => return None,
-        None => with_selected(model, |entry| match entry {
-            Entry::Receipt(receipt) => Some(receipt.receipt_id.clone()),
-            Entry::Attestation(one) => Some(one.receipt_id.clone()),
-            _ => None,
-        })?,
-    };
-    let receipts = model
-        .snapshot
-        .iter()
-        .flat_map(|snapshot| &snapshot.receipts.items)
-        .chain(&model.older.receipts.items);
-    let mut same = receipts.filter(|receipt| receipt.receipt_id == id);
-    let name = same.next().map_or_else(|| short_id(&id), |receipt| receipt.name.to_string());
-    Some((id, name))
-}
-
-/// Asks before a receipt is run again and attested.
-pub fn attest(model: &mut Model) -> Vec<Effect> {
-    let Some((receipt_id, name)) = receipt_here(model) else {
-        model.toast(Tone::Info, "select a receipt to attest it");
-        return Vec::new();
-    };
-    let Some(snapshot) = model.snapshot.clone() else { return Vec::new() };
-    let record = snapshot
-        .receipts
-        .items
-        .iter()
-        .chain(&model.older.receipts.items)
-        .find(|one| one.receipt_id == receipt_id);
-    let executor = record.map(|record| record.executor.clone());
-    if executor.as_ref() == Some(&snapshot.node.did) {
-        model.toast(Tone::Bad, "this receipt is your own: an executor cannot attest what it ran itself");
-        return Vec::new();
-    }
-    let who = executor.map_or("not known here".to_owned(), |did| format!("{}  {did}", model.name_of(&did)));
-    let says =
-        record.map(|r| format!("{}, {} fuel, {}", r.status, grouped(r.fuel_used), seconds(r.duration_ns)));
-    let question = Confirm {
-        title: format!("Attest {name}"),
-        facts: vec![
-            (
-                "what".to_owned(),
-                "The task is run again here, within the limits of its manifest; then agree, disagree or unverifiable is signed \
-                 with your key and announced to your peers."
-                    .to_owned(),
-            ),
-            ("receipt".to_owned(), receipt_id.clone()),
-            ("executor".to_owned(), who),
-            ("it says".to_owned(), says.unwrap_or_else(|| "not known here".to_owned())),
-            ("signed by".to_owned(), format!("you  {}", snapshot.node.did)),
-        ],
-        warning: "A signed attestation cannot be taken back.".to_owned(),
-        yes_label: "Run and sign".to_owned(),
-        yes: false,
-        what: Confirmed::Attest { receipt_id, name },
-        scroll: 0,
-    };
-    push(model, Layer::Confirm(question))
-}
 
 /// Asks before a task is stopped.
 pub fn cancel(model: &mut Model) -> Vec<Effect> {

@@ -2,7 +2,7 @@
 
 use zerostate::api::{Command, GuildCommand};
 
-use super::{actions, execute, guilds, ticket};
+use super::{actions, attesting, execute, guilds, ticket};
 use crate::console::action::Action;
 use crate::console::forms::submit::Field;
 use crate::console::layers::{Confirm, Confirmed, Layer};
@@ -118,10 +118,7 @@ fn answer(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     match what {
-        Confirmed::Attest { receipt_id, name } => {
-            let command = Command::Attest { receipt_id: receipt_id.clone() };
-            execute(model, command, Purpose::Attest { receipt_id, name })
-        }
+        Confirmed::Sign(found) => attesting::sign(model, found),
         Confirmed::Cancel { task_id, name } => {
             execute(model, Command::TaskCancel { task_id }, Purpose::Cancel { name })
         }

@@ -3,6 +3,7 @@
 mod actions;
 mod answers;
 mod asks;
+pub mod attesting;
 mod guilds;
 mod layered;
 mod moving;

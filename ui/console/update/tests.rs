@@ -6,7 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use zerostate::api::{
-    Answer, ApiError, Command, ErrorKind, GuildAnswer, GuildCommand, GuildView, Missed, Page,
+    Answer, ApiError, Command, ErrorKind, GuildAnswer, GuildCommand, GuildView, Missed, Named, Page,
 };
 use zerostate::document::{ArtifactSource, Verdict};
 
@@ -14,7 +14,7 @@ use super::update;
 use crate::console::depth::Depth;
 use crate::console::details::Subject;
 use crate::console::keymap::Keymap;
-use crate::console::layers::{Confirmed, Layer};
+use crate::console::layers::Layer;
 use crate::console::model::{Model, Pane, Settings};
 use crate::console::msg::{Effect, Msg, Probe};
 use crate::console::panes::{entries, selected_index};
@@ -155,33 +155,87 @@ fn interrupt_twice_within_two_seconds_quits_at_once_from_anywhere() {
     assert_eq!(press(&mut model, "ctrl-c"), [], "three seconds later it is the first one again");
 }
 
+/// The one command of an effect, and its ticket.
+fn command(effects: &[Effect]) -> (u64, Command) {
+    let [Effect::Execute { ticket, command }] = effects else { panic!("one command: {effects:?}") };
+    (*ticket, command.clone())
+}
+
 #[test]
-fn attesting_shows_what_is_signed_by_whom_and_signs_only_after_a_yes() {
+fn attesting_runs_it_again_shows_what_differs_and_signs_only_after_a_yes() {
     let mut model = model();
-    press(&mut model, "4 j a");
-    let Some(Layer::Confirm(question)) = model.layers.last() else { panic!("no question") };
-    let facts: String = question.facts.iter().map(|(_, text)| text.as_str()).collect();
     let receipt = samples::busy().receipts.items[1].clone();
-    assert!(facts.contains(&receipt.receipt_id) && facts.contains(samples::did(1).as_str()), "{facts}");
-    assert!(facts.contains(receipt.executor.as_str()), "{facts}");
-    assert!(
-        matches!(&question.what, Confirmed::Attest { receipt_id, .. } if *receipt_id == receipt.receipt_id)
-    );
+    let id = receipt.receipt_id.as_str();
+    let (asked, examine) = command(&press(&mut model, "4 j a"));
+    assert_eq!(examine, Command::Examine { receipt: Named::ReceiptId(id.to_owned()) });
+    assert!(model.layers.is_empty() && model.pending[0].purpose.waiting().unwrap().contains("again"));
+    // One at a time.
+    assert_eq!(press(&mut model, "j a"), []);
+    let answer = samples::examined(id, Verdict::Disagree);
+    assert_eq!(update(&mut model, Msg::Answered { ticket: asked, result: Ok(answer.clone()) }), []);
+    let Some(Layer::Confirm(question)) = model.layers.last() else { panic!("no question") };
+    let facts: String = question.facts.iter().map(|(label, text)| format!("{label}: {text}\n")).collect();
+    assert!(facts.contains("fuel: ≠ 1,204,551 is claimed, 1,190,003 was found"), "{facts}");
+    assert!(facts.contains("peak memory: = 1,204,551"), "{facts}");
+    assert!(facts.contains(id) && facts.contains(samples::did(1).as_str()), "{facts}");
+    assert_eq!((question.yes_label.as_str(), question.yes), ("Sign \"disagree\"", false));
     assert_eq!(press(&mut model, "n"), []);
-    let effects = press(&mut model, "a y");
-    assert!(
-        matches!(&effects[..], [Effect::Execute { command: Command::Attest { receipt_id }, .. }] if *receipt_id == receipt.receipt_id)
-    );
-    assert!(model.pending[0].purpose.waiting().is_some());
+
+    let (asked, _) = command(&press(&mut model, "k a"));
+    update(&mut model, Msg::Answered { ticket: asked, result: Ok(answer) });
+    let (signed, sign) = command(&press(&mut model, "y"));
+    assert_eq!(sign, Command::Sign { finding: format!("finding of {id}") });
     let answer = Answer::Attested {
         attestation_id: "a".into(),
-        verdict: Verdict::Agree,
+        verdict: Verdict::Disagree,
         reason: None,
         compared: Vec::new(),
     };
-    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(answer) });
+    update(&mut model, Msg::Answered { ticket: signed, result: Ok(answer) });
     assert!(model.pending.is_empty());
-    assert!(model.toasts.last().unwrap().text.contains("agree"));
+    assert!(model.toasts.last().unwrap().text.contains("disagree"));
+}
+
+#[test]
+fn marked_receipts_are_run_again_one_after_the_other_and_signed_with_one_answer() {
+    let mut model = model();
+    assert_eq!(press(&mut model, "4 A"), []);
+    assert!(model.toasts.last().unwrap().text.contains("mark receipts"));
+    let (mut asked, first) = command(&press(&mut model, "space j space j space A"));
+    let mut order = Vec::new();
+    let mut examine = first;
+    loop {
+        let Command::Examine { receipt: Named::ReceiptId(id) } = examine else { panic!("{examine:?}") };
+        let number = order.len();
+        assert!(model.pending[0].purpose.waiting().unwrap().contains(&format!("{} of 3", number + 1)));
+        order.push(id.clone());
+        // The second cannot be had; the others go on.
+        let result = match number {
+            1 => Err(ApiError::new(ErrorKind::NotFound, "nobody has it")),
+            2 => Ok(samples::examined(&id, Verdict::Disagree)),
+            _ => Ok(samples::examined(&id, Verdict::Agree)),
+        };
+        let effects = update(&mut model, Msg::Answered { ticket: asked, result });
+        if effects.is_empty() {
+            break;
+        }
+        (asked, examine) = command(&effects);
+    }
+    assert_eq!(order.len(), 3);
+    let Some(Layer::Confirm(question)) = model.layers.last() else { panic!("no question") };
+    assert_eq!((question.title.as_str(), question.yes), ("Attest 2 receipts", false));
+    let facts: String = question.facts.iter().map(|(label, text)| format!("{label}: {text}\n")).collect();
+    assert!(facts.contains("disagree: fuel ≠") && facts.contains("left out: "), "{facts}");
+    let effects = press(&mut model, "y");
+    let signed: Vec<_> = effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::Execute { command: Command::Sign { finding }, .. } => finding.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(signed, [0, 2].map(|n| format!("finding of {}", order[n])));
+    assert_eq!(model.list(Pane::Receipts).marked.len(), 1, "what was not signed stays marked");
 }
 
 #[test]

@@ -1,26 +1,28 @@
-//! Bundles of disputed receipts, one file each.
+//! Proofs that are kept where the operator finds them: bundles of disputed receipts, and chains that fork; one file each.
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use cid::Cid;
-
 use super::{Storage, StorageError};
 
-/// Files that are kept; the oldest go.
+/// Files of a kind that are kept; the oldest go.
 const MOST: usize = 256;
 
 impl Storage {
-    /// Keeps a disputed receipt's bundle, and gives back where.
+    /// Where a proof is kept, if it is.
+    pub fn proof_path(&self, kind: &str, name: &str) -> PathBuf {
+        self.directory().join(kind).join(format!("{name}.jsonl"))
+    }
+
+    /// Keeps a proof in a folder of the data directory, and gives back where. The name is the id of what it is about.
     ///
     /// # Errors
     /// [`StorageError::Io`], [`StorageError::Full`].
-    pub async fn keep_dispute(&self, receipt: &Cid, bundle: String) -> Result<PathBuf, StorageError> {
-        let folder = self.directory().join("disputes");
-        let path = folder.join(format!("{receipt}.jsonl"));
-        let written = tokio::task::spawn_blocking(move || write(&folder, &path, &bundle).map(|()| path));
+    pub async fn keep_proof(&self, kind: &str, name: &str, text: String) -> Result<PathBuf, StorageError> {
+        let (folder, path) = (self.directory().join(kind), self.proof_path(kind, name));
+        let written = tokio::task::spawn_blocking(move || write(&folder, &path, &text).map(|()| path));
         written.await.map_err(|error| StorageError::Database(error.to_string()))?
     }
 }

@@ -1,0 +1,213 @@
+//! Attesting by hand: the task is run again, what was found is shown beside what the receipt says, and then the operator signs, or not.
+
+use std::collections::VecDeque;
+
+use zerostate::api::{Answer, Command, Named, ReceiptRecord, short_id};
+use zerostate::document::{Comparison, Untrusted, Verdict};
+
+use super::actions::{push, with_selected};
+use super::execute;
+use crate::console::layers::{Confirm, Confirmed, Layer};
+use crate::console::model::{Model, Pane, Tone};
+use crate::console::msg::Effect;
+use crate::console::panes::Entry;
+use crate::console::pending::Purpose;
+use crate::console::widgets::text::grouped;
+
+/// More at once would take long before anything can be signed, and no question could show them.
+const AT_ONCE: usize = 24;
+
+/// Receipts that are run again one after the other, and what was found of those that have been.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Round {
+    pub left: VecDeque<String>,
+    pub found: Vec<Found>,
+    /// With those that could not be run again.
+    pub total: usize,
+    pub failed: Vec<String>,
+}
+
+/// What was found of one receipt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub finding: String,
+    pub receipt_id: String,
+    pub name: String,
+    pub verdict: Verdict,
+    pub reason: Option<String>,
+    pub compared: Vec<Comparison>,
+}
+
+impl Found {
+    fn grounds(&self) -> String {
+        let differs = self.compared.iter().filter(|row| !row.is_equal()).map(|row| format!("{} ≠", row.what));
+        self.reason.clone().into_iter().chain(differs).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The receipt that is selected or open.
+fn receipt_here(model: &Model) -> Option<String> {
+    match model.layers.last() {
+        Some(Layer::Detail(detail)) => detail.receipt_id(model),
+        Some(_) => None,
+        None => with_selected(model, |entry| match entry {
+            Entry::Receipt(receipt) => Some(receipt.receipt_id.clone()),
+            Entry::Attestation(one) => Some(one.receipt_id.clone()),
+            _ => None,
+        }),
+    }
+}
+
+fn record<'a>(model: &'a Model, receipt_id: &str) -> Option<&'a ReceiptRecord> {
+    let shown = model.snapshot.iter().flat_map(|snapshot| &snapshot.receipts.items);
+    shown.chain(&model.older.receipts.items).find(|record| record.receipt_id == receipt_id)
+}
+
+/// What a receipt's task is called, and whether this node has run it.
+fn known(model: &Model, receipt_id: &str) -> (String, bool) {
+    record(model, receipt_id).map_or_else(
+        || (short_id(receipt_id), false),
+        |record| (record.name.to_string(), model.me() == Some(&record.executor)),
+    )
+}
+
+/// Runs the selected receipt's task again.
+pub fn attest(model: &mut Model) -> Vec<Effect> {
+    let Some(receipt_id) = receipt_here(model) else {
+        model.toast(Tone::Info, "select a receipt to attest it");
+        return Vec::new();
+    };
+    if known(model, &receipt_id).1 {
+        model.toast(Tone::Bad, "this receipt is your own: an executor cannot attest what it ran itself");
+        return Vec::new();
+    }
+    begin(model, VecDeque::from([receipt_id]))
+}
+
+/// The same with all that are marked, one after the other; signed with one answer.
+pub fn attest_marked(model: &mut Model) -> Vec<Effect> {
+    let marked = model.list(Pane::Receipts).marked.clone();
+    if marked.is_empty() {
+        model.toast(Tone::Info, "mark receipts with Space first");
+        return Vec::new();
+    }
+    let (own, others): (Vec<String>, Vec<String>) = marked.into_iter().partition(|id| known(model, id).1);
+    if others.is_empty() {
+        model.toast(
+            Tone::Bad,
+            "the marked receipts are your own: an executor cannot attest what it ran itself",
+        );
+        return Vec::new();
+    }
+    if others.len() > AT_ONCE {
+        model.toast(Tone::Bad, format!("{} receipts are marked; at most {AT_ONCE} at once", others.len()));
+        return Vec::new();
+    }
+    if !own.is_empty() {
+        model.toast(Tone::Info, format!("{} of the marked receipts are your own and left out", own.len()));
+    }
+    begin(model, others.into())
+}
+
+fn begin(model: &mut Model, left: VecDeque<String>) -> Vec<Effect> {
+    let under_way = model.pending.iter().any(|pending| matches!(pending.purpose, Purpose::Examine { .. }));
+    if under_way {
+        model.toast(Tone::Info, "a receipt is being run again already; its question comes first");
+        return Vec::new();
+    }
+    let total = left.len();
+    next(model, Round { left, total, ..Round::default() })
+}
+
+/// Goes on with the next one, or asks what to sign.
+fn next(model: &mut Model, mut round: Round) -> Vec<Effect> {
+    let Some(receipt_id) = round.left.pop_front() else { return ask(model, round) };
+    let name = known(model, &receipt_id).0;
+    let command = Command::Examine { receipt: Named::ReceiptId(receipt_id.clone()) };
+    execute(model, command, Purpose::Examine { receipt_id, name, round })
+}
+
+/// One has been run again.
+pub fn examined(model: &mut Model, name: String, mut round: Round, answer: Answer) -> Vec<Effect> {
+    if let Answer::Examined { finding, receipt_id, verdict, reason, compared, known } = answer {
+        if known {
+            model.toast(
+                Tone::Info,
+                format!("you have signed {verdict} of {name} before; a witness has one vote"),
+            );
+        } else {
+            let reason = reason.map(|reason| reason.to_string());
+            round.found.push(Found { finding, receipt_id, name, verdict, reason, compared });
+        }
+    }
+    next(model, round)
+}
+
+/// One could not be run again; the others can.
+pub fn failed(model: &mut Model, name: &str, mut round: Round, why: &str) -> Vec<Effect> {
+    model.toast(Tone::Bad, format!("{name} was not run again: {why}"));
+    round.failed.push(name.to_owned());
+    next(model, round)
+}
+
+/// Shows what was found, and asks whether to sign it.
+fn ask(model: &mut Model, round: Round) -> Vec<Effect> {
+    let me = model.me().map(ToString::to_string).unwrap_or_default();
+    let (title, mut facts, yes_label) = match round.found.as_slice() {
+        [] => return Vec::new(),
+        [one] => (format!("Attest {}", one.name), single(model, one), format!("Sign \"{}\"", one.verdict)),
+        many => {
+            let facts = many.iter().map(|one| {
+                let grounds = one.grounds();
+                let why = if grounds.is_empty() { String::new() } else { format!(": {grounds}") };
+                (one.name.clone(), format!("{}{why}  {}", one.verdict, short_id(&one.receipt_id)))
+            });
+            (format!("Attest {} receipts", many.len()), facts.collect(), format!("Sign all {}", many.len()))
+        }
+    };
+    if !round.failed.is_empty() {
+        facts.push(("left out".to_owned(), format!("{} (not run again)", round.failed.join(", "))));
+    }
+    facts.push(("signed by".to_owned(), format!("you  {me}")));
+    let question = Confirm {
+        title,
+        facts,
+        warning: "It is announced to your peers, and cannot be taken back.".to_owned(),
+        yes_label,
+        yes: false,
+        what: Confirmed::Sign(round.found),
+        scroll: 0,
+    };
+    push(model, Layer::Confirm(question))
+}
+
+/// One finding, each compared value beside what the receipt claims.
+fn single(model: &Model, found: &Found) -> Vec<(String, String)> {
+    let number = |text: &str| text.parse::<u64>().map_or_else(|_| Untrusted::new(text).to_string(), grouped);
+    let mut facts = vec![("found".to_owned(), found.verdict.to_string())];
+    facts.extend(found.reason.clone().map(|reason| ("because".to_owned(), reason)));
+    for row in &found.compared {
+        let (claimed, measured) = (number(&row.claimed), number(&row.measured));
+        let said = if row.is_equal() {
+            format!("= {claimed}")
+        } else {
+            format!("≠ {claimed} is claimed, {measured} was found")
+        };
+        facts.push((row.what.clone(), said));
+    }
+    facts.push(("receipt".to_owned(), found.receipt_id.clone()));
+    let executor = record(model, &found.receipt_id).map(|record| record.executor.clone());
+    let who = executor.map(|did| ("executor".to_owned(), format!("{}  {did}", model.name_of(&did))));
+    facts.extend(who);
+    facts
+}
+
+/// The operator says yes: each is signed.
+pub fn sign(model: &mut Model, found: Vec<Found>) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for Found { finding, receipt_id, name, .. } in found {
+        model.list_mut(Pane::Receipts).marked.remove(&receipt_id);
+        effects.extend(execute(model, Command::Sign { finding }, Purpose::Attest { receipt_id, name }));
+    }
+    effects
+}
