@@ -28,7 +28,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use zerostate::config;
-use zerostate::document::{ArtifactSource, Draft, Status};
+use zerostate::document::{ArtifactSource, Draft, Status, Verdict};
 use zerostate::execution::{Job, Runners, RunnersConfig};
 use zerostate::identity::PassphraseSource;
 use zerostate::node::Home;
@@ -334,6 +334,51 @@ async fn receipts() {
     shutdown.cancel();
 }
 
+/// A loop of some 30 million steps.
+const LOOP: &str = r#"(module (memory (export "memory") 1) (func (export "_start") (local $n i64)
+    (local.set $n (i64.const 30000000))
+    (loop $again
+        (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+        (br_if $again (i64.ne (local.get $n) (i64.const 0))))))"#;
+
+/// A receipt's task run again and compared, beside the run that the receipt is of.
+async fn reruns() {
+    const ROUNDS: usize = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), &PassphraseSource::None).unwrap();
+    let config = config::Config::default();
+    let artifacts = home.artifacts(&config).unwrap();
+    let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let tasks = home.tasks_alone(&artifacts, &config, &tracker, shutdown.clone()).unwrap();
+    for (name, module) in [("hello", HELLO.to_vec()), ("a loop", wat::parse_str(LOOP).unwrap())] {
+        let cid = artifacts.add_bytes(module, false).await.unwrap().cid.to_string();
+        let draft = Draft::for_module("bench", ArtifactSource::Cid { cid, sha256: None, size: None });
+        let receipt = tasks.run(draft.clone()).await.unwrap().receipt;
+        let (mut plain, mut again) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            tasks.run(draft.clone()).await.unwrap();
+            plain.push(start.elapsed());
+            let start = Instant::now();
+            let found = tasks.examine(receipt.clone()).await.unwrap().attestation;
+            again.push(start.elapsed());
+            assert_eq!(found.verdict, Verdict::Agree);
+        }
+        let [plain, again] = [plain, again].map(|mut times| {
+            times.sort_unstable();
+            times[ROUNDS / 2].as_secs_f64()
+        });
+        line(
+            &format!("{name} run again and compared, median"),
+            format!("{:.2} ms", again * 1e3),
+            format!("{:.2} x the run and receipt", again / plain),
+            "1.2 x",
+            again <= 1.2 * plain,
+        );
+    }
+    shutdown.cancel();
+}
+
 fn main() -> ExitCode {
     // The home's own runners are children of this very program.
     match std::env::args().nth(1).as_deref() {
@@ -371,6 +416,9 @@ fn main() -> ExitCode {
         }
         if wanted("receipts") {
             receipts().await;
+        }
+        if wanted("reruns") {
+            reruns().await;
         }
     });
     ExitCode::SUCCESS

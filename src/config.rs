@@ -62,11 +62,14 @@ pub struct Policy {
     pub admit: Admit,
     /// Run own tasks here when nobody else does.
     pub self_execute: bool,
+    /// Of so many own tasks that others witness, one is followed by an audit: the same work with a receipt that is wrong on purpose, to
+    /// find witnesses who agree without looking. 0 for never.
+    pub audit: u32,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { accept: Accept::Ask, attest: Attest::Ask, admit: Admit::Ask, self_execute: true }
+        Self { accept: Accept::Ask, attest: Attest::Ask, admit: Admit::Ask, self_execute: true, audit: 0 }
     }
 }
 

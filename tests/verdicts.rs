@@ -274,6 +274,93 @@ fn one_lying_witness_of_three_changes_nothing_and_is_named() {
 }
 
 #[test]
+fn an_audit_finds_the_witness_that_agrees_without_looking() {
+    let desk = Desk::new();
+    let b = node(&desk, "b", WITNESSES, &[]);
+    let a = node(&desk, "a", "accept = \"never\"\naudit = 1", &[&b]);
+    let cheat = Cheat::start(&desk.path("cheat"), Part::Witness(Manner::AlwaysAgrees));
+    [&a, &b].into_iter().for_each(|node| cheat.connect(node));
+    let hello = manifest(&desk, "hello", 2, 2);
+    let first = done(&a, &hello);
+    assert_eq!(first["state"], "attested", "it runs its own task, and both agree: {first}");
+    let task = a.ask(&["task", "show", text(&first, "task_id")]);
+    assert!(task["guild_id"].is_string() && task["executor"] == a.did(), "{task}");
+    let audit = eventually("the audit is done", || a.listed(&["task", "list"], "state", "closed").pop());
+    assert_eq!(audit["name"], "hello", "it looks like any other");
+    let shown = a.ask(&["task", "show", text(&audit, "task_id")]);
+    let steps = shown["timeline"].as_array().unwrap().iter();
+    let who = |step: &str| {
+        let steps = steps.clone().filter(|taken| taken["step"] == step);
+        steps.map(|taken| text(taken, "node").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (who("audit-passed"), who("audit-failed")),
+        (vec![b.did().to_owned()], vec![cheat.did.to_string()])
+    );
+    // The one that looked is told why, and nobody else hears of the wrong receipt.
+    eventually("it is told", || {
+        let events = b.ask(&["events"]);
+        let told =
+            |event: &&Value| event["step"] == "outcome" && event.to_string().contains("it was an audit");
+        events.as_array().unwrap().iter().find(told).map(drop)
+    });
+    assert_eq!(a.ask(&["receipt", "list"]).as_array().unwrap().len(), 1);
+    let wrong = b.ask(&["receipt", "list"]);
+    let wrong =
+        wrong.as_array().unwrap().iter().find(|row| row["receipt_id"] != first["receipt_id"]).unwrap();
+    eventually("its word on it does not count", || {
+        let row = b.listed(&["receipt", "list"], "receipt_id", text(wrong, "receipt_id")).pop()?;
+        (row["disagree"] == 0).then_some(())
+    });
+    let outsider = node(&desk, "outsider", ASKS, &[&b]);
+    eventually("who comes later hears of the right one", || {
+        outsider.listed(&["receipt", "list"], "receipt_id", text(&first, "receipt_id")).pop()
+    });
+    assert_eq!(outsider.ask(&["receipt", "list"]).as_array().unwrap().len(), 1);
+    // One audit follows a task, and none follows an audit.
+    assert_eq!(a.ask(&["task", "list"]).as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn of_more_than_are_wanted_the_witnesses_are_drawn_and_the_bundle_shows_how() {
+    let desk = Desk::new();
+    let e = node(&desk, "e", RUNS, &[]);
+    let mut jurors: Vec<Node> = Vec::new();
+    for name in ["b", "c", "d", "f"] {
+        let others: Vec<&Node> = jurors.iter().chain([&e]).collect();
+        let juror = node(&desk, name, WITNESSES, &others);
+        jurors.push(juror);
+    }
+    let others: Vec<&Node> = jurors.iter().chain([&e]).collect();
+    let a = node(&desk, "a", ASKS, &others);
+    let hello = manifest(&desk, "hello", 2, 2);
+    let mut drawn = std::collections::BTreeSet::new();
+    // Offers may come too late to be among those who are drawn from.
+    let mut of_four = 0;
+    for _ in 0..12 {
+        let ended = done(&a, &hello);
+        assert_eq!(ended["state"], "attested", "{ended}");
+        let file = desk.named("bundle.jsonl");
+        a.run(&["receipt", "export", text(&ended, "receipt_id"), "--bundle", "--output", &file]).exits(0);
+        let proof = zerostate(&desk.path("empty"), &["--json", "verify", &file]).exits(0).json();
+        assert_eq!(
+            (&proof["standing"], &proof["agreements"], &proof["commitments"]),
+            (&"attested".into(), &2.into(), &2.into())
+        );
+        let proven = proof["proven"].to_string();
+        of_four +=
+            usize::from(proven.contains(
+                "2 witnesses of 4 were drawn by nonces of requester and executor, at draw number 1",
+            ));
+        let mut witnesses: Vec<String> =
+            votes(&a, text(&ended, "receipt_id")).into_iter().map(|(who, ..)| who).collect();
+        witnesses.sort();
+        drawn.insert(witnesses);
+    }
+    assert!(of_four > 0 && drawn.len() > 1, "{of_four} {drawn:?}");
+}
+
+#[test]
 fn a_thousand_honest_receipts_are_attested_elsewhere_without_a_false_word() {
     let desk = Desk::new();
     desk.module("trap.wasm", TRAP);

@@ -31,7 +31,7 @@ pub enum Action {
     Propose,
     /// Agree to a manifest.
     Agree,
-    /// Run the task and sign its receipt; only the one assigned.
+    /// Run the task and sign its receipt; only the one assigned, and the creator only its own.
     Run,
     /// Attest a receipt; never one's own.
     Attest,
@@ -46,7 +46,7 @@ const MAY: [(Action, [bool; 4]); 7] = [
     (Action::Govern,  [true,   false,   false, false]),
     (Action::Propose, [true,   false,   true,  false]),
     (Action::Agree,   [true,   true,    true,  false]),
-    (Action::Run,     [false,  true,    false, false]),
+    (Action::Run,     [true,   true,    false, false]),
     (Action::Attest,  [true,   true,    true,  true ]),
     (Action::Speak,   [true,   true,    true,  false]),
     (Action::Leave,   [true,   true,    true,  true ]),

@@ -90,6 +90,9 @@ pub enum Content {
         manifest: Cid,
         state: String,
         why: Vec<String>,
+        /// That it was an audit: the secret of which the manifest's nonce is the digest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        audit: Option<String>,
     },
 }
 

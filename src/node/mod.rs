@@ -124,6 +124,7 @@ impl Home {
             accept: Accept::Never,
             attest_always: false,
             self_execute: true,
+            audit: 0,
             capabilities: Vec::new(),
         };
         let (identity, storage) = (Arc::clone(&self.identity), self.storage.clone());
@@ -209,6 +210,7 @@ impl Node {
             capabilities: config.capabilities.clone(),
             attest_always: config.policy.attest == Attest::Always,
             self_execute: config.policy.self_execute,
+            audit: config.policy.audit,
         };
         let artifacts = Artifacts::new(storage.clone(), Some(network.clone()), &artifacts_config(&config))?;
         let context = Context::new(

@@ -83,6 +83,12 @@ impl Bundle {
         let (terms, claim) = (self.manifest.document(), self.receipt.document());
         let mut open =
             vec!["that the keys of requester, executor and witnesses belong to different people".to_owned()];
+        if claim.executor == claim.requester && self.agreement().is_some() {
+            open.push(
+                "that its witnesses were drawn by chance: the requester has run it itself, and drawn alone"
+                    .to_owned(),
+            );
+        }
         let by_requester = |agreement: &Envelope<Agreement>| *agreement.signer() == claim.requester;
         if self.agreement().is_some() && !self.agreements.iter().any(by_requester) {
             open.push(

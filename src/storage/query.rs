@@ -238,7 +238,7 @@ impl Storage {
         self.read(move |db| {
             let mut made: Vec<String> = Vec::new();
             for sql in [
-                "SELECT attestation_id FROM attestations WHERE witness = ?1 ORDER BY cursor DESC LIMIT ?2",
+                "SELECT attestation_id FROM attestations WHERE witness = ?1 AND NOT discounted ORDER BY cursor DESC LIMIT ?2",
                 "SELECT receipt_id FROM receipts WHERE json_extract(record, '$.executor') = ?1 ORDER BY cursor DESC LIMIT ?2",
             ] {
                 let mut query = db.prepare_cached(sql)?;

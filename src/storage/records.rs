@@ -135,6 +135,9 @@ pub struct TaskRecord {
     /// Ids of what was agreed to and committed to for its receipt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
+    /// That its receipt is wrong on purpose: the secret that proves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
     #[serde(flatten)]
     pub state: TaskState,
     pub quorum: u32,

@@ -42,6 +42,8 @@ pub struct Policy {
     pub attest_always: bool,
     /// Run own tasks here.
     pub self_execute: bool,
+    /// One in so many own tasks is followed by an audit; 0 for never.
+    pub audit: u32,
     /// What this node can do for a task, besides running it.
     pub capabilities: Vec<String>,
 }

@@ -43,8 +43,12 @@ impl Context {
         }
         let creator_nonce = self.random().map_err(|error| invalid(&error.to_string()))?;
         let commitment = Draw::commitment(manifest.id(), &pool, &creator_nonce);
-        let executor_nonce =
-            guilds.draw(&pick.executor.from, manifest.id(), pool.clone(), commitment).await?;
+        let executor = &pick.executor.from;
+        let executor_nonce = if executor == self.identity.did() {
+            self.random().map_err(|error| invalid(&error.to_string()))?
+        } else {
+            guilds.draw(executor, manifest.id(), pool.clone(), commitment).await?
+        };
         Ok(Draw { pool, seed: Some(Seed { creator_nonce, executor_nonce, attempt }) })
     }
 

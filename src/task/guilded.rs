@@ -11,10 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::attest::Presented;
 use super::context::{Session, Tried};
 use super::life::Reins;
-use super::member::{AGAIN, insist, is_passing};
-use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, pick};
+use super::member::{AGAIN, OUTPUT_INLINE, insist, is_passing};
+use super::select::{Choice, Known, are_enough, are_only_enough_to_witness, pick, pick_witnesses};
 use super::{Context, TaskError};
 use crate::config::Admit;
 use crate::document::{Agreement, AnyEnvelope, Charter, Envelope, Manifest, Untrusted};
@@ -106,16 +107,21 @@ impl Context {
                 reins.cancel.run_until_cancelled(gathering).await.ok_or_else(cancelled)?
             };
             let self_execute = self.policy.self_execute && record.within.is_none();
-            if self_execute && are_only_enough_to_witness(&known, quorum) {
-                let spared = known.iter().filter(|offer| offer.attest).map(|offer| Candidate {
-                    did: offer.from.clone(),
-                    part: "witness".to_owned(),
-                    reason: Untrusted::new("as the executor it would leave too few to witness the task"),
-                });
-                failed.extend(spared);
+            let weighed = self.weighed(&known);
+            let witnesses = known.iter().filter(|offer| offer.attest).count();
+            let audits = record.audit.is_some() && witnesses >= quorum.max(1);
+            let picked = if audits || (self_execute && are_only_enough_to_witness(&known, quorum)) {
+                // Each of them as the executor would leave too few to witness the task.
+                let me =
+                    Offer { from: self.identity.did().clone(), execute: true, attest: false, key: [0; 32] };
+                pick_witnesses(&weighed, me, wanted)
+            } else if record.audit.is_some() {
                 break;
-            }
-            let Some(picked) = pick(&self.weighed(&known), wanted) else { break };
+            } else if let Some(picked) = pick(&weighed, wanted) {
+                picked
+            } else {
+                break;
+            };
             let asked = asked.entry(picked.executor.from.clone()).or_insert(0);
             *asked += 1;
             let tried = match self.draw(guilds, manifest, &picked, wanted, *asked).await {
@@ -289,6 +295,7 @@ impl Context {
     ) -> Result<Result<(), Failed>, TaskError> {
         let parties: Vec<Did> =
             choice.witnesses.iter().chain([&choice.executor]).map(|offer| offer.from.clone()).collect();
+        let parties: Vec<Did> = parties.into_iter().filter(|who| who != self.identity.did()).collect();
         parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy += 1));
         let tried = self.attempt_with(guilds, record, manifest, (choice, failed, place), reins).await;
         parties.iter().for_each(|who| self.note_try(who, |tried| tried.busy = tried.busy.saturating_sub(1)));
@@ -328,8 +335,9 @@ impl Context {
         record.executor = Some(choice.executor.from.clone());
         let (me, left) = (self.identity.did(), terms.expires_at.duration_since(Timestamp::now()));
         let seats = choice.witnesses.iter().map(|offer| (Role::Member, offer.clone()));
-        let members: Vec<(Role, Offer)> =
-            [(Role::Executor, choice.executor.clone())].into_iter().chain(seats).collect();
+        let own_run = choice.executor.from == *me;
+        let runs = (!own_run).then(|| (Role::Executor, choice.executor.clone()));
+        let members: Vec<(Role, Offer)> = runs.into_iter().chain(seats).collect();
         let propose = Content::Propose {
             manifest: *manifest.id(),
             envelope: manifest.bytes().to_vec(),
@@ -395,7 +403,8 @@ impl Context {
                     return Ok(Err(failed));
                 }
             };
-            let by = format!("signed by {}", names(plan.parties().chain([me])));
+            let signers = plan.parties().filter(|party| *party != me).chain([me]);
+            let by = format!("signed by {}", names(signers));
             record.state = TaskState::Agreed;
             let own = Envelope::sign(&self.identity, &plan)?;
             record.evidence = vec![own.id().to_string()];
@@ -403,6 +412,10 @@ impl Context {
             rows.push(Write::Task(Box::new(record.clone())));
             rows.push(self.step(record, "agreed", Some(Untrusted::new(&by))));
             self.write(rows).await?;
+            if own_run {
+                let case = self.run_own(guilds, record, manifest, (&own, place), reins).await?;
+                return Ok(Ok((plan, case)));
+            }
             let agreements = agreements.into_iter().chain([Bytes(own.bytes().to_vec())]).collect();
             let since = Instant::now();
             let begin = Content::Begin { manifest: *manifest.id(), agreements };
@@ -453,6 +466,31 @@ impl Context {
             }
         }
         Ok(done?.map(|_| faulty))
+    }
+}
+
+impl Context {
+    /// Runs it here, and gives the receipt to its witnesses.
+    async fn run_own(
+        &self,
+        guilds: &Guilds,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        (agreement, place): (&Envelope<Agreement>, &mut Option<OwnedSemaphorePermit>),
+        reins: &Reins,
+    ) -> Result<Presented, TaskError> {
+        // It has its place among the runs, and others need not wait for it.
+        place.take();
+        let (receipt, output) = self.run_here(record, manifest, Some(agreement), reins).await?;
+        let plan = agreement.document();
+        let said = Content::Receipt {
+            manifest: *manifest.id(),
+            receipt: receipt.bytes().to_vec(),
+            agreement: Bytes(agreement.bytes().to_vec()),
+            output: (output.len() <= OUTPUT_INLINE).then_some(Bytes(output)),
+        };
+        insist(guilds, &plan.guild, plan.witnesses.clone(), said).await?;
+        Ok(Presented::plain(receipt))
     }
 }
 

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::execute::Material;
 use super::guilded::tried;
 use super::{Context, TaskError};
-use crate::document::{AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Status, Untrusted};
+use crate::document::{
+    Agreement, AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Receipt, Status, Untrusted,
+};
 use crate::execution::{ExecutionError, Outcome, Phase, Priority, Progress};
 use crate::identity::Did;
 use crate::storage::{Happening, Standing, TaskRecord, TaskState, Write};
@@ -29,21 +31,21 @@ pub(super) struct Reins {
 }
 
 impl Context {
-    /// Makes the task durable, answers with its id, and lives it to its receipt.
+    /// Makes the task durable, answers with its id, and lives it to its receipt. Gives back what is to be audited after it.
     pub(super) async fn submit(
         self: Arc<Self>,
         (draft, within): (Draft, Option<Cid>),
         random: [u8; 32],
         answer: oneshot::Sender<Result<String, TaskError>>,
         reins: Reins,
-    ) {
+    ) -> Option<Envelope<Manifest>> {
         let may = within.as_ref().map_or(Ok(()), |guild| self.may_propose(guild));
         let sealed = match may {
             Ok(()) => self.seal(draft, random).await,
             Err(error) => Err(error),
         };
         let sealed = match sealed {
-            Ok(manifest) => self.publish(&manifest, within).await.map(|record| (manifest, record)),
+            Ok(manifest) => self.publish(&manifest, within, None).await.map(|record| (manifest, record)),
             Err(error) => Err(error),
         };
         let (answered, sealed) = match sealed {
@@ -53,13 +55,16 @@ impl Context {
         if answered.is_err() {
             tracing::debug!("whoever submitted did not wait for the answer");
         }
-        if let Some((manifest, record)) = sealed {
-            self.live(record, manifest, reins).await;
-        }
+        let (manifest, record) = sealed?;
+        self.live(record, manifest, reins).await
     }
 
     /// Takes up a task that an earlier process left unfinished.
     pub(super) async fn resume(self: Arc<Self>, mut record: TaskRecord, reins: Reins) {
+        if record.audit.is_some() {
+            let reason = Untrusted::new("this node has started again, and its audits are over");
+            return self.turn_logged(&mut record, TaskState::Cancelled { reason }, None).await;
+        }
         let id =
             record.manifest_id.parse().map_err(|_| TaskError::UnsupportedCid(record.manifest_id.clone()));
         let manifest = match id {
@@ -67,7 +72,7 @@ impl Context {
             Err(error) => Err(error),
         };
         match manifest {
-            Ok(manifest) => self.live(record, manifest, reins).await,
+            Ok(manifest) => drop(self.live(record, manifest, reins).await),
             Err(error) => {
                 let reason = Untrusted::new(&format!("it could not be taken up again: {error}"));
                 self.turn_logged(&mut record, TaskState::Failed { reason, receipt: None }, None).await;
@@ -75,10 +80,11 @@ impl Context {
         }
     }
 
-    async fn publish(
+    pub(super) async fn publish(
         &self,
         manifest: &Envelope<Manifest>,
         within: Option<Cid>,
+        audit: Option<String>,
     ) -> Result<TaskRecord, TaskError> {
         let terms = manifest.document();
         let record = TaskRecord {
@@ -91,6 +97,7 @@ impl Context {
             within,
             candidates: Vec::new(),
             evidence: Vec::new(),
+            audit,
             state: TaskState::Published,
             quorum: terms.attestation.quorum,
             created_at: terms.created_at,
@@ -109,16 +116,29 @@ impl Context {
         Ok(record)
     }
 
-    async fn live(self: Arc<Self>, mut record: TaskRecord, manifest: Envelope<Manifest>, reins: Reins) {
+    async fn live(
+        self: Arc<Self>,
+        mut record: TaskRecord,
+        manifest: Envelope<Manifest>,
+        reins: Reins,
+    ) -> Option<Envelope<Manifest>> {
         let shutdown = reins.shutdown.clone();
         let ended = tokio::select! {
             biased;
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return None,
             ended = self.to_end(&mut record, &manifest, &reins) => ended,
         };
         let state = match ended {
-            Ok(()) => return,
-            Err(TaskError::Execution(ExecutionError::Cancelled)) if !reins.cancel.is_cancelled() => return,
+            Ok(()) => {
+                let audits = self.is_to_audit(&record).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "whether a task is audited");
+                    false
+                });
+                return audits.then_some(manifest);
+            }
+            Err(TaskError::Execution(ExecutionError::Cancelled)) if !reins.cancel.is_cancelled() => {
+                return None;
+            }
             Err(TaskError::Execution(ExecutionError::Cancelled)) => {
                 TaskState::Cancelled { reason: Untrusted::new("cancelled by the operator") }
             }
@@ -128,6 +148,7 @@ impl Context {
             Err(error) => TaskState::Failed { reason: Untrusted::new(&error.to_string()), receipt: None },
         };
         self.turn_logged(&mut record, state, None).await;
+        None
     }
 
     async fn to_end(
@@ -187,7 +208,6 @@ impl Context {
         manifest: &Envelope<Manifest>,
         reins: &Reins,
     ) -> Result<(), TaskError> {
-        let terms = manifest.document();
         if self.by_others(record, manifest, reins).await? {
             return Ok(());
         }
@@ -198,6 +218,20 @@ impl Context {
                 tried(&record.candidates)
             )));
         }
+        let receipt = self.run_here(record, manifest, None, reins).await?.0;
+        self.announce(&AnyEnvelope::Receipt(receipt)).await;
+        Ok(())
+    }
+
+    /// Runs it on this node, and stores its receipt. Gives it back with what was printed.
+    pub(super) async fn run_here(
+        &self,
+        record: &mut TaskRecord,
+        manifest: &Envelope<Manifest>,
+        agreement: Option<&Envelope<Agreement>>,
+        reins: &Reins,
+    ) -> Result<(Envelope<Receipt>, Vec<u8>), TaskError> {
+        let terms = manifest.document();
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
         let finding = async {
             let (module, _lease, from) = self.find_module(terms, &[]).await?;
@@ -220,7 +254,13 @@ impl Context {
         // What waits for its witnesses does not run any more.
         reins.progress.send_replace(Progress::default());
 
-        let (receipt, rows, _output) = self.receipt(manifest, inputs, &outcome, None).await?;
+        let (receipt, rows, _output) = self.receipt(manifest, inputs, &outcome, agreement).await?;
+        if record.audit.is_some() {
+            let wrong = self.falsify(receipt.document(), terms);
+            let wrong = Envelope::sign(&self.identity, &wrong)?;
+            self.turn(record, TaskState::Receipted { receipt: *wrong.id() }, None).await?;
+            return Ok((wrong, outcome.stdout));
+        }
         let (id, claim) = (*receipt.id(), receipt.document());
         let state = if outcome.status == Status::InvalidModule {
             let reason = claim.error.clone().unwrap_or_else(|| outcome.status.to_string());
@@ -241,8 +281,7 @@ impl Context {
         let said = record.state.reason().cloned().unwrap_or_else(|| Untrusted::new(&said));
         writes.push(self.step(record, record.state.word(), Some(said)));
         self.write(writes).await?;
-        self.announce(&AnyEnvelope::Receipt(receipt)).await;
-        Ok(())
+        Ok((receipt, outcome.stdout))
     }
 
     /// Runs it; while it waits for its turn, it stays what it was.

@@ -13,7 +13,7 @@ use super::context::{Session, Word};
 use super::execute::{Material, receipt_rows};
 use super::guilded::WITNESS_WITHIN;
 use super::life::Reins;
-use super::{Context, TaskError};
+use super::{Context, TaskError, audit};
 use crate::document::{
     Agreement, AnyEnvelope, Attestation, Commitment, Content as Digest, Envelope, Manifest, Receipt,
     Untrusted, duration_text,
@@ -26,7 +26,7 @@ use crate::storage::{Happening, Write};
 /// How often a run's progress is told.
 const PROGRESS: Duration = Duration::from_millis(250);
 /// An output up to this goes with its receipt; a longer one is fetched.
-const OUTPUT_INLINE: usize = 32 * 1024;
+pub(super) const OUTPUT_INLINE: usize = 32 * 1024;
 /// How long what was not taken waits before it is said again, and how often.
 pub(super) const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
@@ -160,7 +160,10 @@ impl Context {
             return Err(Refusal::NotPermitted { role: own, action });
         }
         let (runs, attests) = (executor == me, witnesses.contains(me));
-        if role(executor) != Some(Role::Executor) || !(runs || attests) || (runs && attests) {
+        // Whoever forms a guild may run its own task in it, and have it witnessed.
+        let own_run = *executor == word.from && role(executor) == Some(Role::Creator);
+        let assigned = own_run || role(executor) == Some(Role::Executor);
+        if !assigned || !(runs || attests) || (runs && attests) {
             return Err(invalid("the parts are not given out as the roles are"));
         }
         let willing =
@@ -394,7 +397,13 @@ impl Context {
                     until = Instant::now() + LINGER;
                 }
                 Content::Outcome { .. } => {
-                    self.hear_outcome(plan.manifest.id(), word).await;
+                    if self.hear_outcome(plan.manifest.id(), word).await && said && case.given_for.is_none() {
+                        // Nobody else need know of a receipt that was never meant.
+                        let name = name_of(case.receipt.document(), Some(plan.manifest.document()));
+                        let why = Untrusted::new("it was an audit: the receipt was wrong on purpose");
+                        let (record, _) = attestation_rows(vote, name, Some(why));
+                        self.write(vec![Write::Testimony(record)]).await?;
+                    }
                     return Ok(());
                 }
                 // It has come, and its answer was lost.
@@ -404,24 +413,37 @@ impl Context {
         }
     }
 
-    /// What the witnesses' words came to, said by whoever asked for the task.
-    pub(super) async fn hear_outcome(&self, manifest: &Cid, word: Word) {
-        let Content::Outcome { state, why, .. } = &word.content else {
-            return answer(word, Err(invalid("an outcome is waited for")));
+    /// What the witnesses' words came to, said by whoever asked for the task; `true` when it was an audit.
+    pub(super) async fn hear_outcome(&self, manifest: &Cid, word: Word) -> bool {
+        let Content::Outcome { state, why, audit, .. } = &word.content else {
+            answer(word, Err(invalid("an outcome is waited for")));
+            return false;
         };
-        let detail = Untrusted::new(&format!("{state}: {}", why.join("; ")));
-        let heard = match self.storage.document(manifest).await {
+        let known = self.storage.document(manifest).await;
+        let heard = match known {
             Ok(Some(AnyEnvelope::Manifest(manifest))) if manifest.document().creator == word.from => {
-                self.write(vec![self.note(&manifest, "outcome", Some(detail))]).await
+                let terms = manifest.document();
+                let planned = audit.as_deref().map(|secret| audit::was_planned(terms, secret));
+                let said = match planned {
+                    Some(true) => "it was an audit: the receipt was wrong on purpose".to_owned(),
+                    Some(false) => "it is said to have been an audit, and was not planned as one".to_owned(),
+                    None => format!("{state}: {}", why.join("; ")),
+                };
+                let step = self.note(&manifest, "outcome", Some(Untrusted::new(&said)));
+                self.write(vec![step]).await.map(|()| planned == Some(true))
             }
-            Ok(_) => return answer(word, Err(invalid("there is no such task of yours here"))),
+            Ok(_) => {
+                answer(word, Err(invalid("there is no such task of yours here")));
+                return false;
+            }
             Err(error) => Err(error),
         };
-        let heard = heard.map(|()| None).map_err(|error| {
+        let planned = heard.unwrap_or_else(|error| {
             tracing::warn!(%error, "what came of a task is not in the journal");
-            Refusal::Busy
+            false
         });
-        answer(word, heard);
+        answer(word, Ok(None));
+        planned
     }
 
     /// This node's vote, signed and kept to itself; and whether it is one that is known already.

@@ -7,12 +7,14 @@
 //!   others:               offer.rs ──────┘   member.rs, which runs or witnesses it ───┴────────────┘
 //! ```
 //!
-//! Where nobody offers, a task is run here, and its receipt announced to whoever attests it.
+//! Where nobody offers to run it, a task is run here and witnessed in a guild; where nobody offers to witness it either, its receipt is
+//! announced to whoever attests it.
 //!
 //! Every step is durable before anybody is told of it: what was answered with a task id is there after `kill -9`, and a node
 //! that starts again takes up what it finds unfinished.
 
 mod attest;
+mod audit;
 mod awaited;
 mod chain;
 mod context;

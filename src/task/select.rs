@@ -80,9 +80,21 @@ pub(super) fn pick(known: &[Known], witnesses: usize) -> Option<Pick> {
     let executor = executors()
         .find(|known| others(&known.offer.from).count() >= witnesses)
         .or_else(|| executors().next())?;
-    let executor = executor.offer.clone();
+    Some(pool(executor.offer.clone(), ranked, witnesses))
+}
+
+/// Whoever has submitted it runs it, and others witness it.
+pub(super) fn pick_witnesses(known: &[Known], me: Offer, witnesses: usize) -> Pick {
+    let mut ranked = known.to_vec();
+    ranked.sort_by_key(|known| (known.rank(), known.offer.from.clone()));
+    pool(me, ranked, witnesses)
+}
+
+/// Those who witness what one of them, or somebody else, runs.
+fn pool(executor: Offer, ranked: Vec<Known>, witnesses: usize) -> Pick {
+    let others = ranked.iter().filter(|known| known.offer.attest && known.offer.from != executor.from);
     let (mut good, mut bad) = (Vec::new(), Vec::new());
-    for known in others(&executor.from) {
+    for known in others {
         let to = if known.failed > known.done { &mut bad } else { &mut good };
         to.push(known.offer.clone());
     }
@@ -90,7 +102,7 @@ pub(super) fn pick(known: &[Known], witnesses: usize) -> Option<Pick> {
     let lacking = witnesses.saturating_sub(good.len());
     good.extend(bad.into_iter().take(lacking));
     good.truncate(Draw::POOL_MAX);
-    Some(Pick { executor, pool: good, ranked })
+    Pick { executor, pool: good, ranked }
 }
 
 impl Pick {

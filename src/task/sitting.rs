@@ -59,6 +59,12 @@ impl Context {
         if case.given_for.is_none() {
             self.find_double_votes(&receipt, &votes, &mut tally).await?;
         }
+        if record.audit.is_some() {
+            let failed = self.settle_audit(record, receipt, &tally).await?;
+            let (why, audit) = (tally.why(record.quorum), record.audit.clone());
+            self.tell_outcome(guilds, plan, "audit", why, audit).await;
+            return Ok(failed);
+        }
         let mut unsettled = None;
         if case.given_for.is_some() {
             tally.finding = Some(Verdict::Disagree);
@@ -73,19 +79,28 @@ impl Context {
         let faulty = self.settle(record, matter, (&commitments, &votes), &tally, &why).await?;
         let outcome = tally.outcome(record.quorum);
         if outcome == Outcome::Disputed || !faulty.is_empty() {
-            let (manifest, state) = (record.manifest_id.parse(), outcome.as_str().to_owned());
-            if let Ok(manifest) = manifest {
-                let told = Content::Outcome { manifest, state, why };
-                let told = guilds.tell(&plan.guild, plan.parties().cloned().collect(), told);
-                if !matches!(timeout(TELL_WITHIN, told).await, Ok(Ok(_))) {
-                    tracing::debug!(guild = %plan.guild, "the guild is not told what its witnesses' words came to");
-                }
-            }
+            self.tell_outcome(guilds, plan, outcome.as_str(), why, None).await;
         }
         if outcome == Outcome::Disputed {
             self.open_dispute(&case.receipt, &votes).await;
         }
         Ok(faulty)
+    }
+
+    /// Tells the guild what it has come to.
+    async fn tell_outcome(
+        &self,
+        guilds: &Guilds,
+        plan: &Agreement,
+        state: &str,
+        why: Vec<String>,
+        audit: Option<String>,
+    ) {
+        let others = plan.parties().filter(|party| *party != self.identity.did()).cloned().collect();
+        let told = Content::Outcome { manifest: plan.manifest, state: state.to_owned(), why, audit };
+        if !matches!(timeout(TELL_WITHIN, guilds.tell(&plan.guild, others, told)).await, Ok(Ok(_))) {
+            tracing::debug!(guild = %plan.guild, "the guild is not told what its witnesses' words came to");
+        }
     }
 
     async fn await_commitments(

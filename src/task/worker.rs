@@ -17,7 +17,7 @@ use super::intake::Next;
 use super::life::Reins;
 use super::member::{answer, invalid};
 use super::{Attested, Context, Examined, LiveRun, Ran, TaskError};
-use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Receipt};
+use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Manifest, Receipt};
 use crate::execution::{Phase, Progress};
 use crate::guild::{Content, Refusal, Told};
 use crate::storage::{TaskRecord, TaskState};
@@ -82,6 +82,8 @@ pub(super) enum Request {
 /// What a job was, for the bookkeeping when it ends.
 enum Ended {
     Run(String),
+    /// And what is to be audited after it.
+    Lived(String, Option<Box<Envelope<Manifest>>>),
     Part(String),
     Intake(Option<Next>),
     Backlog(Vec<Envelope<Receipt>>),
@@ -214,8 +216,8 @@ impl Worker {
                     let id = hex::encode(random.split_at(16).0);
                     let reins = self.rein(id.clone());
                     self.jobs.spawn(async move {
-                        Box::pin(context.submit((*draft, within), random, answer, reins)).await;
-                        Ended::Run(id)
+                        let audit = Box::pin(context.submit((*draft, within), random, answer, reins)).await;
+                        Ended::Lived(id, audit.map(Box::new))
                     });
                 }
                 Err(error) => tell(answer, Err(error)),
@@ -378,6 +380,12 @@ impl Worker {
     fn clear(&mut self, ended: Ended) {
         match ended {
             Ended::Run(id) => self.forget(&id),
+            Ended::Lived(id, audit) => {
+                self.forget(&id);
+                if let Some(manifest) = audit {
+                    self.audit(manifest);
+                }
+            }
             Ended::Part(id) => {
                 self.parts = self.parts.saturating_sub(1);
                 self.forget(&id);
@@ -433,6 +441,19 @@ impl Worker {
             }
             None => {}
         }
+    }
+
+    fn audit(&mut self, like: Box<Envelope<Manifest>>) {
+        let id = format!("audit of {}", like.id());
+        let (context, reins) = (Arc::clone(&self.context), self.rein(id.clone()));
+        self.jobs.spawn(async move {
+            let (shutdown, audit) =
+                (reins.shutdown.clone(), Box::pin(context.audit(like.document(), &reins)));
+            if let Some(Err(error)) = shutdown.run_until_cancelled(audit).await {
+                tracing::warn!(%error, "an audit is not in the journal");
+            }
+            Ended::Run(id)
+        });
     }
 
     /// What has ended is told with the next look; after the last one there is none.

@@ -155,6 +155,7 @@ fn task(n: u8, name: &str, state: TaskState, executor: Option<u8>, quorum: u32) 
             within: None,
             candidates: Vec::new(),
             evidence: Vec::new(),
+            audit: None,
             state,
             quorum,
             created_at: ago(30 * i64::from(n)),

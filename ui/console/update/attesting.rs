@@ -193,7 +193,9 @@ fn single(model: &Model, found: &Found) -> Vec<(String, String)> {
         } else {
             format!("≠ {claimed} is claimed, {measured} was found")
         };
-        facts.push((row.what.clone(), said));
+        // A label has ten places.
+        let what = row.what.strip_prefix("peak ").unwrap_or(&row.what);
+        facts.push((what.to_owned(), said));
     }
     facts.push(("receipt".to_owned(), found.receipt_id.clone()));
     let executor = record(model, &found.receipt_id).map(|record| record.executor.clone());
