@@ -10,7 +10,7 @@
 //!   execution     runs WebAssembly in runner processes      the only user of wasmtime
 //!   network       swarm, protocols, gossip, Bitswap, DHT        the only user of libp2p
 //!   storage       database, journal, block files            the only user of rusqlite
-//!   proof         receipts with all that speaks for them, in one file, checked offline; pure
+//!   proof         what receipts, votes and heads come to: bundles checked offline, quorums, equivocations; pure
 //!   dag           files as Merkle DAGs: UnixFS; pure
 //!   document      everything that is signed; pure
 //!   identity      one Ed25519 key = PeerId = did:key

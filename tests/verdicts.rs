@@ -67,7 +67,7 @@ fn votes(node: &Node, receipt: &str) -> Vec<(String, String, String)> {
 /// What a task's timeline says of those whose word did not count.
 fn named(node: &Node, task: &str) -> Vec<(String, String)> {
     let task = node.ask(&["task", "show", task]);
-    let steps = task["timeline"].as_array().unwrap().iter().filter(|step| step["step"] == "witness-failed");
+    let steps = task["timeline"].as_array().unwrap().iter().filter(|step| step["step"] == "discounted");
     steps.map(|step| (text(step, "node").to_owned(), text(step, "detail").to_owned())).collect()
 }
 
@@ -171,9 +171,12 @@ fn whatever_an_executor_lies_about_its_witnesses_find_it_and_the_task_is_dispute
         let task = a.ask(&["task", "show", text(&ended, "task_id")]);
         assert!(text(&task, "reason").contains(reason), "{name}: {task}");
         assert_eq!(named(&a, text(&ended, "task_id")), [], "{name}: nobody lied but the executor");
-        let (state, why) = cheat.outcomes().pop().unwrap();
-        assert!(state == "disputed" && why.contains(reason), "{name}: the guild is told: {state} {why}");
-        assert!(a.dir.join("disputes").join(format!("{receipt}.jsonl")).is_file(), "{name}");
+        eventually("the guild is told", || {
+            let (state, why) = cheat.outcomes().pop()?;
+            (state == "disputed" && why.contains(reason)).then_some(())
+        });
+        let file = a.dir.join("disputes").join(format!("{receipt}.jsonl"));
+        eventually("the dispute is kept", || file.is_file().then_some(()));
     }
     // A dispute whose receipt could be true on its face is a bundle that says so.
     let ids = a.listed(&["receipt", "list"], "name", "hello");
@@ -184,10 +187,9 @@ fn whatever_an_executor_lies_about_its_witnesses_find_it_and_the_task_is_dispute
     let verified: Vec<Value> = disputes
         .map(|file| zerostate(&desk.path("empty"), &["--json", "verify", file.as_str()]).json())
         .collect();
-    assert!(
-        verified.iter().any(|proof| proof["valid"] == true && proof["standing"] == "disputed"),
-        "{verified:?}"
-    );
+    let fits = |proof: &&Value| proof["valid"] == true;
+    assert_eq!(verified.iter().filter(fits).count(), 4, "output, fuel, memory, another module: {verified:?}");
+    assert!(verified.iter().filter(fits).all(|proof| proof["standing"] == "disputed"), "{verified:?}");
 
     // The receipt of another task, which is true: the witnesses have agreed to it, and do not take it for this one's.
     cheat.become_(part(&greets, {
@@ -209,7 +211,7 @@ fn whatever_an_executor_lies_about_its_witnesses_find_it_and_the_task_is_dispute
     [&a, &b, &c].into_iter().for_each(|node| lazy.connect(node));
     cheat.become_(part(&greets, Arc::new(|r, _| Receipt { output: Content::of(OTHER), ..r })));
     let three = manifest(&desk, "hello", 2, 3);
-    let ended = done(&a, &three);
+    let ended = with(&a, &three, &lazy);
     assert_eq!(ended["state"], "disputed", "{ended}");
     let names = named(&a, text(&ended, "task_id"));
     assert_eq!(names.len(), 1, "{names:?}");
@@ -233,22 +235,22 @@ fn one_lying_witness_of_three_changes_nothing_and_is_named() {
         (Manner::AlwaysDisagrees, "it says disagree, which is not so"),
         (Manner::Copies, "what it says is not what it had committed to"),
         (Manner::NeverReveals, "it has committed, and has not revealed"),
+        (Manner::NeverCommits, "it has said nothing"),
         (Manner::VotesTwice, "it has voted twice"),
         (Manner::ManyNames, ""),
     ] {
         cheat.become_(Part::Witness(manner));
-        let ended = done(&a, &hello);
+        let ended = with(&a, &hello, &cheat);
         assert_eq!(ended["state"], "attested", "{manner:?}: {ended}");
         let names = eventually(&format!("the liar is named, {manner:?}"), || {
             let names = named(&a, text(&ended, "task_id"));
-            (names.len() == usize::from(!name.is_empty())).then_some(names)
+            (names.is_empty() == name.is_empty()).then_some(names)
         });
         assert!(
             names.iter().all(|(who, why)| *who == cheat.did.to_string() && why.contains(name)),
             "{names:?}"
         );
         let receipt = text(&ended, "receipt_id");
-        let row = || a.listed(&["receipt", "list"], "receipt_id", receipt).pop().unwrap();
         // Of many names none was among those who had offered.
         if manner == Manner::ManyNames {
             eventually("its other names are known, and count for nothing", || {
@@ -257,20 +259,37 @@ fn one_lying_witness_of_three_changes_nothing_and_is_named() {
                     said.iter().filter(|(_, _, vote)| vote.contains("it is none of those who had offered"));
                 (strangers.count() == 20).then_some(())
             });
-            assert_eq!((row()["agree"].clone(), row()["disagree"].clone()), (3.into(), 0.into()));
-        } else {
-            assert_eq!(
-                (row()["agree"].clone(), row()["disagree"].clone()),
-                (2.into(), 0.into()),
-                "{manner:?}"
-            );
         }
-        // Who checks it elsewhere comes to the same.
-        let file = desk.named("bundle.jsonl");
-        a.run(&["receipt", "export", receipt, "--bundle", "--output", &file]).exits(0);
-        let proof = zerostate(&desk.path("empty"), &["--json", "verify", &file]).exits(0).json();
-        assert_eq!(proof["standing"], "attested", "{manner:?}: {proof}");
+        let agree = if manner == Manner::ManyNames { 3 } else { 2 };
+        eventually(&format!("two or three agree, and nobody else counts, {manner:?}"), || {
+            let row = a.listed(&["receipt", "list"], "receipt_id", receipt).pop()?;
+            (row["agree"] == agree && row["disagree"] == 0).then_some(())
+        });
+        // Who checks it elsewhere comes to the same, from whichever of them the bundle is.
+        for from in [&a, &b] {
+            let file = desk.named("bundle.jsonl");
+            from.run(&["receipt", "export", receipt, "--bundle", "--output", &file]).exits(0);
+            let proof = zerostate(&desk.path("empty"), &["--json", "verify", &file]).exits(0).json();
+            // What was settled by whoever asked for the task is known to all when it is announced.
+            let settled = from.did() == a.did() || manner != Manner::AlwaysDisagrees;
+            if settled {
+                assert_eq!(proof["standing"], "attested", "{manner:?}: {proof}");
+            }
+        }
     }
+}
+
+/// The end of a task of which somebody is a witness: it may have offered too late to be drawn.
+fn with(node: &Node, manifest: &str, witness: &Cheat) -> Value {
+    for _ in 0..10 {
+        let ended = done(node, manifest);
+        let task = node.ask(&["task", "show", text(&ended, "task_id")]);
+        let drawn = |one: &Value| one["did"] == witness.did.to_string() && one["part"] == "witness";
+        if task["candidates"].as_array().unwrap().iter().any(drawn) {
+            return ended;
+        }
+    }
+    panic!("it was never drawn");
 }
 
 #[test]
@@ -348,10 +367,9 @@ fn of_more_than_are_wanted_the_witnesses_are_drawn_and_the_bundle_shows_how() {
             (&"attested".into(), &2.into(), &2.into())
         );
         let proven = proof["proven"].to_string();
-        of_four +=
-            usize::from(proven.contains(
-                "2 witnesses of 4 were drawn by nonces of requester and executor, at draw number 1",
-            ));
+        of_four += usize::from(proven.contains(
+            "2 witnesses of 4 were drawn by nonces of the requester and its own, at draw number 1",
+        ));
         let mut witnesses: Vec<String> =
             votes(&a, text(&ended, "receipt_id")).into_iter().map(|(who, ..)| who).collect();
         witnesses.sort();
@@ -374,7 +392,7 @@ fn a_thousand_honest_receipts_are_attested_elsewhere_without_a_false_word() {
             (loop (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable))"#,
     );
     let a = Node::start(&desk.path("a"));
-    let b = node(&desk, "b", WITNESSES, &[&a]);
+    let _b = node(&desk, "b", WITNESSES, &[&a]);
     let manifests = ["hello", "trap", "spin", "grow"].map(|module| {
         let text = format!(
             "name = \"{module}\"\nartifact = {{ path = \"{module}.wasm\" }}\n[limits]\nfuel = 100000\n[attestation]\nquorum = 1\n"
@@ -403,5 +421,4 @@ fn a_thousand_honest_receipts_are_attested_elsewhere_without_a_false_word() {
     for receipt in receipts {
         assert_eq!((&receipt["agree"], &receipt["disagree"]), (&1.into(), &0.into()), "{receipt}");
     }
-    drop(b);
 }

@@ -22,6 +22,9 @@ const NAME_MAX: usize = 128;
 /// The clocks of executor and requester need not agree better than this.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
+/// An executor's clock may be set while it runs something, but not by more: a run does not begin before it was agreed to.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(2);
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -157,6 +160,13 @@ impl Receipt {
         let latest = now.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX);
         (self.finished_at > latest)
             .then(|| format!("finished_at: {} is later than now, {now}", self.finished_at))
+    }
+
+    /// What is wrong with it if it was begun before its executor had agreed to do it, by the executor's own clock.
+    pub fn begun_before(&self, agreed_at: Timestamp) -> Option<String> {
+        let earliest = agreed_at.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN);
+        (self.started_at < earliest)
+            .then(|| format!("started_at: {}, before it was agreed to at {agreed_at}", self.started_at))
     }
 
     /// Whether it is a receipt for this very manifest: every field that the manifest fixes, and the cost.

@@ -250,9 +250,9 @@ impl Guilds {
         manifest: &Cid,
         pool: Vec<Did>,
         commitment: Sha256Digest,
-    ) -> Result<[u8; 32], GuildError> {
+    ) -> Result<([u8; 32], u32), GuildError> {
         match self.shared.send(from, &Ask::new(*manifest, What::Draw { pool, commitment }), &[]).await? {
-            Reply::Nonce(nonce) => Ok(nonce),
+            Reply::Nonce { nonce, attempt } => Ok((nonce, attempt)),
             Reply::Refused(refusal) => Err(refusal.into()),
             _ => Err(unexpected(from)),
         }
@@ -390,7 +390,8 @@ impl Guilds {
         }
         let (reply, replied) = oneshot::channel();
         self.shared.tasks.try_send(Told::Draw { manifest, from, pool, commitment, reply }).ok()?;
-        Some(replied.await.ok()?.map_or_else(Reply::Refused, Reply::Nonce))
+        let nonce = |(nonce, attempt)| Reply::Nonce { nonce, attempt };
+        Some(replied.await.ok()?.map_or_else(Reply::Refused, nonce))
     }
 
     /// This node has offered to be in a guild, and now is.

@@ -104,8 +104,12 @@ pub(super) enum Reply {
     Notice(#[serde(with = "base64_bytes")] Vec<u8>),
     /// What is said to a message: some [`Content`].
     Said(Sealed),
-    /// For a draw.
-    Nonce(#[serde(with = "base64_bytes")] [u8; 32]),
+    /// For a draw, and how many times this node has been asked for the same.
+    Nonce {
+        #[serde(with = "base64_bytes")]
+        nonce: [u8; 32],
+        attempt: u32,
+    },
     Refused(Refusal),
 }
 

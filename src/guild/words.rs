@@ -76,6 +76,8 @@ pub enum Content {
         #[serde(with = "cid_text")]
         manifest: Cid,
         commitments: Vec<Bytes>,
+        /// The agreement of whoever says it.
+        agreement: Bytes,
     },
     /// An attestation's envelope.
     Attest {
@@ -152,13 +154,14 @@ pub type Said = Result<Option<Content>, Refusal>;
 pub enum Told {
     /// Somebody would take part in a task of this node's.
     Offer { manifest: Cid, offer: Offer },
-    /// Somebody would have this node run its task, and draws the witnesses with it. Answered with a nonce.
+    /// Somebody would have this node run its task, and draws the witnesses with it. Answered with a nonce, and how many times it
+    /// has been asked for that.
     Draw {
         manifest: Cid,
         from: Did,
         pool: Vec<Did>,
         commitment: Sha256Digest,
-        reply: oneshot::Sender<Result<[u8; 32], Refusal>>,
+        reply: oneshot::Sender<Result<([u8; 32], u32), Refusal>>,
     },
     /// Said in a guild.
     Word { guild: Cid, from: Did, content: Content, reply: oneshot::Sender<Said> },

@@ -19,6 +19,8 @@ use crate::identity::Did;
 
 /// A module and an input of the largest size in base64, and what is around them.
 pub const MAX_BUNDLE_BYTES: u64 = 192 << 20;
+/// Documents and blocks in one: the module and the input have 130 blocks at the most.
+const DOCUMENTS: usize = 1024;
 /// Problems that are told of; after so many nobody reads on.
 const PROBLEMS: usize = 32;
 
@@ -138,6 +140,9 @@ impl Lines {
         let envelope = AnyEnvelope::open(line).map_err(|error| (named(), error.to_string()))?;
         if !self.seen.insert(*envelope.id()) {
             return Err((named(), "it is in the bundle twice".to_owned()));
+        }
+        if self.seen.len() > DOCUMENTS {
+            return Err((named(), format!("a bundle has at most {DOCUMENTS} documents and blocks")));
         }
         let twice = || Err((named(), "a bundle has one of them".to_owned()));
         match envelope {
@@ -262,8 +267,8 @@ fn agreed(
         Some(_) => other(format!("there are not as many witnesses as the manifest asks for, {wanted}")),
         None => other("the executor's agreement does not say how the witnesses were drawn".to_owned()),
     }
-    if claim.started_at < plan.agreed_at {
-        other(format!("the receipt's run began at {}, before it was agreed to", claim.started_at));
+    if let Some(early) = claim.begun_before(plan.agreed_at) {
+        other(format!("the receipt does not fit its agreement: {early}"));
     }
     for signer in agreements.iter().map(Envelope::signer) {
         if *signer != claim.requester && !plan.parties().any(|party| party == signer) {

@@ -42,6 +42,8 @@ pub struct Fault {
     /// What it said nevertheless.
     pub attestation: Option<Cid>,
     pub why: String,
+    /// Nothing is known of it, which may not be its fault.
+    pub silent: bool,
 }
 
 /// The votes that count, and the others.
@@ -82,16 +84,13 @@ impl<'a> Tally<'a> {
                 continue;
             } else if !is_witness {
                 "it is none of the witnesses that were agreed to".to_owned()
-            } else if agreement.is_some()
-                && !commitments.is_empty()
-                && !is_committed(commitments, who, receipt.id(), id)
-            {
-                "what it says is not what it had committed to".to_owned()
+            } else if let Some(why) = unbound(agreement.is_some(), commitments, who, receipt.id(), id) {
+                why.to_owned()
             } else {
                 tally.counted.push(vote);
                 continue;
             };
-            tally.faults.push(Fault { who: who.clone(), attestation: Some(*id), why });
+            tally.faults.push(Fault { who: who.clone(), attestation: Some(*id), why, silent: false });
         }
         let silent = agreement.iter().flat_map(|agreement| &agreement.witnesses);
         for who in silent.filter(|who| !heard.contains(who)) {
@@ -101,7 +100,8 @@ impl<'a> Tally<'a> {
             let committed = commitments.iter().any(|commitment| commitment.signer() == who);
             let why =
                 if committed { "it has committed, and has not revealed" } else { "it has said nothing" };
-            tally.faults.push(Fault { who: who.clone(), attestation: None, why: why.to_owned() });
+            let (who, why) = (who.clone(), why.to_owned());
+            tally.faults.push(Fault { who, attestation: None, why, silent: !committed });
         }
         tally
     }
@@ -114,10 +114,13 @@ impl<'a> Tally<'a> {
     /// What it comes to where so many have to agree.
     pub fn outcome(&self, quorum: u32) -> Outcome {
         let quorum = usize::try_from(quorum).unwrap_or(usize::MAX);
-        let against = self.votes(Verdict::Disagree).next().is_some() && self.finding != Some(Verdict::Agree);
-        if against || self.finding == Some(Verdict::Disagree) {
+        let [agree, disagree] =
+            [Verdict::Agree, Verdict::Disagree].map(|verdict| self.votes(verdict).count());
+        // Whoever asked for the task is a party to it: its word lifts no dispute against most of the witnesses.
+        let lifted = self.finding == Some(Verdict::Agree) && agree > disagree;
+        if self.finding == Some(Verdict::Disagree) || (disagree > 0 && !lifted) {
             Outcome::Disputed
-        } else if quorum > 0 && self.votes(Verdict::Agree).count() >= quorum {
+        } else if quorum > 0 && agree >= quorum {
             Outcome::Attested
         } else {
             Outcome::Unattested
@@ -153,8 +156,22 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Whether somebody's first commitment opens to an attestation.
-fn is_committed(commitments: &[Envelope<Commitment>], who: &Did, receipt: &Cid, attestation: &Cid) -> bool {
-    let first = commitments.iter().map(Envelope::document).find(|commitment| commitment.witness == *who);
-    first.is_some_and(|commitment| commitment.receipt == *receipt && commitment.opens_to(attestation))
+/// Why a vote is not what its witness had bound itself to, where it had to be and commitments are known.
+fn unbound(
+    in_guild: bool,
+    commitments: &[Envelope<Commitment>],
+    who: &Did,
+    receipt: &Cid,
+    attestation: &Cid,
+) -> Option<&'static str> {
+    if !in_guild || commitments.is_empty() {
+        return None;
+    }
+    let mut own = commitments.iter().map(Envelope::document).filter(|one| one.witness == *who).peekable();
+    if own.peek().is_none() {
+        return Some("it had committed to nothing");
+    }
+    // One that has committed to two things has committed to neither.
+    let opens = own.all(|one| one.receipt == *receipt && one.opens_to(attestation));
+    (!opens).then_some("what it says is not what it had committed to")
 }

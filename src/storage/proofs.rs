@@ -3,12 +3,16 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use super::{Storage, StorageError};
 
 /// Files of a kind that are kept; the oldest go.
 const MOST: usize = 256;
+
+/// Two may be written at once, also of one name.
+static PARTIAL: AtomicU64 = AtomicU64::new(0);
 
 impl Storage {
     /// Where a proof is kept, if it is.
@@ -35,7 +39,8 @@ fn write(folder: &Path, path: &Path, text: &str) -> Result<(), StorageError> {
         StorageError::Io { action: "write", path: path.display().to_string(), why: error.to_string() }
     };
     fs::create_dir_all(folder).map_err(failed)?;
-    let partial = path.with_extension("partial");
+    let number = PARTIAL.fetch_add(1, Ordering::Relaxed);
+    let partial = path.with_extension(format!("{number}.partial"));
     let mut file = fs::File::create(&partial).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&partial, path).map_err(failed)?;

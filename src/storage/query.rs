@@ -324,6 +324,21 @@ impl Storage {
         self.read(move |db| votes(db, &id)).await
     }
 
+    /// The ids of what was agreed to and committed to for a receipt.
+    ///
+    /// # Errors
+    /// [`StorageError::Database`].
+    pub async fn evidence_of(&self, receipt_id: &Cid) -> Result<Vec<String>, StorageError> {
+        let id = receipt_id.to_string();
+        self.read(move |db| {
+            let sql = "SELECT document_id FROM evidence
+                WHERE substr(receipt_id, 1, 16) = substr(?1, 1, 16) AND receipt_id = ?1 ORDER BY rowid LIMIT 256";
+            let mut query = db.prepare_cached(sql)?;
+            Ok(query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// What is known of a receipt: its row, the votes on it, and the task, if it is this node's.
     ///
     /// # Errors
@@ -437,7 +452,7 @@ impl Storage {
 type Fetched<T> = rusqlite::Result<Result<T, StorageError>>;
 
 fn votes(db: &Connection, receipt_id: &str) -> Result<Vec<AttestationRecord>, StorageError> {
-    let sql = "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY cursor LIMIT 1000";
+    let sql = "SELECT cursor, record FROM attestations WHERE receipt_id = ?1 ORDER BY discounted, cursor LIMIT 1000";
     let mut query = db.prepare_cached(sql)?;
     collect(query.query_map([receipt_id], attestation)?)
 }

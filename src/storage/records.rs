@@ -132,9 +132,6 @@ pub struct TaskRecord {
     /// Who offered to take part, and what came of it.
     #[serde(default)]
     pub candidates: Vec<Candidate>,
-    /// Ids of what was agreed to and committed to for its receipt.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub evidence: Vec<String>,
     /// That its receipt is wrong on purpose: the secret that proves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<String>,

@@ -113,6 +113,13 @@ const STEPS: [&str; 6] = ["
         bytes  BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 
+    -- What was agreed to and committed to for a receipt.
+    CREATE TABLE evidence (
+        receipt_id  TEXT NOT NULL,
+        document_id TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX evidence_receipt ON evidence (substr(receipt_id, 1, 16));
+
     CREATE TABLE equivocations (
         node   TEXT PRIMARY KEY,
         first  BLOB NOT NULL,
@@ -183,7 +190,7 @@ mod tests {
     fn what_is_looked_up_by_its_id_is_found_through_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let db = open(&folder.path().join("node.db")).unwrap();
-        for (table, id) in [("documents", "id"), ("receipts", "receipt_id")] {
+        for (table, id) in [("documents", "id"), ("receipts", "receipt_id"), ("evidence", "receipt_id")] {
             let plan = plan(
                 &db,
                 &format!(

@@ -45,10 +45,20 @@ pub enum Write {
     /// What a witness has said in the guild of an own task: it takes the place of whatever else came of it.
     Testimony(AttestationRecord),
     Event(Timestamp, Happening),
+    /// What was agreed to or committed to for a receipt: the document, and whose evidence it is.
+    Evidence {
+        receipt: Cid,
+        document: AnyEnvelope,
+    },
     /// Something that this node has signed becomes the next entry of its chain.
     Link(Cid),
-    /// The last head that is known of its node.
-    Head(Envelope<Head>),
+    /// The last head of this node's own chain.
+    OwnHead(Envelope<Head>),
+    /// The last head that is known of its node; `near` when that is connected. Those of strangers may take half of the room.
+    Head {
+        head: Envelope<Head>,
+        near: bool,
+    },
     /// Two heads of a node that do not extend each other; the first proof is enough.
     Equivocation {
         first: Envelope<Head>,
@@ -171,11 +181,25 @@ impl Row {
                  ON CONFLICT (peer_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",
                 vec![peer_id.clone().into(), address.clone().into(), seen_at.to_string().into()],
             ),
+            Write::Evidence { receipt, document } => (
+                "INSERT INTO evidence (receipt_id, document_id) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM evidence
+                 WHERE substr(receipt_id, 1, 16) = substr(?1, 1, 16) AND receipt_id = ?1 AND document_id = ?2)",
+                vec![receipt.to_string().into(), document.id().to_string().into()],
+            ),
             Write::Link(entry) => {
                 let sql = "INSERT INTO chain (position, entry, value) VALUES (?1, ?2, ?3)";
                 return Ok(Self { sql, values: Vec::new(), link: Some(*entry), event: None });
             }
-            Write::Head(head) => (
+            Write::OwnHead(head) => (
+                "INSERT INTO heads (node, length, bytes) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (node) DO UPDATE SET length = excluded.length, bytes = excluded.bytes",
+                vec![
+                    head.signer().as_str().to_owned().into(),
+                    i64::try_from(head.document().length).unwrap_or(i64::MAX).into(),
+                    head.bytes().to_vec().into(),
+                ],
+            ),
+            Write::Head { head, near } => (
                 "INSERT INTO heads (node, length, bytes) SELECT ?1, ?2, ?3
                  WHERE (SELECT count(*) FROM heads) < ?4 OR EXISTS (SELECT 1 FROM heads WHERE node = ?1)
                  ON CONFLICT (node) DO UPDATE SET length = excluded.length, bytes = excluded.bytes
@@ -184,7 +208,7 @@ impl Row {
                     head.signer().as_str().to_owned().into(),
                     i64::try_from(head.document().length).unwrap_or(i64::MAX).into(),
                     head.bytes().to_vec().into(),
-                    HEADS.into(),
+                    (if *near { HEADS } else { HEADS / 2 }).into(),
                 ],
             ),
             Write::Equivocation { first, second } => (

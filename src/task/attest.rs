@@ -186,12 +186,12 @@ impl Context {
     ) -> Result<(Attested, Envelope<Attestation>), TaskError> {
         let receipt = &case.receipt;
         let (id, claim) = (*receipt.id(), receipt.document());
-        let before = self.storage.standing(&id, &claim.task_id).await?;
         let once = self.signing.lock(&id.to_string()).await;
-        if self.pledged().contains(&id) {
+        if self.pledged().contains_key(&id) {
             let why = "this node witnesses that receipt in its guild, and says its word there";
             return Err(TaskError::Refused(why.to_owned()));
         }
+        let before = self.storage.standing(&id, &claim.task_id).await?;
         let (_counting, before) = self.to_count(before, receipt).await?;
         if let Some(known) = self.own_vote(&before.votes).await? {
             return Ok(known);

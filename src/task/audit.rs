@@ -1,6 +1,6 @@
 //! Audits: now and then this node has a task of its own witnessed whose receipt is wrong on purpose. Who agrees to it has not run it.
 //!
-//! An audit looks like any task that its creator runs itself. That it was planned as one is bound into its manifest before anybody
+//! An audit looks like any task that its creator runs itself, so it finds those who do not look into such tasks at least. That it was planned as one is bound into its manifest before anybody
 //! offers to witness it: the nonce is the digest of a secret, which the guild is told afterwards. The wrong receipt goes to nobody
 //! else, and is part of no chain.
 
@@ -9,14 +9,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::life::Reins;
 use super::{Context, TaskError};
-use crate::document::{Envelope, Manifest, Receipt, Untrusted, Verdict};
+use crate::document::{DEFAULT_FUNCTION, Envelope, Manifest, Receipt, Untrusted, Verdict};
 use crate::identity::Did;
 use crate::proof::Tally;
 use crate::storage::{TaskRecord, TaskState};
 
 /// An audit waits no longer for its witnesses.
 const LASTS: SignedDuration = SignedDuration::from_mins(30);
-/// What a wrong receipt claims too much of: nobody finds it without having run the task.
+/// What a wrong receipt claims too much of.
 const TOO_MUCH_FUEL: u64 = 1;
 
 /// The nonce of an audit's manifest.
@@ -35,7 +35,12 @@ impl Context {
     /// Whether an audit follows this task, which others have witnessed.
     pub(super) fn is_to_audit(&self, record: &TaskRecord) -> Result<bool, TaskError> {
         let one_in = self.policy.audit;
-        if one_in == 0 || record.audit.is_some() || record.guild_id.is_none() || record.within.is_some() {
+        if one_in == 0
+            || record.quorum == 0
+            || record.audit.is_some()
+            || record.guild_id.is_none()
+            || record.within.is_some()
+        {
             return Ok(false);
         }
         let [first, second, third, fourth, ..] = self.random()?;
@@ -46,7 +51,13 @@ impl Context {
     pub(super) async fn audit(&self, like: &Manifest, reins: &Reins) -> Result<(), TaskError> {
         let secret = self.random()?;
         let now = Timestamp::now();
+        let mut args = like.args.clone();
+        // Nobody knows what this comes to from the task before it. The arguments of another function are of its types.
+        if like.function == DEFAULT_FUNCTION {
+            args.push(hex::encode(self.random()?.split_at(4).0));
+        }
         let terms = Manifest {
+            args,
             task_id: hex::encode(self.random()?.split_at(16).0),
             creator: self.identity.did().clone(),
             created_at: now,

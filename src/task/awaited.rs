@@ -17,9 +17,12 @@ use super::member::{answer, invalid};
 use super::{Context, TaskError};
 use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Status, Untrusted};
 use crate::execution::{Phase, Progress};
-use crate::guild::{Content, Guilds, Refusal};
+use crate::guild::{Content, Guilds};
 use crate::identity::Did;
 use crate::storage::{TaskRecord, TaskState, Write};
+
+/// What a witness has committed to before the receipt was here: who, and what it said.
+pub(super) type Early = (Did, Content);
 
 /// An executor that is not connected any more for so long is gone.
 const GONE_AFTER: Duration = Duration::from_secs(3);
@@ -33,7 +36,7 @@ impl Context {
         (guilds, record, place): (&Guilds, &mut TaskRecord, &mut Option<OwnedSemaphorePermit>),
         manifest: &Envelope<Manifest>,
         (plan, since): (&Agreement, Instant),
-        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
+        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Early>),
         reins: &Reins,
     ) -> Result<Result<Presented, Failed>, TaskError> {
         let terms = manifest.document();
@@ -69,13 +72,13 @@ impl Context {
                 }
                 word = words.recv() => word.ok_or(TaskError::Stopping)?,
             };
-            // A witness may have the receipt, and have looked into it, before this node has.
+            // A witness may have the receipt, and have looked into it, before this node has. It waits for no answer meanwhile: it would
+            // not hear anything else.
             if matches!(word.content, Content::Commit { .. }) && plan.witnesses.contains(&word.from) {
-                if early.iter().any(|other| other.from == word.from) {
-                    answer(word, Err(Refusal::Busy));
-                } else {
-                    early.push_back(word);
+                if early.iter().all(|(from, _)| *from != word.from) {
+                    early.push_back((word.from.clone(), word.content.clone()));
                 }
+                answer(word, Ok(None));
                 continue;
             }
             if word.from != plan.executor {
@@ -176,7 +179,10 @@ impl Context {
         let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else { return };
         let announced = async {
             let votes = self.storage.attestations_of(&receipt.to_string()).await?;
-            let ids = votes.iter().filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
+            // What does not count is not spread, but for this node's own word.
+            let told =
+                votes.iter().filter(|vote| vote.discounted.is_none() || vote.witness == *self.identity.did());
+            let ids = told.filter_map(|vote| vote.attestation_id.parse::<Cid>().ok());
             for id in ids.chain([receipt]) {
                 if let Some(document) = self.storage.document(&id).await? {
                     self.announce(&document).await;
@@ -191,7 +197,7 @@ impl Context {
         }
     }
 
-    fn is_connected(&self, who: &Did) -> bool {
+    pub(super) fn is_connected(&self, who: &Did) -> bool {
         self.network.as_ref().is_some_and(|network| network.state().borrow().peer_of(who).is_some())
     }
 }

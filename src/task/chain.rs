@@ -1,6 +1,7 @@
 //! The chain of what this node has signed, and those of others: its head is told with what is new in it, and two heads that do not go
 //! together are kept as a proof.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use cid::Cid;
@@ -17,17 +18,32 @@ use crate::storage::{Happening, Write};
 const STEPS: usize = 32;
 /// The folder of the proofs that somebody keeps two chains.
 pub const EQUIVOCATIONS: &str = "equivocations";
+/// How long following one may take altogether.
+const COMPARE_WITHIN: Duration = Duration::from_secs(20);
+/// Nodes of which it has been told that their chains cannot be followed.
+const GAPS: usize = 1024;
 /// How long a peer has to give one.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// What two heads of one node come to.
+enum Compared {
+    Extends,
+    Forks(Box<Equivocation>),
+    /// What is between is not to be had.
+    Apart,
+}
 
 impl Context {
     /// Signs what is new in this node's chain and tells everybody.
     pub(super) async fn tell_head(&self) -> Result<(), TaskError> {
+        let mut last = None;
         loop {
             let links = self.storage.new_links(self.identity.did(), Head::ENTRIES).await?;
-            if links.entries.is_empty() {
+            // Nothing is new, or the last head was not kept.
+            if links.entries.is_empty() || last == Some(links.start) {
                 return Ok(());
             }
+            last = Some(links.start);
             let grown = u64::try_from(links.entries.len()).unwrap_or(u64::MAX);
             let head = Head {
                 node: self.identity.did().clone(),
@@ -39,7 +55,7 @@ impl Context {
             };
             let envelope = Envelope::sign(&self.identity, &head)?;
             let document = AnyEnvelope::Head(envelope.clone());
-            self.write(vec![Write::Document(document.clone()), Write::Head(envelope)]).await?;
+            self.write(vec![Write::Document(document.clone()), Write::OwnHead(envelope)]).await?;
             if grown < u64::try_from(Head::ENTRIES).unwrap_or(u64::MAX) {
                 if let Some(network) = &self.network
                     && let Err(error) = network.publish(&document).await
@@ -53,12 +69,14 @@ impl Context {
 
     /// Holds a head against the last one that is known of its node.
     pub(super) async fn take_in_head(&self, from: &str, head: Envelope<Head>) -> Result<(), TaskError> {
-        let node = head.signer();
+        let node = &head.signer().clone();
+        let _comparing = self.chains.lock(node.as_str()).await;
         if node == self.identity.did() || self.storage.equivocates(node).await? {
             return Ok(());
         }
         let Some(known) = self.storage.head(node).await? else {
-            return Ok(self.write(vec![Write::Head(head)]).await?);
+            let near = self.is_connected(node);
+            return Ok(self.write(vec![Write::Head { head, near }]).await?);
         };
         if known.id() == head.id() {
             return Ok(());
@@ -66,43 +84,54 @@ impl Context {
         let longer = known.document().length < head.document().length;
         let (late, early) = if longer { (&head, &known) } else { (&known, &head) };
         let likely = [from.to_owned(), node.peer_id()];
-        if let Some(found) = self.compare(late, early, &likely).await {
-            return self.keep_equivocation(&found).await;
+        match timeout(COMPARE_WITHIN, self.compare(late, early, &likely)).await.unwrap_or(Compared::Apart) {
+            Compared::Forks(found) => self.keep_equivocation(&found).await,
+            Compared::Extends if longer => Ok(self.write(vec![Write::Head { head, near: true }]).await?),
+            Compared::Extends => Ok(()),
+            // The earlier one is kept, so that whatever comes later is held against it.
+            Compared::Apart if longer => self.note_gap(node, known.document().length).await,
+            Compared::Apart => Ok(()),
         }
-        if longer {
-            self.write(vec![Write::Head(head)]).await?;
-        }
-        Ok(())
     }
 
     /// Follows the later head back to the earlier one, as far as the heads between are to be had.
-    async fn compare(
-        &self,
-        late: &Envelope<Head>,
-        early: &Envelope<Head>,
-        likely: &[String],
-    ) -> Option<Equivocation> {
+    async fn compare(&self, late: &Envelope<Head>, early: &Envelope<Head>, likely: &[String]) -> Compared {
         let mut at = late.clone();
         for _ in 0..STEPS {
             if at.document().to(early.document()) != Relation::Apart {
-                return Equivocation::of(early.clone(), at);
+                let forks = Equivocation::of(early.clone(), at);
+                return forks.map_or(Compared::Extends, |found| Compared::Forks(Box::new(found)));
             }
-            let before = at.document().before?;
-            let found = self.find_head(&before, likely).await;
-            let Some(found) = found.filter(|found| found.signer() == at.signer()) else {
-                tracing::info!(node = %late.signer(), %before, "a head is not to be had, so two of its node cannot be compared");
-                return None;
-            };
+            let Some(before) = at.document().before else { break };
+            let Some(found) = self.find_head(&before, likely).await else { break };
+            if found.signer() != at.signer() {
+                break;
+            }
             if let Some(found) = Equivocation::of(found.clone(), at.clone()) {
-                return Some(found);
+                return Compared::Forks(Box::new(found));
             }
             // It has to lead back, or it would lead in a circle.
             if found.document().length >= at.document().length {
-                return None;
+                break;
             }
             at = found;
         }
-        None
+        Compared::Apart
+    }
+
+    /// Tells the operator, once, that somebody's chain cannot be followed.
+    async fn note_gap(&self, node: &Did, length: u64) -> Result<(), TaskError> {
+        {
+            let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+            if gaps.len() >= GAPS || !gaps.insert(node.clone()) {
+                return Ok(());
+            }
+        }
+        let text = format!(
+            "the chain of {node} cannot be followed beyond entry {length}: the heads between are not to be had"
+        );
+        let warning = Happening::Warning { text: Untrusted::new(&text) };
+        Ok(self.write(vec![Write::Event(Timestamp::now(), warning)]).await?)
     }
 
     /// A head by its id, from those who may have it. Only its own node keeps those before the last one.

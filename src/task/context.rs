@@ -17,7 +17,7 @@ use super::inbox::Inbox;
 use super::offer::Promise;
 use crate::artifact::Artifacts;
 use crate::config::Accept;
-use crate::document::AnyEnvelope;
+use crate::document::{AnyEnvelope, Attestation, Envelope};
 use crate::execution::Runners;
 use crate::guild::{Content, Guilds, Offer, Said};
 use crate::identity::{Did, Identity};
@@ -126,10 +126,14 @@ pub struct Context {
     pub(super) grown: AtomicBool,
     /// What the operator may sign.
     findings: StdMutex<HashMap<String, Finding>>,
-    /// Of each manifest in whose draw this node took part, what it said.
-    draws: StdMutex<HashMap<Cid, Given>>,
-    /// Receipts on which this node has committed to a vote and not revealed it.
-    pledged: StdMutex<HashSet<Cid>>,
+    /// Of each manifest in whose draw this node took part, and of whoever drew, what it said.
+    draws: StdMutex<HashMap<(Cid, Did), Given>>,
+    /// Votes that this node has committed to and not revealed, by their receipts, and how many guilds wait for each.
+    pledged: StdMutex<HashMap<Cid, (Envelope<Attestation>, usize)>>,
+    /// Nodes whose chains could not be followed.
+    pub(super) gaps: StdMutex<HashSet<Did>>,
+    /// Held while the heads of a node are compared.
+    pub(super) chains: Locks,
     /// Held from looking for an own attestation of a receipt until one is stored: a witness signs once.
     pub(super) signing: Locks,
     /// Places for own tasks that are on their way through a guild; one that is seen to run gives up its own.
@@ -169,6 +173,8 @@ impl Context {
             findings: StdMutex::default(),
             draws: StdMutex::default(),
             pledged: StdMutex::default(),
+            gaps: StdMutex::default(),
+            chains: Locks::default(),
             signing: Locks::default(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             inputs: Arc::new(Semaphore::new(INPUTS_AT_ONCE)),
@@ -210,11 +216,11 @@ impl Context {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn draws(&self) -> MutexGuard<'_, HashMap<Cid, Given>> {
+    pub(super) fn draws(&self) -> MutexGuard<'_, HashMap<(Cid, Did), Given>> {
         self.draws.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn pledged(&self) -> MutexGuard<'_, HashSet<Cid>> {
+    pub(super) fn pledged(&self) -> MutexGuard<'_, HashMap<Cid, (Envelope<Attestation>, usize)>> {
         self.pledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -28,10 +28,11 @@ pub async fn evidence(
     if let Some(agreement) = &claim.agreement {
         documents.extend(storage.document(agreement).await?);
     }
-    let own =
-        storage.task(&claim.task_id).await?.filter(|task| task.manifest_id == claim.manifest.to_string());
-    for id in own.iter().flat_map(|task| &task.evidence).filter_map(|id| id.parse::<Cid>().ok()) {
-        documents.extend(storage.document(&id).await?);
+    for id in storage.evidence_of(receipt.id()).await?.iter().filter_map(|id| id.parse::<Cid>().ok()) {
+        let document = storage.document(&id).await?;
+        documents.extend(
+            document.into_iter().filter(|document| !documents.contains(document)).collect::<Vec<_>>(),
+        );
     }
     for vote in storage.attestations_of(&receipt.id().to_string()).await? {
         let Ok(id) = vote.attestation_id.parse::<Cid>() else { continue };

@@ -1,6 +1,6 @@
 //! An own task in a guild: those who offered are weighed, some of them form a guild, agree, and do it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ use crate::storage::{Candidate, TaskRecord, TaskState, Write};
 
 /// How long offers are waited for, when there are not enough at once.
 const OFFERS_WITHIN: Duration = Duration::from_millis(500);
+/// How long others may still offer when there are enough: the witnesses are drawn from all who do.
+const FURTHER_OFFERS: Duration = Duration::from_millis(100);
 /// And when there is somebody to run it, but fewer witnesses than have to agree.
 const WITNESSES_WITHIN: Duration = Duration::from_secs(5);
 /// How long a node that may not run its own tasks waits for somebody to be connected.
@@ -90,8 +92,6 @@ impl Context {
             [terms.witnesses, terms.quorum].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let cancelled = || TaskError::Execution(ExecutionError::Cancelled);
         let (mut failed, mut last) = (Vec::<Candidate>::new(), String::new());
-        // How many draws each has taken part in.
-        let mut asked: HashMap<Did, u32> = HashMap::new();
         for _ in 0..TRIES {
             if manifest.document().expires_at <= Timestamp::now() {
                 return Err(TaskError::Expired("it expired before it was run".to_owned()));
@@ -122,9 +122,7 @@ impl Context {
             } else {
                 break;
             };
-            let asked = asked.entry(picked.executor.from.clone()).or_insert(0);
-            *asked += 1;
-            let tried = match self.draw(guilds, manifest, &picked, wanted, *asked).await {
+            let tried = match self.draw(guilds, manifest, &picked, wanted).await {
                 Ok(draw) => {
                     let choice = picked.drawn(draw, manifest.id(), wanted);
                     self.attempt(guilds, record, manifest, (&choice, &failed, place), reins).await?
@@ -205,7 +203,8 @@ impl Context {
         let others = members.filter(|member| member.did != *self.identity.did());
         let offers = others.map(|member| Offer {
             from: member.did.clone(),
-            execute: member.role.may(Action::Run),
+            // Its creator runs its own tasks alone.
+            execute: member.role == Role::Executor,
             // An observer may attest, but binds itself to nothing; it may come by the announced receipt.
             attest: member.role.may(Action::Attest) && member.role.may(Action::Agree),
             // It has one there.
@@ -228,7 +227,18 @@ impl Context {
         let now = Instant::now();
         let soon = now + if alone { Duration::ZERO } else { OFFERS_WITHIN };
         let late = now + Duration::from_millis(terms.sla.max_start_delay_ms);
-        while !are_enough(&known, wanted) && known.len() < OFFERS {
+        let mut enough_at = None;
+        while known.len() < OFFERS {
+            if are_enough(&known, wanted) {
+                // So that not those are its witnesses who are the first to answer.
+                let until = *enough_at.get_or_insert_with(|| Instant::now() + FURTHER_OFFERS);
+                if wanted == 0 || known.len() >= self.company() {
+                    break;
+                }
+                let Ok(Some(offer)) = timeout_at(until, offers.recv()).await else { break };
+                take(&mut known, offer, failed);
+                continue;
+            }
             let nobody = !known.iter().any(|offer| offer.execute);
             let patient = nobody && !self.policy.self_execute && !alone;
             let quorum = usize::try_from(terms.attestation.quorum).unwrap_or(usize::MAX);
@@ -245,11 +255,7 @@ impl Context {
                 (false, false) => soon.max(now + WITNESSES_WITHIN),
             };
             let Ok(Some(offer)) = timeout_at(until, offers.recv()).await else { break };
-            if failed.iter().all(|candidate| candidate.did != offer.from) {
-                // A later offer takes the place of an earlier one.
-                known.retain(|other| other.from != offer.from);
-                known.push(offer);
-            }
+            take(&mut known, offer, failed);
         }
         known
     }
@@ -303,8 +309,12 @@ impl Context {
             Ok(Ok(faulty)) => {
                 // A receipt that others do not agree with is no work done.
                 let task = self.storage.task(&record.task_id).await?;
-                let disputed = task.is_some_and(|task| matches!(task.state, TaskState::Disputed { .. }));
-                let note = |tried: &mut Tried| if disputed { tried.failed += 1 } else { tried.done += 1 };
+                let doubted = task.is_some_and(|task| match task.state {
+                    TaskState::Disputed { .. } => true,
+                    TaskState::Receipted { .. } => task.quorum > 0,
+                    _ => false,
+                });
+                let note = |tried: &mut Tried| if doubted { tried.failed += 1 } else { tried.done += 1 };
                 self.note_try(&choice.executor.from, note);
                 for witness in &choice.witnesses {
                     let failed = faulty.contains(&witness.from);
@@ -407,14 +417,13 @@ impl Context {
             let by = format!("signed by {}", names(signers));
             record.state = TaskState::Agreed;
             let own = Envelope::sign(&self.identity, &plan)?;
-            record.evidence = vec![own.id().to_string()];
             rows.push(Write::Document(AnyEnvelope::Agreement(own.clone())));
             rows.push(Write::Task(Box::new(record.clone())));
             rows.push(self.step(record, "agreed", Some(Untrusted::new(&by))));
             self.write(rows).await?;
             if own_run {
-                let case = self.run_own(guilds, record, manifest, (&own, place), reins).await?;
-                return Ok(Ok((plan, case)));
+                let (case, said) = self.run_own(record, manifest, (&own, place), reins).await?;
+                return Ok(Ok((own, case, Some(said))));
             }
             let agreements = agreements.into_iter().chain([Bytes(own.bytes().to_vec())]).collect();
             let since = Instant::now();
@@ -432,17 +441,28 @@ impl Context {
             let waits = (&mut words, &mut early);
             let got =
                 self.await_receipt((guilds, record, place), manifest, (&plan, since), waits, reins).await?;
-            Ok(got.map(|case| (plan, case)))
+            Ok(got.map(|case| (own, case, None)))
         };
         let done = reins.cancel.run_until_cancelled(sitting).await;
         let done = done.unwrap_or(Err(TaskError::Execution(ExecutionError::Cancelled)));
         let mut faulty = Vec::new();
-        if let Ok(Ok((plan, case))) = &done {
+        if let Ok(Ok((own, case, said))) = &done {
+            let hearing =
+                self.hear_witnesses(guilds, record, (own, case, manifest), (&mut words, &mut early), reins);
+            let telling = async {
+                if let Some(said) = said
+                    && let Err(error) = insist(guilds, &guild, parties.clone(), said.clone()).await
+                {
+                    tracing::debug!(%guild, %error, "not all witnesses are told of the receipt");
+                }
+                std::future::pending().await
+            };
+            let heard = tokio::select! {
+                heard = hearing => heard,
+                never = telling => never,
+            };
             // The receipt is there; whatever goes wrong with this does not undo it.
-            match self
-                .hear_witnesses(guilds, record, (plan, case, manifest), (&mut words, &mut early), reins)
-                .await
-            {
+            match heard {
                 Ok(found) => faulty.extend(found),
                 Err(error) => tracing::warn!(task = %record.task_id, %error, "a task's witnesses"),
             }
@@ -470,27 +490,32 @@ impl Context {
 }
 
 impl Context {
-    /// Runs it here, and gives the receipt to its witnesses.
+    /// Runs it here, and gives back what its witnesses are to be told.
     async fn run_own(
         &self,
-        guilds: &Guilds,
         record: &mut TaskRecord,
         manifest: &Envelope<Manifest>,
         (agreement, place): (&Envelope<Agreement>, &mut Option<OwnedSemaphorePermit>),
         reins: &Reins,
-    ) -> Result<Presented, TaskError> {
+    ) -> Result<(Presented, Content), TaskError> {
         // It has its place among the runs, and others need not wait for it.
         place.take();
         let (receipt, output) = self.run_here(record, manifest, Some(agreement), reins).await?;
-        let plan = agreement.document();
         let said = Content::Receipt {
             manifest: *manifest.id(),
             receipt: receipt.bytes().to_vec(),
             agreement: Bytes(agreement.bytes().to_vec()),
             output: (output.len() <= OUTPUT_INLINE).then_some(Bytes(output)),
         };
-        insist(guilds, &plan.guild, plan.witnesses.clone(), said).await?;
-        Ok(Presented::plain(receipt))
+        Ok((Presented::plain(receipt), said))
+    }
+}
+
+/// Takes an offer, where whoever makes it has not failed before; it takes the place of an earlier one.
+fn take(known: &mut Vec<Offer>, offer: Offer, failed: &[Candidate]) {
+    if failed.iter().all(|candidate| candidate.did != offer.from) {
+        known.retain(|other| other.from != offer.from);
+        known.push(offer);
     }
 }
 

@@ -13,6 +13,9 @@ use crate::document::{AnyEnvelope, Attestation, Envelope, Manifest, Receipt, Unt
 use crate::identity::Did;
 use crate::storage::{AttestationRecord, Happening, Standing, TaskRecord, TaskState, Write};
 
+/// Votes on a receipt, beyond which none is kept that does not count.
+const VOTES_KEPT: usize = 256;
+
 /// What follows from a document that was taken in.
 pub(super) enum Next {
     /// By policy the receipt is to be attested.
@@ -129,6 +132,10 @@ impl Context {
             return Ok(None);
         }
         let discounted = before.task.as_ref().and_then(|task| self.discounts(task, &finding.witness));
+        if discounted.is_some() && before.votes.len() >= VOTES_KEPT {
+            tracing::debug!(witness = %finding.witness, "too many votes that do not count");
+            return Ok(None);
+        }
         let (record, stored) = attestation_rows(&attestation, name, discounted.map(Untrusted::new));
         rows.extend(stored);
         self.store_vote(before, record, rows).await?;
@@ -167,10 +174,17 @@ impl Context {
             && let Some(turned) = self.count_votes(&mut task, &before.votes)
         {
             rows.extend(turned);
-            settled = Some(task.task_id);
+            settled = Some(task);
         }
         self.write(rows).await?;
-        if let Some(done) = settled.and_then(|task_id| self.waiting().remove(&task_id)) {
+        let Some(task) = settled else { return Ok(()) };
+        if let TaskState::Disputed { receipt, .. } = &task.state
+            && let Some(AnyEnvelope::Receipt(receipt)) = self.storage.document(receipt).await?
+        {
+            self.open_dispute(&receipt, &[]).await;
+        }
+        let waiting = self.waiting().remove(&task.task_id);
+        if let Some(done) = waiting {
             done.cancel();
         }
         Ok(())
@@ -186,8 +200,10 @@ impl Context {
     /// Why somebody's vote on an own task does not count: in a guild it is agreed who witnesses it. Where those do not come to a quorum,
     /// whoever had offered to before it was run may take their place; nobody makes up names for it afterwards.
     fn discounts(&self, task: &TaskRecord, witness: &Did) -> Option<&'static str> {
-        if task.guild_id.is_none() || *witness == task.creator {
+        if task.guild_id.is_none() {
             None
+        } else if *witness == task.creator {
+            Some("whoever asked for the task is none of its witnesses")
         } else if !task.has_offered(witness) {
             Some("it is none of those who had offered to witness the task")
         } else {
@@ -215,12 +231,16 @@ impl Context {
         let document = Write::Document(AnyEnvelope::Attestation(attestation.clone()));
         let mut rows = vec![document, Write::Event(Timestamp::now(), warning)];
         if let Some(task) = before.task.as_ref().filter(|task| task.has_offered(&finding.witness)) {
+            // What it said first was heard before anybody could know.
+            let record =
+                AttestationRecord { discounted: Some(Untrusted::new("it has voted twice")), ..first.clone() };
+            rows.push(Write::Testimony(record));
             let why = format!("it has voted twice; later it says {}", finding.verdict);
             rows.push(self.step_by(
                 &finding.witness,
                 Timestamp::now(),
                 task,
-                "witness-failed",
+                "discounted",
                 Some(Untrusted::new(&why)),
             ));
         }
@@ -241,8 +261,8 @@ impl Context {
         Ok(receipt.document().guild.is_none() || short)
     }
 
-    /// Moves an own task on when the votes suffice: to attested when its quorum agrees, to disputed when a witness disagrees
-    /// before that. Gives back what is to be stored then. Whoever calls it holds the task's lock `counting`.
+    /// Moves an own task on when the votes suffice: to disputed when a witness disagrees, to attested when its quorum agrees before
+    /// that. Gives back what is to be stored then. Whoever calls it holds the task's lock `counting`.
     pub(super) fn count_votes(
         &self,
         task: &mut TaskRecord,
@@ -261,18 +281,21 @@ impl Context {
                 vote.verdict == verdict && vote.receipt_id == of && counts
             })
         };
+        // One that disagrees outweighs all that agree.
+        if let Some(against) = by(Verdict::Disagree).next() {
+            let differs: Vec<&str> = against.differences.iter().map(Untrusted::as_str).collect();
+            let why = against.reason.as_ref().map_or_else(|| differs.join(", "), ToString::to_string);
+            let reason = Untrusted::new(&format!("{} disagrees: {why}", against.witness.short()));
+            return Some(self.turned(task, TaskState::Disputed { reason, receipt }, None));
+        }
         let (agree, quorum) =
             (by(Verdict::Agree).count(), usize::try_from(task.quorum).unwrap_or(usize::MAX));
-        if agree >= quorum {
-            let names: Vec<String> = by(Verdict::Agree).map(|vote| vote.witness.short()).collect();
-            let detail = Untrusted::new(&format!("{agree} of {quorum} agree: {}", names.join(", ")));
-            return Some(self.turned(task, TaskState::Attested { receipt }, Some(detail)));
+        if agree < quorum {
+            return None;
         }
-        let against = by(Verdict::Disagree).next()?;
-        let differs: Vec<&str> = against.differences.iter().map(Untrusted::as_str).collect();
-        let why = against.reason.as_ref().map_or_else(|| differs.join(", "), ToString::to_string);
-        let reason = Untrusted::new(&format!("{} disagrees: {why}", against.witness.short()));
-        Some(self.turned(task, TaskState::Disputed { reason, receipt }, None))
+        let names: Vec<String> = by(Verdict::Agree).map(|vote| vote.witness.short()).collect();
+        let detail = Untrusted::new(&format!("{agree} of {quorum} agree: {}", names.join(", ")));
+        Some(self.turned(task, TaskState::Attested { receipt }, Some(detail)))
     }
 }
 

@@ -96,7 +96,6 @@ impl Context {
             guild_id: None,
             within,
             candidates: Vec::new(),
-            evidence: Vec::new(),
             audit,
             state: TaskState::Published,
             quorum: terms.attestation.quorum,

@@ -4,20 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-use super::attest::{Asked, Presented, attestation_rows, name_of};
 use super::context::{Session, Word};
-use super::execute::{Material, receipt_rows};
-use super::guilded::WITNESS_WITHIN;
+use super::execute::Material;
 use super::life::Reins;
-use super::{Context, TaskError, audit};
-use crate::document::{
-    Agreement, AnyEnvelope, Attestation, Commitment, Content as Digest, Envelope, Manifest, Receipt,
-    Untrusted, duration_text,
-};
+use super::{Context, TaskError};
+use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
 use crate::execution::{Phase, Priority};
 use crate::guild::{Action, Bytes, Content, GuildError, Guilds, KeyError, MemberState, Refusal, Role};
 use crate::identity::Did;
@@ -32,23 +27,16 @@ pub(super) const AGAIN: Duration = Duration::from_millis(500);
 const TIMES: usize = 20;
 /// A proposal that was agreed to and is not begun by then is none.
 const BEGIN_WITHIN: Duration = Duration::from_secs(20);
-/// Whose answer was lost asks again within this.
-const LINGER: Duration = Duration::from_secs(3);
-/// What a receipt may take beyond the start and the run.
-const MARGIN: Duration = Duration::from_secs(20);
-
-/// An executor's clock may be set while it runs something, but not by much.
-const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(2);
 
 /// What has been agreed to.
-struct Plan {
-    guild: Cid,
-    manifest: Envelope<Manifest>,
-    agreed: Agreement,
+pub(super) struct Plan {
+    pub(super) guild: Cid,
+    pub(super) manifest: Envelope<Manifest>,
+    pub(super) agreed: Agreement,
     /// The same as this node has signed it.
-    own: Envelope<Agreement>,
+    pub(super) own: Envelope<Agreement>,
     /// When; nothing of it can have been run before.
-    since: Instant,
+    pub(super) since: Instant,
 }
 
 impl Context {
@@ -287,213 +275,6 @@ impl Context {
         Ok((receipt, outcome.stdout))
     }
 
-    /// The receipt that the one who was to run it gives, and what is wrong with it on its face. Whatever it has signed is looked into;
-    /// what it has not signed is none.
-    pub(super) fn presented(
-        &self,
-        word: &Word,
-        plan: &Agreement,
-        manifest: &Envelope<Manifest>,
-        since: Instant,
-    ) -> Result<(Presented, Option<Envelope<Agreement>>), Refusal> {
-        let Content::Receipt { receipt, agreement: Bytes(agreement), output, .. } = &word.content else {
-            return Err(invalid("a receipt is waited for"));
-        };
-        let receipt = self.storage.verified().open(receipt).and_then(AnyEnvelope::receipt);
-        let receipt = receipt.map_err(|error| invalid(&format!("the receipt does not hold: {error}")))?;
-        let claim = receipt.document();
-        if word.from != plan.executor || *receipt.signer() != plan.executor {
-            return Err(invalid("the receipt is not by the one that was to run the task"));
-        }
-        let output = output.as_ref().map(|Bytes(output)| output.clone());
-        let agreement = Envelope::<Agreement>::open(agreement).ok().filter(|agreement| {
-            let said = agreement.document();
-            let drawn = said.draw.is_some() && said.is_to_the_same_as(plan);
-            *agreement.signer() == plan.executor && drawn
-        });
-        let given_for = (claim.manifest != *manifest.id()).then_some(*manifest.id());
-        let problem = if given_for.is_some() {
-            Some(format!("manifest: it is the receipt of {}, given for {}", claim.manifest, manifest.id()))
-        } else {
-            is_as_agreed(claim, plan.guild, agreement.as_ref(), since)
-        };
-        Ok((Presented { receipt, problem, given_for, output }, agreement))
-    }
-
-    /// Looks into the receipt when it comes, binds itself to what it has found, and says it when it is asked to.
-    async fn witness(
-        &self,
-        guilds: &Guilds,
-        plan: &Plan,
-        mut words: mpsc::Receiver<Word>,
-        reins: &Reins,
-    ) -> Result<(), TaskError> {
-        let terms = plan.manifest.document();
-        let until = Instant::now()
-            + Duration::from_millis(terms.sla.max_start_delay_ms)
-            + terms.limits.time()
-            + MARGIN;
-        let (case, agreement) = loop {
-            let word = timeout_at(until, words.recv()).await;
-            let word = word.map_err(|_| TaskError::Refused("there was no receipt in time".to_owned()))?;
-            let word = word.ok_or(TaskError::Stopping)?;
-            match self.presented(&word, &plan.agreed, &plan.manifest, plan.since) {
-                Ok(presented) => {
-                    answer(word, Ok(None));
-                    break presented;
-                }
-                Err(refusal) => answer(word, Err(refusal)),
-            }
-        };
-        let (vote, known) = self.pledge(&case, reins).await?;
-        let (id, receipt) = (*case.receipt.id(), *case.receipt.id());
-        let me = self.identity.did().clone();
-        let commitment = Commitment::to(vote.id(), receipt, me, Timestamp::now());
-        let commitment = Envelope::sign(&self.identity, &commitment)?;
-        let creator = plan.manifest.document().creator.clone();
-        let (manifest, bytes) = (*plan.manifest.id(), commitment.bytes().to_vec());
-        let told =
-            insist(guilds, &plan.guild, vec![creator], Content::Commit { manifest, commitment: bytes });
-        let told = told.await;
-        let revealed = match told {
-            Ok(()) => self.reveal(plan, &case, &vote, (&commitment, agreement), known, &mut words).await,
-            Err(error) => Err(error),
-        };
-        self.pledged().remove(&id);
-        revealed
-    }
-
-    /// Says what it has bound itself to, when the others have bound themselves as well; and hears what comes of it.
-    async fn reveal(
-        &self,
-        plan: &Plan,
-        case: &Presented,
-        vote: &Envelope<Attestation>,
-        (commitment, agreement): (&Envelope<Commitment>, Option<Envelope<Agreement>>),
-        known: bool,
-        words: &mut mpsc::Receiver<Word>,
-    ) -> Result<(), TaskError> {
-        let mut until = Instant::now() + plan.manifest.document().limits.time() + WITNESS_WITHIN + MARGIN;
-        let mut said = false;
-        loop {
-            let Ok(word) = timeout_at(until, words.recv()).await else {
-                let why = "it was not asked what it had found";
-                return if said { Ok(()) } else { Err(TaskError::Refused(why.to_owned())) };
-            };
-            let word = word.ok_or(TaskError::Stopping)?;
-            match &word.content {
-                Content::Reveal { commitments, .. } if word.from == plan.manifest.document().creator => {
-                    let among = |Bytes(bytes): &Bytes| bytes.as_slice() == &commitment.bytes()[..];
-                    if !commitments.iter().any(among) {
-                        answer(word, Err(invalid("this node's commitment is not among them")));
-                        continue;
-                    }
-                    if !std::mem::replace(&mut said, true) {
-                        self.store_testimony(plan, case, vote, (commitment, agreement.clone()), known)
-                            .await?;
-                    }
-                    let (manifest, attestation) = (*plan.manifest.id(), vote.bytes().to_vec());
-                    answer(word, Ok(Some(Content::Attest { manifest, attestation })));
-                    until = Instant::now() + LINGER;
-                }
-                Content::Outcome { .. } => {
-                    if self.hear_outcome(plan.manifest.id(), word).await && said && case.given_for.is_none() {
-                        // Nobody else need know of a receipt that was never meant.
-                        let name = name_of(case.receipt.document(), Some(plan.manifest.document()));
-                        let why = Untrusted::new("it was an audit: the receipt was wrong on purpose");
-                        let (record, _) = attestation_rows(vote, name, Some(why));
-                        self.write(vec![Write::Testimony(record)]).await?;
-                    }
-                    return Ok(());
-                }
-                // It has come, and its answer was lost.
-                Content::Receipt { .. } => answer(word, Ok(None)),
-                _ => answer(word, Err(invalid("of another task, or out of turn"))),
-            }
-        }
-    }
-
-    /// What the witnesses' words came to, said by whoever asked for the task; `true` when it was an audit.
-    pub(super) async fn hear_outcome(&self, manifest: &Cid, word: Word) -> bool {
-        let Content::Outcome { state, why, audit, .. } = &word.content else {
-            answer(word, Err(invalid("an outcome is waited for")));
-            return false;
-        };
-        let known = self.storage.document(manifest).await;
-        let heard = match known {
-            Ok(Some(AnyEnvelope::Manifest(manifest))) if manifest.document().creator == word.from => {
-                let terms = manifest.document();
-                let planned = audit.as_deref().map(|secret| audit::was_planned(terms, secret));
-                let said = match planned {
-                    Some(true) => "it was an audit: the receipt was wrong on purpose".to_owned(),
-                    Some(false) => "it is said to have been an audit, and was not planned as one".to_owned(),
-                    None => format!("{state}: {}", why.join("; ")),
-                };
-                let step = self.note(&manifest, "outcome", Some(Untrusted::new(&said)));
-                self.write(vec![step]).await.map(|()| planned == Some(true))
-            }
-            Ok(_) => {
-                answer(word, Err(invalid("there is no such task of yours here")));
-                return false;
-            }
-            Err(error) => Err(error),
-        };
-        let planned = heard.unwrap_or_else(|error| {
-            tracing::warn!(%error, "what came of a task is not in the journal");
-            false
-        });
-        answer(word, Ok(None));
-        planned
-    }
-
-    /// This node's vote, signed and kept to itself; and whether it is one that is known already.
-    async fn pledge(
-        &self,
-        case: &Presented,
-        reins: &Reins,
-    ) -> Result<(Envelope<Attestation>, bool), TaskError> {
-        let (id, claim) = (*case.receipt.id(), case.receipt.document());
-        let (mut attestation, _) = self.examine(case, Asked::InGuild, reins).await?;
-        attestation.salt = Some(hex::encode(self.random()?));
-        let _once = self.signing.lock(&id.to_string()).await;
-        if case.given_for.is_none() {
-            let before = self.storage.standing(&id, &claim.task_id).await?;
-            if let Some((_, known)) = self.own_vote(&before.votes).await? {
-                return Ok((known, true));
-            }
-        }
-        self.pledged().insert(id);
-        Ok((Envelope::sign(&self.identity, &attestation)?, false))
-    }
-
-    async fn store_testimony(
-        &self,
-        plan: &Plan,
-        case: &Presented,
-        vote: &Envelope<Attestation>,
-        (commitment, agreement): (&Envelope<Commitment>, Option<Envelope<Agreement>>),
-        known: bool,
-    ) -> Result<(), TaskError> {
-        let finding = vote.document();
-        let detail = Untrusted::new(&format!("{} ({})", finding.verdict, vote.id()));
-        let mut rows = vec![self.note(&plan.manifest, "attested", Some(detail))];
-        if case.given_for.is_some() {
-            // It says nothing of the task that the receipt is of.
-            rows.push(Write::Document(AnyEnvelope::Attestation(vote.clone())));
-        } else if !known {
-            let terms = plan.manifest.document();
-            rows.extend(receipt_rows(&case.receipt, Some(terms)));
-            let (_, stored) = attestation_rows(vote, name_of(case.receipt.document(), Some(terms)), None);
-            rows.extend(stored);
-        }
-        if !known {
-            rows.push(Write::Link(*vote.id()));
-        }
-        rows.push(Write::Document(AnyEnvelope::Commitment(commitment.clone())));
-        rows.extend(agreement.map(AnyEnvelope::Agreement).map(Write::Document));
-        Ok(self.write(rows).await?)
-    }
-
     pub(super) fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {
         self.note_at(Timestamp::now(), manifest, step, detail)
     }
@@ -552,32 +333,6 @@ async fn begun(plan: &Plan, words: &mut mpsc::Receiver<Word>) -> Result<(), Task
             return Ok(());
         }
     }
-}
-
-/// What in a receipt is not as its executor has agreed to do it.
-fn is_as_agreed(
-    claim: &Receipt,
-    guild: Cid,
-    agreement: Option<&Envelope<Agreement>>,
-    since: Instant,
-) -> Option<String> {
-    if claim.guild.as_ref() != Some(&guild.to_string()) {
-        let of = Untrusted::new(claim.guild.as_deref().unwrap_or("none"));
-        return Some(format!("guild: {of} where it was agreed to in {guild}"));
-    }
-    let Some(agreement) = agreement.filter(|agreement| claim.agreement.as_ref() == Some(agreement.id()))
-    else {
-        return Some("agreement: it does not name the executor's agreement to this".to_owned());
-    };
-    let agreed_at = agreement.document().agreed_at;
-    if claim.started_at < agreed_at.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN) {
-        return Some(format!("started_at: {}, before it was agreed to at {agreed_at}", claim.started_at));
-    }
-    let passed = since.elapsed();
-    (claim.duration() > passed).then(|| {
-        let (claimed, passed) = (duration_text(claim.duration()), duration_text(passed));
-        format!("duration: {claimed} where only {passed} have passed since it was agreed to")
-    })
 }
 
 pub(super) fn invalid(why: &str) -> Refusal {

@@ -30,6 +30,7 @@ mod member;
 mod offer;
 mod select;
 mod sitting;
+mod witness;
 mod worker;
 
 use std::sync::Arc;

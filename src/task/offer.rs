@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::Context;
 use crate::config::Accept;
 use crate::document::{Envelope, Manifest};
+use crate::identity::Did;
 
 /// How long an offer stands.
 const STANDS: Duration = Duration::from_secs(60);
@@ -21,9 +22,11 @@ pub(super) struct Willing {
 }
 
 /// What this node has offered for a task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Promise {
     pub(super) willing: Willing,
+    /// Whose task it is.
+    pub(super) creator: Did,
     /// Offers that stand.
     standing: usize,
 }
@@ -65,7 +68,11 @@ impl Context {
         let (id, creator) = (manifest.id(), &manifest.document().creator);
         {
             let mut promised = self.promised();
-            let promise = promised.entry(*id).or_insert(Promise { willing, standing: 0 });
+            let promise = promised.entry(*id).or_insert_with(|| Promise {
+                willing,
+                creator: creator.clone(),
+                standing: 0,
+            });
             if promise.standing >= STANDING {
                 return;
             }

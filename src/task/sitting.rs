@@ -12,9 +12,10 @@ use cid::Cid;
 use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::attest::{Asked, Presented, attestation_rows};
+use super::awaited::Early;
 use super::context::Word;
 use super::guilded::WITNESS_WITHIN;
 use super::life::Reins;
@@ -28,15 +29,30 @@ use crate::identity::Did;
 use crate::proof::{Bundle, Fault, Outcome, Tally};
 use crate::storage::{Happening, TaskRecord, TaskState, Write};
 
-/// When as many as the quorum have committed, the others have so long, and twice the time that the run took.
-const LATE: Duration = Duration::from_secs(2);
+/// When as many as the quorum have committed, the others have so long, and four times what those have taken.
+const LATE: Duration = Duration::from_secs(3);
+/// How often it is looked whether they are still there.
+const LOOK: Duration = Duration::from_millis(500);
 /// Who has committed has so long to say what it has found.
 const REVEAL_WITHIN: Duration = Duration::from_secs(10);
 /// How long it takes at the most to tell the guild what it has come to.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 
-/// What is witnessed: what was agreed to, and the receipt that came of it.
-type Matter<'a> = (&'a Agreement, &'a Presented, &'a Envelope<Manifest>);
+/// Who has committed: to the receipt that is here, and to another.
+#[derive(Default)]
+struct Heard {
+    commitments: Vec<Envelope<Commitment>>,
+    elsewhere: Vec<Did>,
+}
+
+impl Heard {
+    fn has(&self, who: &Did) -> bool {
+        self.commitments.iter().any(|commitment| commitment.signer() == who) || self.elsewhere.contains(who)
+    }
+}
+
+/// What is witnessed: what was agreed to, as this node has signed it, and the receipt that came of it.
+type Matter<'a> = (&'a Envelope<Agreement>, &'a Presented, &'a Envelope<Manifest>);
 
 impl Context {
     /// Hears the witnesses, and moves the task on by what they say. Gives back whose word did not count.
@@ -45,19 +61,22 @@ impl Context {
         guilds: &Guilds,
         record: &mut TaskRecord,
         matter: Matter<'_>,
-        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Word>),
+        (words, early): (&mut mpsc::Receiver<Word>, &mut VecDeque<Early>),
         reins: &Reins,
     ) -> Result<Vec<Did>, TaskError> {
-        let (plan, case, _) = matter;
+        let (own, case, manifest) = matter;
+        let plan = own.document();
         let TaskState::Receipted { receipt } = record.state else { return Ok(Vec::new()) };
         if plan.witnesses.is_empty() {
             return Ok(Vec::new());
         }
-        let commitments = self.await_commitments(record.quorum, matter, words, early).await?;
-        let votes = self.call_votes(guilds, plan, &commitments).await;
-        let mut tally = Tally::of(&case.receipt, Some(plan), &commitments, &votes);
-        if case.given_for.is_none() {
-            self.find_double_votes(&receipt, &votes, &mut tally).await?;
+        let heard = self.await_commitments(guilds, record.quorum, matter, words, early).await?;
+        let votes = self.call_votes(guilds, own, &heard.commitments).await;
+        let mut tally = Tally::of(&case.receipt, Some(plan), &heard.commitments, &votes);
+        // Whoever gave it another receipt is to blame, or whoever says so.
+        for fault in tally.faults.iter_mut().filter(|fault| heard.elsewhere.contains(&fault.who)) {
+            fault.silent = true;
+            "it has committed to another receipt than the one that is here".clone_into(&mut fault.why);
         }
         if record.audit.is_some() {
             let failed = self.settle_audit(record, receipt, &tally).await?;
@@ -65,18 +84,24 @@ impl Context {
             self.tell_outcome(guilds, plan, "audit", why, audit).await;
             return Ok(failed);
         }
+        let claim = case.receipt.document();
+        let unfit = || claim.fits(manifest.id(), manifest.document()).err().map(|faults| faults.to_string());
+        let wrong = case.problem.clone().or_else(unfit).or_else(|| claim.too_early(Timestamp::now()));
         let mut unsettled = None;
-        if case.given_for.is_some() {
+        if wrong.is_some() {
             tally.finding = Some(Verdict::Disagree);
         } else if tally.votes(Verdict::Disagree).next().is_some() {
-            match self.look_into(case, Asked::ToSettle, reins).await {
-                Ok((found, _)) => tally.finding = Some(found.attestation.verdict),
+            match self.own_finding(case, reins).await {
+                Ok(verdict) => tally.finding = Some(verdict),
                 Err(error) => unsettled = Some(format!("this node cannot tell: {error}")),
             }
         }
+        if case.given_for.is_none() {
+            self.find_double_votes(&receipt, &votes, &mut tally).await?;
+        }
         let mut why = tally.why(record.quorum);
-        why.extend(unsettled);
-        let faulty = self.settle(record, matter, (&commitments, &votes), &tally, &why).await?;
+        why.extend(wrong.into_iter().chain(unsettled));
+        let faulty = self.settle(record, matter, (&heard.commitments, &votes), &tally, &why).await?;
         let outcome = tally.outcome(record.quorum);
         if outcome == Outcome::Disputed || !faulty.is_empty() {
             self.tell_outcome(guilds, plan, outcome.as_str(), why, None).await;
@@ -105,45 +130,83 @@ impl Context {
 
     async fn await_commitments(
         &self,
+        guilds: &Guilds,
         quorum: u32,
-        (plan, case, manifest): Matter<'_>,
+        (own, case, manifest): Matter<'_>,
         words: &mut mpsc::Receiver<Word>,
-        early: &mut VecDeque<Word>,
-    ) -> Result<Vec<Envelope<Commitment>>, TaskError> {
+        early: &mut VecDeque<Early>,
+    ) -> Result<Heard, TaskError> {
+        let (plan, began) = (own.document(), Instant::now());
         let quorum = usize::try_from(quorum.max(1)).unwrap_or(usize::MAX);
-        let mut commitments: Vec<Envelope<Commitment>> = Vec::new();
-        let mut until = Instant::now() + manifest.document().limits.time() + WITNESS_WITHIN;
-        while commitments.len() < plan.witnesses.len() {
-            let word = match early.pop_front() {
-                Some(word) => word,
-                None => match timeout_at(until, words.recv()).await {
-                    Ok(word) => word.ok_or(TaskError::Stopping)?,
-                    Err(_) => break,
-                },
+        let mut heard = Heard::default();
+        let mut until = began + manifest.document().limits.time() + WITNESS_WITHIN;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while heard.commitments.len() < plan.witnesses.len() {
+            let (from, content, word) = if let Some((from, content)) = early.pop_front() {
+                (from, content, None)
+            } else {
+                tokio::select! {
+                    word = words.recv() => {
+                        let word = word.ok_or(TaskError::Stopping)?;
+                        (word.from.clone(), word.content.clone(), Some(word))
+                    }
+                    () = tokio::time::sleep_until(until) => break,
+                    _ = look.tick() => {
+                        // Who has left the guild is not waited for.
+                        let state = guilds.get(&plan.guild);
+                        let is_there = |who: &Did| {
+                            state.as_ref().is_some_and(|state| state.members.iter().any(|m| m.did == *who))
+                        };
+                        let waits = |who: &&Did| !heard.has(who) && is_there(who);
+                        if plan.witnesses.iter().find(waits).is_none() {
+                            break;
+                        }
+                        continue;
+                    }
+                }
             };
-            let taken = commitment(&word, plan, case.receipt.id());
-            let twice = commitments.iter().any(|known| *known.signer() == word.from);
-            let taken = taken.map(|commitment| (!twice).then_some(commitment));
-            let said = taken.as_ref().map(|_| None).map_err(Clone::clone);
-            answer(word, said);
-            let before = commitments.len();
-            commitments.extend(taken.ok().flatten());
-            if before < quorum && commitments.len() >= quorum {
-                until = until.min(Instant::now() + LATE + case.receipt.document().duration() * 2);
+            let taken = commitment(&from, &content, plan);
+            if let Some(word) = word {
+                answer(word, taken.as_ref().map(|_| None).map_err(Clone::clone));
+            }
+            let Ok(commitment) = taken else { continue };
+            let before = heard.commitments.len();
+            if commitment.document().receipt != *case.receipt.id() {
+                heard.elsewhere.push(from);
+            } else if !heard.has(&from) {
+                heard.commitments.push(commitment);
+            }
+            if before < quorum && heard.commitments.len() >= quorum {
+                until = until.min(Instant::now() + LATE + began.elapsed() * 4);
             }
         }
-        Ok(commitments)
+        Ok(heard)
+    }
+
+    /// What this node finds by running it itself: signed, but for what it has run before.
+    async fn own_finding(&self, case: &Presented, reins: &Reins) -> Result<Verdict, TaskError> {
+        if case.receipt.signer() != self.identity.did() {
+            return Ok(self.look_into(case, Asked::ToSettle, reins).await?.0.attestation.verdict);
+        }
+        let (found, _) = self.examine(case, Asked::ToSettle, reins).await?;
+        match found.verdict {
+            Verdict::Unverifiable => Err(TaskError::Refused(found.grounds())),
+            verdict => Ok(verdict),
+        }
     }
 
     /// Asks all who have committed to say what they have found.
     async fn call_votes(
         &self,
         guilds: &Guilds,
-        plan: &Agreement,
+        own: &Envelope<Agreement>,
         commitments: &[Envelope<Commitment>],
     ) -> Vec<Envelope<Attestation>> {
+        let plan = own.document();
         let all = commitments.iter().map(|commitment| Bytes(commitment.bytes().to_vec())).collect();
-        let reveal = Content::Reveal { manifest: plan.manifest, commitments: all };
+        let agreement = Bytes(own.bytes().to_vec());
+        let reveal = Content::Reveal { manifest: plan.manifest, commitments: all, agreement };
         let until = Instant::now() + REVEAL_WITHIN;
         let calls = commitments.iter().map(|commitment| {
             let call = self.call_vote(guilds, plan, commitment.signer(), reveal.clone());
@@ -205,7 +268,7 @@ impl Context {
                 tally.counted.retain(|counted| counted.signer() != vote.signer());
                 let why = format!("it has voted twice; outside of the guild it says {}", known.verdict);
                 let attestation = Some(*vote.id());
-                tally.faults.push(Fault { who: known.witness.clone(), attestation, why });
+                tally.faults.push(Fault { who: known.witness.clone(), attestation, why, silent: false });
             }
         }
         Ok(())
@@ -215,7 +278,7 @@ impl Context {
     async fn settle(
         &self,
         record: &mut TaskRecord,
-        (plan, case, manifest): Matter<'_>,
+        (own, case, manifest): Matter<'_>,
         (commitments, votes): (&[Envelope<Commitment>], &[Envelope<Attestation>]),
         tally: &Tally<'_>,
         why: &[String],
@@ -238,23 +301,20 @@ impl Context {
             }
         }
         let known = commitments.iter().cloned().map(AnyEnvelope::Commitment);
-        rows.extend(known.map(Write::Document));
-        record.evidence.extend(commitments.iter().map(|commitment| commitment.id().to_string()));
+        for document in [AnyEnvelope::Agreement(own.clone())].into_iter().chain(known) {
+            rows.extend(evidence_rows(&receipt, document));
+        }
         let mut faulty: Vec<Did> = Vec::new();
-        let faults = tally.faults.iter().map(|fault| (&fault.who, fault.why.clone()));
+        let faults = tally.faults.iter().map(|fault| (&fault.who, fault.why.clone(), !fault.silent));
         let lies = tally.refuted().map(|vote| {
             let finding = vote.document();
-            (&finding.witness, format!("it says {}, which is not so: {}", finding.verdict, finding.grounds()))
+            let said = format!("it says {}, which is not so: {}", finding.verdict, finding.grounds());
+            (&finding.witness, said, true)
         });
-        for (who, why) in faults.chain(lies) {
-            rows.push(self.step_by(
-                who,
-                Timestamp::now(),
-                record,
-                "witness-failed",
-                Some(Untrusted::new(&why)),
-            ));
-            if plan.witnesses.contains(who) && !faulty.contains(who) {
+        for (who, why, blamed) in faults.chain(lies) {
+            rows.push(self.step_by(who, Timestamp::now(), record, "discounted", Some(Untrusted::new(&why))));
+            // Whoever has said nothing may have been told nothing.
+            if blamed && own.document().witnesses.contains(who) && !faulty.contains(who) {
                 faulty.push(who.clone());
             }
         }
@@ -286,7 +346,7 @@ impl Context {
     }
 
     /// Keeps all that speaks for a disputed receipt and against it in a file of its own.
-    async fn open_dispute(&self, receipt: &Envelope<Receipt>, votes: &[Envelope<Attestation>]) {
+    pub(super) async fn open_dispute(&self, receipt: &Envelope<Receipt>, votes: &[Envelope<Attestation>]) {
         let opened = async {
             let mut documents = evidence(&self.storage, self.network.as_ref(), receipt).await?;
             for vote in votes.iter().cloned().map(AnyEnvelope::Attestation) {
@@ -317,17 +377,19 @@ impl Context {
     }
 }
 
+/// A document that belongs to a receipt.
+pub(super) fn evidence_rows(receipt: &Cid, document: AnyEnvelope) -> [Write; 2] {
+    [Write::Document(document.clone()), Write::Evidence { receipt: *receipt, document }]
+}
+
 /// What a witness binds itself to.
-fn commitment(word: &Word, plan: &Agreement, receipt: &Cid) -> Result<Envelope<Commitment>, Refusal> {
-    let Content::Commit { commitment, .. } = &word.content else {
+fn commitment(from: &Did, content: &Content, plan: &Agreement) -> Result<Envelope<Commitment>, Refusal> {
+    let Content::Commit { commitment, .. } = content else {
         return Err(invalid("commitments are waited for"));
     };
     let commitment = Envelope::<Commitment>::open(commitment).map_err(|error| invalid(&error.to_string()))?;
-    if *commitment.signer() != word.from || !plan.witnesses.contains(&word.from) {
+    if commitment.signer() != from || !plan.witnesses.contains(from) {
         return Err(invalid("a commitment by another, or by none of the witnesses"));
-    }
-    if commitment.document().receipt != *receipt {
-        return Err(invalid("a commitment to another receipt"));
     }
     Ok(commitment)
 }

@@ -40,8 +40,9 @@ pub enum Part {
 pub enum Manner {
     AlwaysAgrees,
     AlwaysDisagrees,
-    /// Commits to nothing, and says afterwards what the others have said.
+    /// Commits to nothing that is, and when it is asked says what the others will have said.
     Copies,
+    NeverCommits,
     NeverReveals,
     /// Says one thing in the guild and another to everybody.
     VotesTwice,
@@ -201,7 +202,7 @@ impl Inner {
             match told {
                 Told::Offer { .. } => {}
                 Told::Draw { reply, .. } => {
-                    reply.send(Ok([3; 32])).ok();
+                    reply.send(Ok(([3; 32], 1))).ok();
                 }
                 Told::Word { guild, from, content, reply } => {
                     if let Content::Reveal { .. } = &content
@@ -322,6 +323,9 @@ impl Inner {
         }
         for other in others {
             self.network.publish(&AnyEnvelope::Attestation(other)).await.unwrap();
+        }
+        if manner == Manner::NeverCommits {
+            return;
         }
         let commitment = Commitment::to(&committed_to, *receipt.id(), self.me().clone(), Timestamp::now());
         let commitment = Envelope::sign(&self.identity, &commitment).unwrap().bytes().to_vec();

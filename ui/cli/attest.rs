@@ -20,26 +20,30 @@ pub struct AttestVerb {
 
 pub async fn run(globals: &Globals, verb: AttestVerb) -> Outcome {
     let client = globals.client().await?;
-    let mut said = Vec::new();
+    let (mut said, mut failed) = (Vec::new(), None);
     for receipt in &verb.receipts {
-        let named = named(receipt)?;
         if !globals.json {
             output::note("running the task again …");
         }
-        let found = one(&client, named, verb.dry_run).await?;
-        if globals.json {
-            said.push(found);
-        } else {
-            show(&found)?;
+        // What has been signed is told, whatever comes after it.
+        match one(&client, receipt, verb.dry_run).await {
+            Ok(found) if globals.json => said.push(found),
+            Ok(found) => show(&found)?,
+            Err(failure) if verb.receipts.len() == 1 => return Err(failure),
+            Err(failure) => {
+                output::note(&format!("{receipt}: {}", failure.message()));
+                said.push(json!({ "receipt": receipt, "attestation_id": null, "error": failure.message() }));
+                failed.get_or_insert(failure);
+            }
         }
     }
     if globals.json {
         match said.as_slice() {
-            [only] => output::json(only)?,
+            [only] if verb.receipts.len() == 1 => output::json(only)?,
             all => output::json(&all)?,
         }
     }
-    Ok(0)
+    failed.map_or(Ok(0), Err)
 }
 
 fn named(receipt: &str) -> Result<Named, Failure> {
@@ -55,14 +59,15 @@ fn named(receipt: &str) -> Result<Named, Failure> {
 }
 
 /// What was found, and under which id it was signed.
-async fn one(client: &Client, receipt: Named, dry_run: bool) -> Result<Value, Failure> {
+async fn one(client: &Client, given: &str, dry_run: bool) -> Result<Value, Failure> {
+    let receipt = named(given)?;
     let command = if dry_run { Command::Examine { receipt } } else { Command::Attest { receipt } };
     Ok(match client.execute(command).await? {
         Answer::Attested { attestation_id, verdict, reason, compared } => json!({
-            "attestation_id": attestation_id, "verdict": verdict, "reason": reason, "compared": compared,
+            "receipt": given, "attestation_id": attestation_id, "verdict": verdict, "reason": reason, "compared": compared,
         }),
         Answer::Examined { verdict, reason, compared, known, .. } => json!({
-            "attestation_id": null, "verdict": verdict, "reason": reason, "compared": compared, "signed_before": known,
+            "receipt": given, "attestation_id": null, "verdict": verdict, "reason": reason, "compared": compared, "signed_before": known,
         }),
         _ => return Err(output::unexpected()),
     })

@@ -35,6 +35,7 @@ enum Doubt {
     Unread(Failure),
     Envelope(DocumentError),
     Bundle(Vec<Problem>),
+    Equivocation(Vec<Problem>),
     /// There is nothing in it to be run again.
     NoBundle(Failure),
 }
@@ -56,8 +57,9 @@ pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
         }
     }
     let (count, invalid) = (checked.len(), checked.iter().filter(|checked| !is_valid(checked)).count());
-    let bundles =
-        checked.iter().any(|checked| matches!(checked, Ok(Checked::Bundle(..)) | Err(Doubt::Bundle(_))));
+    let envelopes = checked.iter().all(|checked| {
+        matches!(checked, Ok(Checked::Envelope(_)) | Err(Doubt::Envelope(_) | Doubt::Unread(_)))
+    });
     // Of several that are not good, the worst decides: what could not even be read was wrong usage.
     let rank = |checked: &Result<Checked, Doubt>| match checked {
         Err(Doubt::Unread(_) | Doubt::NoBundle(_)) => 0,
@@ -69,12 +71,15 @@ pub async fn run(globals: &Globals, verb: &VerifyVerb) -> Outcome {
         None => Ok(0),
         Some(Err(Doubt::Unread(failure) | Doubt::NoBundle(failure))) => Err(failure),
         Some(Ok(Checked::Bundle(_, Some(found)))) if found.is_err() || count == 1 => {
-            Err(found.err().unwrap_or_else(|| Failure::failed("run again here, it came to something else")))
+            Err(found.map_or_else(|failure| failure, |found| unlike(&found)))
         }
         Some(Err(Doubt::Bundle(_))) if count == 1 => Err(Failure::failed("the bundle does not verify")),
+        Some(Err(Doubt::Equivocation(_))) if count == 1 => {
+            Err(Failure::failed("that somebody keeps two chains does not verify"))
+        }
         Some(_) if count == 1 => Err(Failure::failed("the envelope does not verify")),
         Some(_) => {
-            let what = if bundles { "files" } else { "envelopes" };
+            let what = if envelopes { "envelopes" } else { "files" };
             Err(Failure::failed(format!("{invalid} of {count} {what} do not verify")))
         }
     }
@@ -90,15 +95,32 @@ fn is_valid(checked: &Result<Checked, Doubt>) -> bool {
     }
 }
 
+/// Why running it again does not prove it.
+fn unlike(found: &Attestation) -> Failure {
+    match found.verdict {
+        Verdict::Unverifiable => Failure::failed("run again here, it could not be told whether it is right"),
+        Verdict::Agree | Verdict::Disagree => Failure::failed("run again here, it came to something else"),
+    }
+}
+
 /// Whether all that was asked for was done as well.
 fn is_good(checked: &Result<Checked, Doubt>) -> bool {
-    is_valid(checked) && !matches!(checked, Ok(Checked::Bundle(_, Some(found))) if found.is_err())
+    match checked {
+        Ok(Checked::Bundle(_, Some(found))) => {
+            found.as_ref().as_ref().is_ok_and(|found| found.verdict == Verdict::Agree)
+        }
+        other => other.is_ok(),
+    }
 }
 
 async fn check(path: &Path, run_again: bool) -> Result<Checked, Doubt> {
     let mut bytes = draft::read_bounded(path, MAX_BUNDLE_BYTES).map_err(Doubt::Unread)?;
     if Equivocation::is_meant(&bytes) {
-        let found = Equivocation::read(&bytes).map_err(Doubt::Bundle)?;
+        let found = Equivocation::read(&bytes).map_err(Doubt::Equivocation)?;
+        if run_again {
+            let why = format!("{} has two heads of a chain, which are not run", path.display());
+            return Err(Doubt::NoBundle(Failure::usage(why)));
+        }
         return Ok(Checked::Equivocation(Box::new(found)));
     }
     if Bundle::is_meant(&bytes) {
@@ -130,7 +152,9 @@ fn problems(doubt: &Doubt) -> Vec<String> {
     match doubt {
         Doubt::Unread(failure) | Doubt::NoBundle(failure) => vec![failure.message().to_owned()],
         Doubt::Envelope(error) => vec![error.to_string()],
-        Doubt::Bundle(problems) => problems.iter().map(ToString::to_string).collect(),
+        Doubt::Bundle(problems) | Doubt::Equivocation(problems) => {
+            problems.iter().map(ToString::to_string).collect()
+        }
     }
 }
 
@@ -168,7 +192,7 @@ fn answer(checked: &Result<Checked, Doubt>) -> Value {
             "commitments": bundle.commitments.len(),
             "agreements": bundle.agreements.len(),
             "proven": bundle.proven(),
-            "not_proven": bundle.not_proven(found.as_ref().is_some_and(|found| found.is_ok())),
+            "not_proven": bundle.not_proven(found_of(found)),
             "rerun": found.as_ref().and_then(|found| found.as_ref().as_ref().ok()).map(|found| json!({
                 "verdict": found.verdict, "reason": found.reason, "compared": found.compared,
             })),
@@ -176,7 +200,11 @@ fn answer(checked: &Result<Checked, Doubt>) -> Value {
         }),
         Err(doubt) => json!({
             "valid": false,
-            "kind": matches!(doubt, Doubt::Bundle(_)).then_some("bundle"),
+            "kind": match doubt {
+                Doubt::Bundle(_) => Some("bundle"),
+                Doubt::Equivocation(_) => Some("equivocation"),
+                _ => None,
+            },
             "signer": null,
             "document": null,
             "attestations": [],
@@ -190,7 +218,12 @@ fn votes(bundle: &Bundle) -> Vec<Value> {
     let tally = bundle.tally();
     let discounted = |vote: &Envelope<Attestation>| {
         let fault = tally.faults.iter().find(|fault| fault.attestation.as_ref() == Some(vote.id()));
-        fault.map(|fault| fault.why.clone())
+        if tally.refuted().any(|refuted| refuted.id() == vote.id()) {
+            return Some("whoever asked for the task has run it too, and it is not so".to_owned());
+        }
+        let counted = tally.counted.iter().any(|counted| counted.id() == vote.id());
+        let settles = || "it settles what the witnesses do not agree on, and is none of them".to_owned();
+        fault.map(|fault| fault.why.clone()).or_else(|| (!counted).then(settles))
     };
     bundle.attestations.iter().map(|attestation| vote(attestation, discounted(attestation))).collect()
 }
@@ -213,6 +246,11 @@ fn rerun_problems(found: &Result<Attestation, Failure>) -> Vec<String> {
         Ok(found) => differences(found),
         Err(failure) => vec![failure.message().to_owned()],
     }
+}
+
+/// What running it again came to, if it was and could be.
+fn found_of(found: &Option<Box<Result<Attestation, Failure>>>) -> Option<&Attestation> {
+    found.as_deref().and_then(|found| found.as_ref().ok())
 }
 
 /// What was found to be otherwise.
@@ -257,7 +295,7 @@ fn sentence(path: &Path, checked: &Result<Checked, Doubt>) -> String {
             said(envelope)
         ),
         Ok(Checked::Equivocation(found)) => format!(
-            "✓ {path}: two chains of {}\n  proven:\n    it has signed a chain of {} entries and one of {}, which part at {}: of one of them it has told others something else",
+            "✓ {path}: two chains of {}\n  proven:\n    it has signed a chain of {} entries and one of {}, which part at {}: it has told two different stories of what it did",
             found.node(),
             found.first.document().length,
             found.second.document().length,
@@ -266,7 +304,7 @@ fn sentence(path: &Path, checked: &Result<Checked, Doubt>) -> String {
         Ok(Checked::Bundle(bundle, found)) => {
             let mark = if is_good(checked) { "✓" } else { "✗" };
             let mut text = format!("{mark} {path}: receipt {}, {}", bundle.receipt.id(), bundle.standing());
-            let open = bundle.not_proven(found.as_ref().is_some_and(|found| found.is_ok()));
+            let open = bundle.not_proven(found_of(found));
             for (heading, lines) in [("proven", bundle.proven()), ("not proven", open)] {
                 text.push_str(&format!("\n  {heading}:"));
                 lines.iter().for_each(|line| text.push_str(&format!("\n    {line}")));
@@ -302,7 +340,7 @@ fn said(envelope: &AnyEnvelope) -> String {
             format!("to the task of manifest {}, run by {}", agreement.manifest, agreement.executor)
         }
         AnyEnvelope::Commitment(commitment) => {
-            format!("to a word on receipt {}", commitment.document().receipt)
+            format!("binds its witness to a verdict on receipt {}", commitment.document().receipt)
         }
         AnyEnvelope::Charter(charter) => {
             let charter = charter.document();

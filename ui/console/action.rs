@@ -27,8 +27,8 @@ macro_rules! actions {
 actions! {
     Submit "submit" "submit a task: a module or a manifest",
     Connect "connect" "connect to a peer by its address",
-    Attest "attest" "run a receipt's task again and sign what is found",
-    AttestMarked "attest.marked" "run the marked receipts' tasks again and sign what is found",
+    Attest "attest" "run a receipt's task again, and sign what is found or not",
+    AttestMarked "attest.marked" "run the marked receipts' tasks again, and sign what is found or not",
     Cancel "cancel" "stop a task that has no receipt yet",
     GuildNew "guild.new" "found a guild",
     GuildJoin "guild.join" "join a guild by its id or an invitation",

@@ -7,7 +7,7 @@ use super::details::Detail;
 use super::forms::connect::ConnectForm;
 use super::forms::guild::GuildForm;
 use super::forms::submit::SubmitForm;
-use super::update::attesting::Found;
+use super::pending::Found;
 
 /// One layer.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::chord::Chord;
 use super::keymap::{Binding, Keymap};
 use super::layers::Layer;
 use super::older::Older;
-use super::pending::Pending;
+use super::pending::{Pending, Round};
 use super::rates::Rates;
 use super::theme::Theme;
 
@@ -162,6 +162,10 @@ pub struct Model {
     pub toasts: Vec<Toast>,
     pub pending: Vec<Pending>,
     pub next_ticket: u64,
+    /// Keys that were pressed.
+    pub keys: u64,
+    /// Receipts that were run again, of which the operator has not been asked yet whether to sign.
+    pub parked: Option<Round>,
     /// What the console itself has to say in the log.
     pub notices: Vec<LogLine>,
     pub interrupted: Option<Timestamp>,
@@ -196,6 +200,8 @@ impl Model {
             toasts: Vec::new(),
             pending: Vec::new(),
             next_ticket: 1,
+            keys: 0,
+            parked: None,
             notices: Vec::new(),
             interrupted: None,
         }

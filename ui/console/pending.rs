@@ -1,7 +1,10 @@
 //! Commands that the node has not answered yet, and what their answers are for.
 
+use std::collections::VecDeque;
+
+use zerostate::document::{Comparison, Verdict};
+
 use super::model::Pane;
-use super::update::attesting::Round;
 
 /// More at once are refused, so that a held key cannot flood the node.
 pub const PENDING_MAX: usize = 32;
@@ -11,6 +14,29 @@ pub const PENDING_MAX: usize = 32;
 pub struct Pending {
     pub ticket: u64,
     pub purpose: Purpose,
+}
+
+/// Receipts that are run again one after the other, and what was found of those that have been.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Round {
+    pub left: VecDeque<String>,
+    pub found: Vec<Found>,
+    /// With those that could not be run again.
+    pub total: usize,
+    pub failed: Vec<String>,
+    /// The keys that had been pressed when it was begun.
+    pub keys: u64,
+}
+
+/// What was found of one receipt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub finding: String,
+    pub receipt_id: String,
+    pub name: String,
+    pub verdict: Verdict,
+    pub reason: Option<String>,
+    pub compared: Vec<Comparison>,
 }
 
 /// What is done with the answer.

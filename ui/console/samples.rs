@@ -154,7 +154,6 @@ fn task(n: u8, name: &str, state: TaskState, executor: Option<u8>, quorum: u32) 
             guild_id: None,
             within: None,
             candidates: Vec::new(),
-            evidence: Vec::new(),
             audit: None,
             state,
             quorum,

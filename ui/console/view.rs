@@ -139,14 +139,17 @@ fn source_name(snapshot: &Snapshot, source: &SourceView) -> String {
     }
 }
 
-/// How far a receipt's task is that is being run again.
+/// Columns for what is being waited for.
+const WAITING: usize = 30;
+
+/// How far a receipt's task is that is being run again, by its fuel.
 fn how_far(model: &Model, purpose: &Purpose) -> String {
     let Purpose::Examine { receipt_id, .. } = purpose else { return String::new() };
     let reruns = model.snapshot.iter().flat_map(|snapshot| &snapshot.reruns);
     let run = reruns.into_iter().find(|run| run.receipt_id == *receipt_id).map(|run| run.progress);
     run.map_or_else(String::new, |run| {
         let percent = u128::from(run.fuel_used) * 100 / u128::from(run.fuel_limit.max(1));
-        format!(", fuel {percent} %")
+        format!(" {percent} %")
     })
 }
 
@@ -155,20 +158,25 @@ fn header_right(model: &Model) -> Vec<Span<'static>> {
     let style = |role| model.theme.style(role);
     let mut right = Vec::new();
     let mut waiting = model.pending.iter().filter_map(|pending| {
-        Some(format!("{}{}", pending.purpose.waiting()?, how_far(model, &pending.purpose)))
+        let far = how_far(model, &pending.purpose);
+        let room = WAITING.saturating_sub(width(&far));
+        Some(format!("{}{far}", cut(&pending.purpose.waiting()?, room)))
     });
     if let Some(first) = waiting.next() {
         let others = match waiting.count() {
             0 => String::new(),
             n => format!(" +{n}"),
         };
-        right.push(Span::styled(format!("  … {}{others}  ", cut(&first, 30)), style(Role::Active)));
+        right.push(Span::styled(format!("  … {first}{others}  "), style(Role::Active)));
     }
     let mut badge =
         |text: String| right.extend([Span::styled(format!(" {text} "), style(Role::Badge)), Span::raw(" ")]);
     if let Some((_, since)) = &model.frozen {
         let seconds = u64::try_from(model.now.duration_since(*since).as_secs()).unwrap_or(0);
         badge(format!("frozen {}:{:02}", seconds / 60, seconds % 60));
+    }
+    if let Some(round) = &model.parked {
+        badge(format!("{} to sign", round.found.len()));
     }
     if let Some(text) = &model.settings.badge {
         badge(text.clone());

@@ -10,7 +10,7 @@ use crate::console::model::Model;
 use crate::console::panes::verdict_look;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::{Cell, row};
-use crate::console::widgets::text::{date, grouped};
+use crate::console::widgets::text::{date, value};
 
 fn find<'a>(id: &str, receipt: &'a ReceiptDetail) -> Option<&'a AttestationView> {
     receipt.attestations.iter().find(|one| one.attestation_id == id)
@@ -53,6 +53,9 @@ pub fn lines(id: &str, receipt: &ReceiptDetail, model: &Model, width: usize) -> 
     if let Some(reason) = &one.reason {
         facts.push(("reason", reason.to_string()));
     }
+    if let Some(why) = &one.discounted {
+        facts.push(("counts", format!("no: {why}")));
+    }
     let mut lines = rows(&facts, model, width);
     lines.extend(heading("compared", model));
     if one.compared.is_empty() {
@@ -70,12 +73,10 @@ pub fn lines(id: &str, receipt: &ReceiptDetail, model: &Model, width: usize) -> 
     let head = cells("", "", "the receipt says".to_owned(), "the witness found".to_owned(), Role::Dim);
     lines.push(row(head, width));
     for comparison in &one.compared {
-        let clean =
-            |text: &str| text.parse::<u64>().map_or_else(|_| Untrusted::new(text).to_string(), grouped);
         let (glyph, role) = if comparison.is_equal() { ("=", Role::Text) } else { ("≠", Role::Bad) };
         let what = Untrusted::new(&comparison.what).to_string();
         lines.push(row(
-            cells(glyph, &what, clean(&comparison.claimed), clean(&comparison.measured), role),
+            cells(glyph, &what, value(&comparison.claimed), value(&comparison.measured), role),
             width,
         ));
     }

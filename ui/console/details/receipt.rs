@@ -167,9 +167,14 @@ fn attestations(detail: &ReceiptDetail, model: &Model, width: usize) -> Vec<Line
 
 fn attestation(one: &AttestationView, model: &Model, width: usize) -> Line<'static> {
     let style = |role| model.theme.style(role);
-    let (glyph, role) = verdict_look(one.verdict);
+    let (glyph, role) = match one.discounted {
+        Some(_) => ("·", Role::Dim),
+        None => verdict_look(one.verdict),
+    };
     let mut compared = Cell::fill("", style(Role::Dim), 20);
-    if let (Some(reason), true) = (&one.reason, one.differences.is_empty()) {
+    if let Some(why) = &one.discounted {
+        compared = compared.and(format!("does not count: {why}"), style(role));
+    } else if let (Some(reason), true) = (&one.reason, one.differences.is_empty()) {
         compared = compared.and(reason.as_str(), style(role));
     } else {
         for comparison in &one.compared {

@@ -23,6 +23,9 @@ pub fn verdict_look(verdict: Verdict) -> (&'static str, Role) {
 }
 
 fn found(attestation: &AttestationRecord) -> String {
+    if let Some(why) = &attestation.discounted {
+        return format!("does not count: {why}");
+    }
     let differences: Vec<_> = attestation.differences.iter().map(|what| format!("{what} ≠")).collect();
     match &attestation.reason {
         Some(reason) if differences.is_empty() => reason.to_string(),
@@ -51,7 +54,10 @@ pub fn order(a: &AttestationRecord, b: &AttestationRecord, by: usize) -> Orderin
 
 pub fn cells(attestation: &AttestationRecord, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
-    let (glyph, role) = verdict_look(attestation.verdict);
+    let (glyph, role) = match attestation.discounted {
+        Some(_) => ("·", Role::Dim),
+        None => verdict_look(attestation.verdict),
+    };
     vec![
         Cell::fixed(glyph, style(role), 1),
         Cell::fixed(attestation.verdict.as_str(), style(role), 12),
@@ -67,6 +73,6 @@ pub fn empty(model: &Model) -> (String, String) {
     let key = model.keymap.keys_of(&["receipts"], Action::Attest).unwrap_or_default();
     (
         "No attestations yet.".to_owned(),
-        format!("{key} on a receipt runs its task again and signs what is found."),
+        format!("{key} on a receipt runs its task again, and signs what is found if you say so."),
     )
 }

@@ -38,13 +38,14 @@ pub fn describe(what: &Happening, model: &Model) -> String {
 fn role(what: &Happening) -> Role {
     match what {
         Happening::PeerFault { .. } | Happening::Warning { .. } => Role::Warn,
+        Happening::Equivocation { .. } => Role::Bad,
         Happening::Receipt { status: Status::Ok, .. }
         | Happening::Attestation { verdict: Verdict::Agree, .. } => Role::Ok,
         Happening::Receipt { .. } | Happening::Attestation { verdict: Verdict::Disagree, .. } => Role::Bad,
         Happening::Attestation { .. } => Role::Neutral,
         Happening::Task { step, .. } => match step.as_str() {
             "attested" | "settled" | "closed" => Role::Ok,
-            "failed" | "disputed" => Role::Bad,
+            "failed" | "disputed" | "discounted" | "audit-failed" => Role::Bad,
             "expired" | "cancelled" => Role::Warn,
             _ => Role::Active,
         },

@@ -100,9 +100,9 @@ fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
         }
         Purpose::Connect { address } => model.toast(Tone::Bad, format!("not connected to {address}: {why}")),
         Purpose::Submit { name } => model.toast(Tone::Bad, format!("{name} was not submitted: {why}")),
-        Purpose::Examine { name, .. } | Purpose::Attest { name, .. } => {
-            model.toast(Tone::Bad, format!("{name} was not attested: {why}"));
-        }
+        // Of these the round goes on before.
+        Purpose::Examine { .. } => {}
+        Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),
         Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
         Purpose::Inbox { .. } => model.toast(Tone::Bad, format!("not done: {why}")),
         Purpose::GuildForm => guilds::refused(model, ticket, &why),
@@ -131,7 +131,8 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
                 list.filter.clear();
             }
         }
-        (Purpose::Attest { name, .. }, Answer::Attested { verdict, reason, compared, .. }) => {
+        (Purpose::Attest { name, receipt_id }, Answer::Attested { verdict, reason, compared, .. }) => {
+            model.list_mut(Pane::Receipts).marked.remove(&receipt_id);
             attested(model, &name, verdict, reason.map(|reason| reason.to_string()), &compared);
         }
         (Purpose::Inbox { .. }, Answer::Attested { verdict, reason, compared, .. }) => {

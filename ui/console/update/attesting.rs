@@ -3,47 +3,22 @@
 use std::collections::VecDeque;
 
 use zerostate::api::{Answer, Command, Named, ReceiptRecord, short_id};
-use zerostate::document::{Comparison, Untrusted, Verdict};
+use zerostate::document::Verdict;
 
 use super::actions::{push, with_selected};
 use super::execute;
+use crate::console::action::Action;
 use crate::console::layers::{Confirm, Confirmed, Layer};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
 use crate::console::panes::Entry;
-use crate::console::pending::Purpose;
-use crate::console::widgets::text::grouped;
+use crate::console::pending::{Found, Purpose, Round};
+use crate::console::widgets::text::{cut, value};
 
+/// Of a task's name, which is a stranger's, so much is shown in a question.
+const NAME: usize = 32;
 /// More at once would take long before anything can be signed, and no question could show them.
 const AT_ONCE: usize = 24;
-
-/// Receipts that are run again one after the other, and what was found of those that have been.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Round {
-    pub left: VecDeque<String>,
-    pub found: Vec<Found>,
-    /// With those that could not be run again.
-    pub total: usize,
-    pub failed: Vec<String>,
-}
-
-/// What was found of one receipt.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    pub finding: String,
-    pub receipt_id: String,
-    pub name: String,
-    pub verdict: Verdict,
-    pub reason: Option<String>,
-    pub compared: Vec<Comparison>,
-}
-
-impl Found {
-    fn grounds(&self) -> String {
-        let differs = self.compared.iter().filter(|row| !row.is_equal()).map(|row| format!("{} ≠", row.what));
-        self.reason.clone().into_iter().chain(differs).collect::<Vec<_>>().join(", ")
-    }
-}
 
 /// The receipt that is selected or open.
 fn receipt_here(model: &Model) -> Option<String> {
@@ -73,6 +48,9 @@ fn known(model: &Model, receipt_id: &str) -> (String, bool) {
 
 /// Runs the selected receipt's task again.
 pub fn attest(model: &mut Model) -> Vec<Effect> {
+    if let Some(round) = model.parked.take() {
+        return show(model, round);
+    }
     let Some(receipt_id) = receipt_here(model) else {
         model.toast(Tone::Info, "select a receipt to attest it");
         return Vec::new();
@@ -86,6 +64,9 @@ pub fn attest(model: &mut Model) -> Vec<Effect> {
 
 /// The same with all that are marked, one after the other; signed with one answer.
 pub fn attest_marked(model: &mut Model) -> Vec<Effect> {
+    if let Some(round) = model.parked.take() {
+        return show(model, round);
+    }
     let marked = model.list(Pane::Receipts).marked.clone();
     if marked.is_empty() {
         model.toast(Tone::Info, "mark receipts with Space first");
@@ -116,7 +97,7 @@ fn begin(model: &mut Model, left: VecDeque<String>) -> Vec<Effect> {
         return Vec::new();
     }
     let total = left.len();
-    next(model, Round { left, total, ..Round::default() })
+    next(model, Round { left, total, keys: model.keys, ..Round::default() })
 }
 
 /// Goes on with the next one, or asks what to sign.
@@ -150,23 +131,46 @@ pub fn failed(model: &mut Model, name: &str, mut round: Round, why: &str) -> Vec
     next(model, round)
 }
 
-/// Shows what was found, and asks whether to sign it.
+/// Asks what to sign; where the operator has gone on to something else meanwhile, the question waits until it is called for. It takes
+/// keys, and none that were meant for something else.
 fn ask(model: &mut Model, round: Round) -> Vec<Effect> {
+    if round.found.is_empty() {
+        return Vec::new();
+    }
+    if round.keys == model.keys {
+        return show(model, round);
+    }
+    let contexts = ["receipts", "global"];
+    let key = model.keymap.keys_of(&contexts, Action::Attest).unwrap_or_default();
+    let said = match round.found.as_slice() {
+        [one] => format!("{}: {}", cut(&one.name, NAME), one.verdict),
+        many => format!("{} receipts have been run again", many.len()),
+    };
+    model.toast(Tone::Info, format!("{said}; {key} on a receipt shows it, and asks whether to sign"));
+    model.parked = Some(round);
+    Vec::new()
+}
+
+/// Shows what was found, and asks whether to sign it.
+fn show(model: &mut Model, round: Round) -> Vec<Effect> {
     let me = model.me().map(ToString::to_string).unwrap_or_default();
     let (title, mut facts, yes_label) = match round.found.as_slice() {
-        [] => return Vec::new(),
-        [one] => (format!("Attest {}", one.name), single(model, one), format!("Sign \"{}\"", one.verdict)),
+        [one] => {
+            let title = format!("Attest {}", cut(&one.name, NAME));
+            (title, single(model, one), format!("Sign \"{}\"", one.verdict))
+        }
         many => {
             let facts = many.iter().map(|one| {
-                let grounds = one.grounds();
-                let why = if grounds.is_empty() { String::new() } else { format!(": {grounds}") };
-                (one.name.clone(), format!("{}{why}  {}", one.verdict, short_id(&one.receipt_id)))
+                let (name, id, grounds) = (cut(&one.name, NAME), short_id(&one.receipt_id), grounds(one));
+                let why = if grounds.is_empty() { grounds } else { format!(": {grounds}") };
+                (brief(one.verdict).to_owned(), format!("{name}  {id}{why}"))
             });
             (format!("Attest {} receipts", many.len()), facts.collect(), format!("Sign all {}", many.len()))
         }
     };
     if !round.failed.is_empty() {
-        facts.push(("left out".to_owned(), format!("{} (not run again)", round.failed.join(", "))));
+        let names: Vec<String> = round.failed.iter().map(|name| cut(name, NAME)).collect();
+        facts.push(("left out".to_owned(), format!("{} (not run again)", names.join(", "))));
     }
     facts.push(("signed by".to_owned(), format!("you  {me}")));
     let question = Confirm {
@@ -181,13 +185,29 @@ fn ask(model: &mut Model, round: Round) -> Vec<Effect> {
     push(model, Layer::Confirm(question))
 }
 
+/// A verdict in the ten places of a label.
+fn brief(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Agree => "✓ agree",
+        Verdict::Disagree => "✗ disagree",
+        Verdict::Unverifiable => "? cannot",
+    }
+}
+
+/// What speaks against a receipt, in a line.
+fn grounds(found: &Found) -> String {
+    let differs = found.compared.iter().filter(|row| !row.is_equal());
+    let differs =
+        differs.map(|row| format!("{} {} ≠ {}", row.what, value(&row.claimed), value(&row.measured)));
+    found.reason.clone().into_iter().chain(differs).collect::<Vec<_>>().join(", ")
+}
+
 /// One finding, each compared value beside what the receipt claims.
 fn single(model: &Model, found: &Found) -> Vec<(String, String)> {
-    let number = |text: &str| text.parse::<u64>().map_or_else(|_| Untrusted::new(text).to_string(), grouped);
     let mut facts = vec![("found".to_owned(), found.verdict.to_string())];
     facts.extend(found.reason.clone().map(|reason| ("because".to_owned(), reason)));
     for row in &found.compared {
-        let (claimed, measured) = (number(&row.claimed), number(&row.measured));
+        let (claimed, measured) = (value(&row.claimed), value(&row.measured));
         let said = if row.is_equal() {
             format!("= {claimed}")
         } else {
@@ -199,8 +219,7 @@ fn single(model: &Model, found: &Found) -> Vec<(String, String)> {
     }
     facts.push(("receipt".to_owned(), found.receipt_id.clone()));
     let executor = record(model, &found.receipt_id).map(|record| record.executor.clone());
-    let who = executor.map(|did| ("executor".to_owned(), format!("{}  {did}", model.name_of(&did))));
-    facts.extend(who);
+    facts.extend(executor.map(|did| ("executor".to_owned(), format!("{}  {did}", model.name_of(&did)))));
     facts
 }
 
@@ -208,7 +227,6 @@ fn single(model: &Model, found: &Found) -> Vec<(String, String)> {
 pub fn sign(model: &mut Model, found: Vec<Found>) -> Vec<Effect> {
     let mut effects = Vec::new();
     for Found { finding, receipt_id, name, .. } in found {
-        model.list_mut(Pane::Receipts).marked.remove(&receipt_id);
         effects.extend(execute(model, Command::Sign { finding }, Purpose::Attest { receipt_id, name }));
     }
     effects

@@ -3,7 +3,7 @@
 mod actions;
 mod answers;
 mod asks;
-pub mod attesting;
+mod attesting;
 mod guilds;
 mod layered;
 mod moving;
@@ -25,7 +25,10 @@ use super::pending::{PENDING_MAX, Pending, Purpose};
 /// Applies a message.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
     let mut effects = match msg {
-        Msg::Key(event) => key(model, &event),
+        Msg::Key(event) => {
+            model.keys += 1;
+            key(model, &event)
+        }
         Msg::Paste(text) => paste(model, &text),
         Msg::Resize(width, height) => {
             model.size = (width, height);

@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use zerostate::document::Untrusted;
 
 /// How many terminal cells `text` takes.
 pub fn width(text: &str) -> usize {
@@ -58,6 +59,11 @@ pub fn wrap(text: &str, max: usize) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+/// A compared value: a number with its digits in groups, anything else cleaned.
+pub fn value(text: &str) -> String {
+    text.parse::<u64>().map_or_else(|_| Untrusted::new(text).to_string(), grouped)
 }
 
 /// `1,204,551`.
