@@ -1,5 +1,6 @@
 //! A witness of somebody else's task: it looks into the receipt, binds itself to what it has found, and says it when all have.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use cid::Cid;
@@ -94,12 +95,24 @@ impl Context {
         let (manifest, bytes) = (*plan.manifest.id(), commitment.bytes().to_vec());
         let commit = Content::Commit { manifest, commitment: bytes };
         // Being asked for it says as well that the commitment has come.
-        let first = tokio::select! {
-            told = insist(guilds, &plan.guild, vec![creator], commit) => {
-                told?;
-                None
+        let mut told = pin!(insist(guilds, &plan.guild, vec![creator.clone()], commit));
+        let first = loop {
+            tokio::select! {
+                told = &mut told => {
+                    told?;
+                    break None;
+                }
+                word = words.recv() => {
+                    let word = word.ok_or(TaskError::Stopping)?;
+                    match &word.content {
+                        Content::Reveal { .. } | Content::Outcome { .. } if word.from == creator => {
+                            break Some(word);
+                        }
+                        Content::Receipt { .. } => answer(word, Ok(None)),
+                        _ => answer(word, Err(invalid("of another task, or out of turn"))),
+                    }
+                }
             }
-            word = words.recv() => Some(word.ok_or(TaskError::Stopping)?),
         };
         let agreement = agreement.map(|agreement| Bytes(agreement.bytes().to_vec()));
         self.reveal(plan, &case, &vote, (&commitment, agreement), known, (first, &mut words)).await
@@ -223,6 +236,9 @@ impl Context {
             if let Some((_, known)) = self.own_vote(&before.votes).await? {
                 return Ok((known, true, None));
             }
+        }
+        if case.given_for.is_some() {
+            return Ok((Envelope::sign(&self.identity, &attestation)?, false, None));
         }
         // What was committed to once is said, however often it is asked for.
         let mut pledged = self.pledged();
