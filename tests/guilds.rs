@@ -421,7 +421,7 @@ fn a_member_that_keeps_no_rules_is_held_to_the_table_by_the_others() {
         let fail = json!({ "fail": { "manifest": guild, "reason": words } });
         let receipt =
             json!({ "receipt": { "manifest": guild, "receipt": some, "agreement": some, "output": null } });
-        let reveal = json!({ "reveal": { "manifest": guild, "commitments": [], "agreement": some } });
+        let reveal = json!({ "reveal": { "manifest": guild, "commitments": [] } });
         let outcome = json!({ "outcome": { "manifest": guild, "state": words, "why": [] } });
         for (content, action, roles) in [
             (json!({ "speak": words }), "speak", &["executor", "member"][..]),

@@ -252,6 +252,28 @@ impl AnyEnvelope {
         }
     }
 
+    /// The agreement in it.
+    ///
+    /// # Errors
+    /// As [`AnyEnvelope::manifest`].
+    pub fn agreement(self) -> Result<Envelope<Agreement>, DocumentError> {
+        match self {
+            Self::Agreement(envelope) => Ok(envelope),
+            other => Err(other.is_no(Kind::Agreement)),
+        }
+    }
+
+    /// The commitment in it.
+    ///
+    /// # Errors
+    /// As [`AnyEnvelope::manifest`].
+    pub fn commitment(self) -> Result<Envelope<Commitment>, DocumentError> {
+        match self {
+            Self::Commitment(envelope) => Ok(envelope),
+            other => Err(other.is_no(Kind::Commitment)),
+        }
+    }
+
     fn is_no(&self, wanted: Kind) -> DocumentError {
         DocumentError::UnknownKind(
             format!("{} where {} is expected", self.kind().as_str(), wanted.as_str()).as_str().into(),

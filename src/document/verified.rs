@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{AnyEnvelope, DocumentError};
 
-/// How many are remembered, and up to which size: 2 MiB of envelopes at the most, and their documents.
-const MOST: usize = 256;
+/// How many are remembered, and up to which size: 8 MiB of envelopes at the most, mostly 2, and their documents. As many as the tasks
+/// that are under way at once have.
+const MOST: usize = 1024;
 const LARGEST: usize = 8 * 1024;
 
 type Key = [u8; 32];

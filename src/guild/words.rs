@@ -76,8 +76,6 @@ pub enum Content {
         #[serde(with = "cid_text")]
         manifest: Cid,
         commitments: Vec<Bytes>,
-        /// The agreement of whoever says it.
-        agreement: Bytes,
     },
     /// An attestation's envelope.
     Attest {

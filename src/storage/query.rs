@@ -331,10 +331,11 @@ impl Storage {
     pub async fn evidence_of(&self, receipt_id: &Cid) -> Result<Vec<String>, StorageError> {
         let id = receipt_id.to_string();
         self.read(move |db| {
-            let sql = "SELECT document_id FROM evidence
-                WHERE substr(receipt_id, 1, 16) = substr(?1, 1, 16) AND receipt_id = ?1 ORDER BY rowid LIMIT 256";
+            let sql = "SELECT documents FROM evidence
+                WHERE substr(receipt_id, 1, 16) = substr(?1, 1, 16) AND receipt_id = ?1 ORDER BY rowid LIMIT 16";
             let mut query = db.prepare_cached(sql)?;
-            Ok(query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?)
+            let rows = query.query_map([id], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            Ok(rows.iter().flat_map(|row| row.split(' ')).map(str::to_owned).collect())
         })
         .await
     }

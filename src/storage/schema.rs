@@ -115,8 +115,8 @@ const STEPS: [&str; 6] = ["
 
     -- What was agreed to and committed to for a receipt.
     CREATE TABLE evidence (
-        receipt_id  TEXT NOT NULL,
-        document_id TEXT NOT NULL
+        receipt_id TEXT NOT NULL,
+        documents  TEXT NOT NULL
     ) STRICT;
     CREATE INDEX evidence_receipt ON evidence (substr(receipt_id, 1, 16));
 

@@ -45,10 +45,10 @@ pub enum Write {
     /// What a witness has said in the guild of an own task: it takes the place of whatever else came of it.
     Testimony(AttestationRecord),
     Event(Timestamp, Happening),
-    /// What was agreed to or committed to for a receipt: the document, and whose evidence it is.
+    /// What was agreed to and committed to for a receipt, by the ids of the documents.
     Evidence {
         receipt: Cid,
-        document: AnyEnvelope,
+        documents: Vec<Cid>,
     },
     /// Something that this node has signed becomes the next entry of its chain.
     Link(Cid),
@@ -181,11 +181,11 @@ impl Row {
                  ON CONFLICT (peer_id) DO UPDATE SET address = excluded.address, seen_at = excluded.seen_at",
                 vec![peer_id.clone().into(), address.clone().into(), seen_at.to_string().into()],
             ),
-            Write::Evidence { receipt, document } => (
-                "INSERT INTO evidence (receipt_id, document_id) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM evidence
-                 WHERE substr(receipt_id, 1, 16) = substr(?1, 1, 16) AND receipt_id = ?1 AND document_id = ?2)",
-                vec![receipt.to_string().into(), document.id().to_string().into()],
-            ),
+            Write::Evidence { receipt, documents } => {
+                let ids: Vec<String> = documents.iter().map(Cid::to_string).collect();
+                let sql = "INSERT INTO evidence (receipt_id, documents) VALUES (?1, ?2)";
+                (sql, vec![receipt.to_string().into(), ids.join(" ").into()])
+            }
             Write::Link(entry) => {
                 let sql = "INSERT INTO chain (position, entry, value) VALUES (?1, ?2, ?3)";
                 return Ok(Self { sql, values: Vec::new(), link: Some(*entry), event: None });

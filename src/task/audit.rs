@@ -1,8 +1,8 @@
 //! Audits: now and then this node has a task of its own witnessed whose receipt is wrong on purpose. Who agrees to it has not run it.
 //!
-//! An audit looks like any task that its creator runs itself, so it finds those who do not look into such tasks at least. That it was planned as one is bound into its manifest before anybody
-//! offers to witness it: the nonce is the digest of a secret, which the guild is told afterwards. The wrong receipt goes to nobody
-//! else, and is part of no chain.
+//! An audit looks like any task that its creator runs itself, so it finds those at least who do not look into such tasks. That it was
+//! planned as one is bound into its manifest before anybody offers to witness it: the nonce is the digest of a secret, which the guild
+//! is told afterwards. The wrong receipt goes to nobody else, and is part of no chain.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};

@@ -405,7 +405,7 @@ impl Context {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let agreements = match agreed(&plan, answers, within.is_some()) {
+            let agreements = match self.agreed(&plan, answers, within.is_some()) {
                 Ok(agreements) => agreements,
                 Err(failed) => {
                     rows.push(Write::Task(Box::new(record.clone())));
@@ -417,11 +417,12 @@ impl Context {
             let by = format!("signed by {}", names(signers));
             record.state = TaskState::Agreed;
             let own = Envelope::sign(&self.identity, &plan)?;
-            rows.push(Write::Document(AnyEnvelope::Agreement(own.clone())));
             rows.push(Write::Task(Box::new(record.clone())));
             rows.push(self.step(record, "agreed", Some(Untrusted::new(&by))));
             self.write(rows).await?;
             if own_run {
+                // Its receipt will name it.
+                self.write(vec![Write::Document(AnyEnvelope::Agreement(own.clone()))]).await?;
                 let (case, said) = self.run_own(record, manifest, (&own, place), reins).await?;
                 return Ok(Ok((own, case, Some(said))));
             }
@@ -469,7 +470,7 @@ impl Context {
         }
         self.end_session(&here, &sender);
         let is_done = matches!(done, Ok(Ok(_)));
-        if is_done {
+        if is_done && record.audit.is_none() {
             self.publish_results(record).await;
         }
         if within.is_none() {
@@ -490,6 +491,44 @@ impl Context {
 }
 
 impl Context {
+    /// Everybody's signed agreement; or who did not agree, and the first one's reason. Where it is to be patient, who may agree the next
+    /// time is not among them.
+    fn agreed(&self, plan: &Agreement, answers: Answers, patient: bool) -> Result<Vec<Bytes>, Failed> {
+        let (mut agreements, mut failed) = (Vec::new(), None);
+        for (who, said) in answers {
+            let passes = matches!(&said, Err(GuildError::Refused(refusal)) if is_passing(refusal));
+            let opened = match said {
+                Ok(Some(Content::Agree(bytes))) => self
+                    .storage
+                    .verified()
+                    .open(&bytes)
+                    .and_then(AnyEnvelope::agreement)
+                    .map_err(|error| error.to_string())
+                    .map(|agreement| (agreement, Bytes(bytes))),
+                Ok(_) => Err("it said something else".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            let why = match opened {
+                Ok((agreement, bytes))
+                    if *agreement.signer() == who
+                        && agreement.document().is_to_the_same_as(plan)
+                        && (who != plan.executor || agreement.document().draw.is_some()) =>
+                {
+                    agreements.push(bytes);
+                    continue;
+                }
+                Ok(_) => "its agreement is to something else".to_owned(),
+                Err(why) => why,
+            };
+            let first = Failed { who: Vec::new(), why: format!("did not agree: {why}") };
+            let failed = failed.get_or_insert(first);
+            if !(patient && passes) {
+                failed.who.push(who);
+            }
+        }
+        failed.map_or(Ok(agreements), Err)
+    }
+
     /// Runs it here, and gives back what its witnesses are to be told.
     async fn run_own(
         &self,
@@ -533,40 +572,6 @@ fn lasts(terms: &Manifest) -> SignedDuration {
     let delay = Duration::from_millis(terms.sla.max_start_delay_ms);
     let work = delay + terms.limits.time() * 2 + MARGIN + WITNESS_WITHIN;
     SignedDuration::try_from(work).unwrap_or(Charter::TTL).clamp(Charter::TTL, SignedDuration::from_hours(24))
-}
-
-/// Everybody's signed agreement; or who did not agree, and the first one's reason. Where it is to be patient, who may agree the next
-/// time is not among them.
-fn agreed(plan: &Agreement, answers: Answers, patient: bool) -> Result<Vec<Bytes>, Failed> {
-    let (mut agreements, mut failed) = (Vec::new(), None);
-    for (who, said) in answers {
-        let passes = matches!(&said, Err(GuildError::Refused(refusal)) if is_passing(refusal));
-        let opened = match said {
-            Ok(Some(Content::Agree(bytes))) => Envelope::<Agreement>::open(&bytes)
-                .map_err(|error| error.to_string())
-                .map(|agreement| (agreement, Bytes(bytes))),
-            Ok(_) => Err("it said something else".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        let why = match opened {
-            Ok((agreement, bytes))
-                if *agreement.signer() == who
-                    && agreement.document().is_to_the_same_as(plan)
-                    && (who != plan.executor || agreement.document().draw.is_some()) =>
-            {
-                agreements.push(bytes);
-                continue;
-            }
-            Ok(_) => "its agreement is to something else".to_owned(),
-            Err(why) => why,
-        };
-        let first = Failed { who: Vec::new(), why: format!("did not agree: {why}") };
-        let failed = failed.get_or_insert(first);
-        if !(patient && passes) {
-            failed.who.push(who);
-        }
-    }
-    failed.map_or(Ok(agreements), Err)
 }
 
 fn names<'a>(who: impl Iterator<Item = &'a Did>) -> String {

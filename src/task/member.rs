@@ -86,13 +86,16 @@ impl Context {
         let runs = plan.agreed.executor == *self.identity.did();
         let part = if runs { "executor" } else { "witness" };
         let formed = Untrusted::new(&format!("guild {guild}, as {part}"));
-        self.write(vec![
+        let mut rows = vec![
             Write::Document(AnyEnvelope::Manifest(plan.manifest.clone())),
-            Write::Document(AnyEnvelope::Agreement(plan.own.clone())),
             self.note(&plan.manifest, "guilded", Some(formed)),
             self.note(&plan.manifest, "agreed", None),
-        ])
-        .await?;
+        ];
+        if runs {
+            // Its receipt will name it.
+            rows.push(Write::Document(AnyEnvelope::Agreement(plan.own.clone())));
+        }
+        self.write(rows).await?;
         answer(first, Ok(Some(Content::Agree(plan.own.bytes().to_vec()))));
         if !runs {
             return self.witness(guilds, &plan, words, reins).await;

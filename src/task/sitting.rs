@@ -71,7 +71,7 @@ impl Context {
             return Ok(Vec::new());
         }
         let heard = self.await_commitments(guilds, record.quorum, matter, words, early).await?;
-        let votes = self.call_votes(guilds, own, &heard.commitments).await;
+        let votes = self.call_votes(guilds, plan, &heard.commitments).await;
         let mut tally = Tally::of(&case.receipt, Some(plan), &heard.commitments, &votes);
         // Whoever gave it another receipt is to blame, or whoever says so.
         for fault in tally.faults.iter_mut().filter(|fault| heard.elsewhere.contains(&fault.who)) {
@@ -200,13 +200,11 @@ impl Context {
     async fn call_votes(
         &self,
         guilds: &Guilds,
-        own: &Envelope<Agreement>,
+        plan: &Agreement,
         commitments: &[Envelope<Commitment>],
     ) -> Vec<Envelope<Attestation>> {
-        let plan = own.document();
         let all = commitments.iter().map(|commitment| Bytes(commitment.bytes().to_vec())).collect();
-        let agreement = Bytes(own.bytes().to_vec());
-        let reveal = Content::Reveal { manifest: plan.manifest, commitments: all, agreement };
+        let reveal = Content::Reveal { manifest: plan.manifest, commitments: all };
         let until = Instant::now() + REVEAL_WITHIN;
         let calls = commitments.iter().map(|commitment| {
             let call = self.call_vote(guilds, plan, commitment.signer(), reveal.clone());
@@ -301,9 +299,7 @@ impl Context {
             }
         }
         let known = commitments.iter().cloned().map(AnyEnvelope::Commitment);
-        for document in [AnyEnvelope::Agreement(own.clone())].into_iter().chain(known) {
-            rows.extend(evidence_rows(&receipt, document));
-        }
+        rows.extend(evidence_rows(&receipt, [AnyEnvelope::Agreement(own.clone())].into_iter().chain(known)));
         let mut faulty: Vec<Did> = Vec::new();
         let faults = tally.faults.iter().map(|fault| (&fault.who, fault.why.clone(), !fault.silent));
         let lies = tally.refuted().map(|vote| {
@@ -377,9 +373,12 @@ impl Context {
     }
 }
 
-/// A document that belongs to a receipt.
-pub(super) fn evidence_rows(receipt: &Cid, document: AnyEnvelope) -> [Write; 2] {
-    [Write::Document(document.clone()), Write::Evidence { receipt: *receipt, document }]
+/// Documents that belong to a receipt.
+pub(super) fn evidence_rows(receipt: &Cid, documents: impl Iterator<Item = AnyEnvelope>) -> Vec<Write> {
+    let documents: Vec<AnyEnvelope> = documents.collect();
+    let ids = documents.iter().map(|document| *document.id()).collect();
+    let evidence = Write::Evidence { receipt: *receipt, documents: ids };
+    documents.into_iter().map(Write::Document).chain([evidence]).collect()
 }
 
 /// What a witness binds itself to.

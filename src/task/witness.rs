@@ -48,7 +48,8 @@ impl Context {
             return Err(invalid("the receipt is not by the one that was to run the task"));
         }
         let output = output.as_ref().map(|Bytes(output)| output.clone());
-        let agreement = Envelope::<Agreement>::open(agreement).ok().filter(|agreement| {
+        let agreement = self.storage.verified().open(agreement).and_then(AnyEnvelope::agreement);
+        let agreement = agreement.ok().filter(|agreement| {
             let said = agreement.document();
             let drawn = said.draw.is_some() && said.is_to_the_same_as(plan);
             *agreement.signer() == plan.executor && drawn
@@ -91,6 +92,7 @@ impl Context {
         let me = self.identity.did().clone();
         let commitment = Commitment::to(vote.id(), *case.receipt.id(), me, Timestamp::now());
         let commitment = Envelope::sign(&self.identity, &commitment)?;
+        self.storage.verified().add(&AnyEnvelope::Commitment(commitment.clone()));
         let creator = plan.manifest.document().creator.clone();
         let (manifest, bytes) = (*plan.manifest.id(), commitment.bytes().to_vec());
         let commit = Content::Commit { manifest, commitment: bytes };
@@ -114,7 +116,6 @@ impl Context {
                 }
             }
         };
-        let agreement = agreement.map(|agreement| Bytes(agreement.bytes().to_vec()));
         self.reveal(plan, &case, &vote, (&commitment, agreement), known, (first, &mut words)).await
     }
 
@@ -124,7 +125,7 @@ impl Context {
         plan: &Plan,
         case: &Presented,
         vote: &Envelope<Attestation>,
-        (commitment, agreement): (&Envelope<Commitment>, Option<Bytes>),
+        (commitment, agreement): (&Envelope<Commitment>, Option<Envelope<Agreement>>),
         known: bool,
         (mut first, words): (Option<Word>, &mut mpsc::Receiver<Word>),
     ) -> Result<(), TaskError> {
@@ -143,15 +144,14 @@ impl Context {
                 },
             };
             match &word.content {
-                Content::Reveal { commitments, agreement: theirs, .. } if word.from == *creator => {
+                Content::Reveal { commitments, .. } if word.from == *creator => {
                     let among = |Bytes(bytes): &Bytes| bytes.as_slice() == &commitment.bytes()[..];
                     if !commitments.iter().any(among) {
                         answer(word, Err(invalid("this node's commitment is not among them")));
                         continue;
                     }
                     if !std::mem::replace(&mut said, true) {
-                        let agreements = [Some(theirs), agreement.as_ref()];
-                        let evidence = evidence(case.receipt.id(), commitments, agreements);
+                        let evidence = self.evidence_of(case.receipt.id(), commitments, agreement.as_ref());
                         self.store_testimony(plan, case, vote, evidence, known).await?;
                     }
                     let (manifest, attestation) = (*plan.manifest.id(), vote.bytes().to_vec());
@@ -250,6 +250,22 @@ impl Context {
         Ok((vote, false, Some(Pledge { context: self, receipt: id })))
     }
 
+    /// What others have signed for a receipt, as far as it is about it, to be kept for its bundle.
+    fn evidence_of(
+        &self,
+        receipt: &Cid,
+        commitments: &[Bytes],
+        agreement: Option<&Envelope<Agreement>>,
+    ) -> Vec<Write> {
+        let known = self.storage.verified();
+        let commitments = commitments
+            .iter()
+            .filter_map(|Bytes(bytes)| known.open(bytes).and_then(AnyEnvelope::commitment).ok());
+        let commitments = commitments.filter(|commitment| commitment.document().receipt == *receipt);
+        let agreement = agreement.cloned().map(AnyEnvelope::Agreement);
+        evidence_rows(receipt, agreement.into_iter().chain(commitments.map(AnyEnvelope::Commitment)))
+    }
+
     async fn store_testimony(
         &self,
         plan: &Plan,
@@ -318,14 +334,4 @@ fn is_as_agreed(
         let (claimed, passed) = (duration_text(claim.duration()), duration_text(passed));
         format!("duration: {claimed} where only {passed} have passed since it was agreed to")
     })
-}
-
-/// What others have signed for a receipt, as far as it is about it, to be kept for its bundle.
-fn evidence(receipt: &Cid, commitments: &[Bytes], agreements: [Option<&Bytes>; 2]) -> Vec<Write> {
-    let commitments = commitments.iter().filter_map(|Bytes(bytes)| Envelope::<Commitment>::open(bytes).ok());
-    let commitments = commitments.filter(|commitment| commitment.document().receipt == *receipt);
-    let agreements = agreements.into_iter().flatten();
-    let agreements = agreements.filter_map(|Bytes(bytes)| Envelope::<Agreement>::open(bytes).ok());
-    let documents = commitments.map(AnyEnvelope::Commitment).chain(agreements.map(AnyEnvelope::Agreement));
-    documents.flat_map(|document| evidence_rows(receipt, document)).collect()
 }

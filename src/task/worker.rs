@@ -8,7 +8,7 @@ use std::time::Duration;
 use cid::Cid;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::attest::Asked;
@@ -38,6 +38,8 @@ const OFFERS_MAX: usize = 4096;
 const GUILD_FIRST: Duration = Duration::from_secs(5);
 /// Words that wait for one who takes part in a task.
 const WORDS: usize = 64;
+/// How often the chain's head is told at the most: each is a signature here, and one to be checked by everybody.
+const HEADS: Duration = Duration::from_secs(1);
 /// How often what runs is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -113,6 +115,8 @@ pub(super) struct Worker {
     attesting: bool,
     /// The chain's head is being signed.
     telling: bool,
+    /// When it was last.
+    head_at: Option<Instant>,
     attests: u64,
     begun: u64,
     publisher: watch::Sender<Arc<Vec<LiveRun>>>,
@@ -135,6 +139,7 @@ impl Worker {
             to_attest: VecDeque::new(),
             attesting: false,
             telling: false,
+            head_at: None,
             attests: 0,
             begun: 0,
             publisher,
@@ -184,7 +189,11 @@ impl Worker {
                 },
                 _ = look.tick() => {
                     self.context.inbox.tidy();
-                    if !self.telling && self.context.grown.swap(false, Ordering::Relaxed) {
+                    if !self.telling
+                        && self.head_at.is_none_or(|at| at.elapsed() >= HEADS)
+                        && self.context.grown.swap(false, Ordering::Relaxed)
+                    {
+                        self.head_at = Some(Instant::now());
                         self.telling = true;
                         let context = Arc::clone(&self.context);
                         self.jobs.spawn(async move {
