@@ -119,8 +119,10 @@ impl Context {
             rows.push(self.step_by(&fault.who, now, record, "audit-open", Some(Untrusted::new(&fault.why))));
         }
         let found = tally.votes(Verdict::Disagree).count();
-        let said =
-            format!("an audit: {found} found what was wrong on purpose, {} did not look", failed.len());
+        let said = format!(
+            "an audit: {found} found what was wrong on purpose, {} agreed without looking",
+            failed.len()
+        );
         rows.extend(self.turned(record, TaskState::Closed { receipt }, Some(Untrusted::new(&said))));
         self.write(rows).await?;
         Ok(failed)

@@ -174,9 +174,9 @@ impl Context {
         Ok(self.write(writes).await?)
     }
 
-    /// Gives everybody the receipt and what was said of it.
-    pub(super) async fn publish_results(&self, record: &TaskRecord) {
-        let Some(receipt) = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok()) else { return };
+    /// Gives everybody the receipt and what was said of it, and gives back that step.
+    pub(super) async fn publish_results(&self, record: &TaskRecord) -> Option<Write> {
+        let receipt = record.state.receipt_id().and_then(|id| id.parse::<Cid>().ok())?;
         let announced = async {
             let votes = self.storage.attestations_of(&receipt.to_string()).await?;
             // What does not count is not spread, but for this node's own word.
@@ -189,11 +189,14 @@ impl Context {
                 }
             }
             let said = format!("the receipt and {} attestations", votes.len());
-            let step = self.step(record, "announced", Some(Untrusted::new(&said)));
-            Ok::<_, TaskError>(self.write(vec![step]).await?)
+            Ok::<_, TaskError>(self.step(record, "announced", Some(Untrusted::new(&said))))
         };
-        if let Err(error) = announced.await {
-            tracing::warn!(task = %record.task_id, %error, "a task's results are not announced");
+        match announced.await {
+            Ok(step) => Some(step),
+            Err(error) => {
+                tracing::warn!(task = %record.task_id, %error, "a task's results are not announced");
+                None
+            }
         }
     }
 

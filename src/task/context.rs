@@ -27,7 +27,7 @@ use crate::storage::{Storage, StorageError, Write};
 /// Inputs of up to 64 MiB each that are in memory while their tasks wait and run.
 const INPUTS_AT_ONCE: usize = 8;
 /// Own tasks that are on their way through a guild at once: more would only wait for each other, with keys and timers running.
-const UNDER_WAY: usize = 48;
+const UNDER_WAY: usize = 32;
 /// How long a write waits between tries while the disk is full.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 /// Nodes of which it is remembered how they have done.

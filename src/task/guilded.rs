@@ -308,12 +308,11 @@ impl Context {
         match &tried {
             Ok(Ok(faulty)) => {
                 // A receipt that others do not agree with is no work done.
-                let task = self.storage.task(&record.task_id).await?;
-                let doubted = task.is_some_and(|task| match task.state {
+                let doubted = match record.state {
                     TaskState::Disputed { .. } => true,
-                    TaskState::Receipted { .. } => task.quorum > 0,
+                    TaskState::Receipted { .. } => record.quorum > 0,
                     _ => false,
-                });
+                };
                 let note = |tried: &mut Tried| if doubted { tried.failed += 1 } else { tried.done += 1 };
                 self.note_try(&choice.executor.from, note);
                 for witness in &choice.witnesses {
@@ -470,14 +469,14 @@ impl Context {
         }
         self.end_session(&here, &sender);
         let is_done = matches!(done, Ok(Ok(_)));
+        let mut last = Vec::new();
         if is_done && record.audit.is_none() {
-            self.publish_results(record).await;
+            last.extend(self.publish_results(record).await);
         }
         if within.is_none() {
             dissolve(guilds, &guild).await;
             if is_done {
-                let step = self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}"))));
-                self.write_logged(record, vec![step]).await;
+                last.push(self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}")))));
             }
         } else if !is_done {
             let withdraw = Content::Withdraw { manifest: *manifest.id() };
@@ -486,6 +485,7 @@ impl Context {
                 tracing::debug!(%guild, "not everybody has heard that the task is withdrawn");
             }
         }
+        self.write_logged(record, last).await;
         Ok(done?.map(|_| faulty))
     }
 }

@@ -165,7 +165,8 @@ impl Context {
         {
             if resumed && record.guild_id.is_some() {
                 // Its guild ended with the earlier start, and so its witnesses' part: others may take it.
-                self.publish_results(record).await;
+                let announced = self.publish_results(record).await;
+                self.write_logged(record, announced.into_iter().collect()).await;
             }
             self.await_quorum(record, receipt).await?;
         }
@@ -336,7 +337,9 @@ impl Context {
 
     /// Writes what is only told of in a task's timeline.
     pub(super) async fn write_logged(&self, record: &TaskRecord, writes: Vec<Write>) {
-        if let Err(error) = self.write(writes).await {
+        if !writes.is_empty()
+            && let Err(error) = self.write(writes).await
+        {
             tracing::warn!(task = %record.task_id, %error, "a step is not in a task's timeline");
         }
     }
