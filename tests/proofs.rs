@@ -401,9 +401,8 @@ fn a_bundle_made_on_one_machine_is_checked_and_run_again_on_another_that_knows_n
     assert!(answer["problems"][0].as_str().unwrap().starts_with("line 1, the manifest: "), "{answer}");
 }
 
-#[test]
-fn running_a_bundle_again_finds_out_who_lied_about_the_output() {
-    let desk = Desk::new();
+/// The lines of a bundle of a real run, with its receipt made another by a key of nobody's.
+fn falsified(desk: &Desk, change: impl FnOnce(&mut Receipt)) -> String {
     let node = Node::start(&desk.path("a"));
     let done = submitted(&node, &desk.hello(0));
     let id = field(&done, "receipt_id").to_owned();
@@ -411,9 +410,27 @@ fn running_a_bundle_again_finds_out_who_lied_about_the_output() {
     let mut lines: Vec<String> = written.lines().map(|line| format!("{line}\n")).collect();
     let truth = Envelope::<Receipt>::open(lines[1].trim_end().as_bytes()).unwrap().document().clone();
     let liar = Identity::from_secret(&[5; 32]);
-    let lie = Receipt { output: Content::of(b"a lie"), executor: liar.did().clone(), ..truth };
+    let mut lie = Receipt { executor: liar.did().clone(), ..truth };
+    change(&mut lie);
     lines[1] = line(&liar, &lie);
-    let file = desk.file("lie.jsonl", lines.concat());
+    desk.file("lie.jsonl", lines.concat())
+}
+
+#[test]
+fn what_cannot_be_told_by_running_it_again_is_not_proven() {
+    let desk = Desk::new();
+    let file = falsified(&desk, |receipt| receipt.environment.settings_sha256 = Sha256Digest::of(b"other"));
+    let empty = desk.path("empty");
+    let found =
+        zerostate(&empty, &["--json", "verify", "--rerun", &file]).fails(1, "could not be told").json();
+    assert_eq!((&found["valid"], field(&found["rerun"], "verdict")), (&Value::Bool(true), "unverifiable"));
+    assert!(found["not_proven"].to_string().contains("run again here, it cannot be told"), "{found}");
+}
+
+#[test]
+fn running_a_bundle_again_finds_out_who_lied_about_the_output() {
+    let desk = Desk::new();
+    let file = falsified(&desk, |receipt| receipt.output = Content::of(b"a lie"));
     let empty = desk.path("empty");
     zerostate(&empty, &["verify", &file]).exits(0);
     let found = zerostate(&empty, &["--json", "verify", "--rerun", &file])

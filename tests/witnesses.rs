@@ -374,6 +374,22 @@ fn that_nothing_could_be_said_is_no_vote_and_gives_way_to_one() {
 }
 
 #[test]
+fn trying_out_signs_nothing_and_what_was_signed_is_told_whatever_comes_after_it() {
+    let desk = Desk::new();
+    let (a, b) = two(&desk, "ask");
+    let id = text(&submitted(&a, &desk.hello(0)), "receipt_id").to_owned();
+    arrives(&b, &id);
+    let tried = b.ask(&["attest", "--dry-run", &id]);
+    assert_eq!((text(&tried, "verdict"), &tried["attestation_id"]), ("agree", &Value::Null));
+    assert_eq!(votes(&b, &id), []);
+    let unknown = "bafkreiaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let both = b.run(&["--json", "attest", unknown, &id]).fails(1, "there is no receipt").json();
+    assert!(both[0]["error"].is_string() && both[1]["attestation_id"].is_string(), "{both}");
+    assert_eq!(votes(&b, &id), [(b.did().to_owned(), "agree".to_owned())]);
+    assert_eq!(b.ask(&["attest", "--dry-run", &id])["signed_before"], true);
+}
+
+#[test]
 fn however_many_ask_at_once_a_witness_signs_once() {
     const ASKING: usize = 6;
     let desk = Desk::new();

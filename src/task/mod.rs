@@ -22,6 +22,7 @@ mod draw;
 mod evidence;
 mod execute;
 mod find;
+mod gather;
 mod guilded;
 mod inbox;
 mod intake;
