@@ -88,6 +88,7 @@ fn each_is_used_once(words: usize, kills: usize) {
             tokio::join!(endless, kill, talk(&nodes[others], guild, each, &taken[others]));
         });
         note(&rogue, &mut sealed);
+        nodes[victim].gone();
         nodes[victim] = Node::start(&dirs[victim]);
         nodes[victim].meet(&nodes[1 - victim]);
         rogue.connect(&nodes[victim]);

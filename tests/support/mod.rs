@@ -322,6 +322,12 @@ impl Node {
         self.process.wait(STOP_WITHIN).code()
     }
 
+    /// Waits until it is gone, with its hold on the data directory; somebody has killed it.
+    #[track_caller]
+    pub fn gone(&mut self) {
+        assert_eq!(self.process.wait(STOP_WITHIN).signal(), Some(9));
+    }
+
     /// Ends it as a power cut does.
     #[track_caller]
     pub fn kill(mut self) {
