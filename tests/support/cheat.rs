@@ -16,7 +16,7 @@ use zerostate::document::{
     AgentCard, Agreement, AnyEnvelope, Attestation, Commitment, Content as Digest, Cost, Draw, Envelope,
     Manifest, Measured, Receipt, content_id,
 };
-use zerostate::guild::{Bytes, Content, Guilds, Refusal, Said, Told};
+use zerostate::guild::{Bytes, Content, Guilds, OfferedKey, Refusal, Said, Told};
 use zerostate::identity::{Did, Identity, PassphraseSource};
 use zerostate::network::{Network, NetworkConfig, NetworkEvent, Source};
 use zerostate::node::Home;
@@ -94,6 +94,7 @@ struct Inner {
     /// What has been proposed to it.
     plans: Mutex<HashMap<(Cid, Cid), Plan>>,
     votes: Mutex<HashMap<Cid, Envelope<Attestation>>>,
+    offers: Mutex<Vec<OfferedKey>>,
     outcomes: Mutex<Vec<(String, String)>>,
     held: Mutex<Vec<tokio::sync::oneshot::Sender<Said>>>,
 }
@@ -145,6 +146,7 @@ impl Cheat {
                 part: Mutex::new(part),
                 plans: Mutex::default(),
                 votes: Mutex::default(),
+                offers: Mutex::default(),
                 outcomes: Mutex::default(),
                 held: Mutex::default(),
             };
@@ -188,13 +190,12 @@ impl Inner {
         }
     }
 
-    /// Offers to take part, and stands by it for a while.
+    /// Offers to take part, and stands by it.
     async fn offer(self: Arc<Self>, manifest: Envelope<Manifest>) {
         let runs = matches!(&*locked(&self.part), Part::Executor { .. });
         let offered = self.guilds.offer(&manifest.document().creator, manifest.id(), runs, !runs).await;
-        if offered.is_ok() {
-            tokio::time::sleep(Duration::from_secs(30)).await;
-        }
+        // It stands until this node ends.
+        locked(&self.offers).extend(offered.ok());
     }
 
     async fn hear(self: Arc<Self>, mut told: mpsc::Receiver<Told>) {
