@@ -1,5 +1,6 @@
 //! The program: a command line with a verb for everything, and a console when there is no verb.
 
+mod bundle;
 mod cli;
 mod console;
 

@@ -39,6 +39,11 @@ impl Link {
         Self { snapshots, node }
     }
 
+    /// The node alone.
+    pub fn node(&self) -> &dyn Answering {
+        self.node.as_ref()
+    }
+
     /// Has a command done.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod file;
 mod guild;
 mod link;
 mod metrics;
+mod recording;
 mod server;
 mod snapshot;
 
@@ -26,6 +27,7 @@ pub use file::{Download, Upload};
 pub use guild::{GuildAnswer, GuildAsking, GuildCommand, GuildLine, GuildMember, GuildView, Missed};
 pub use link::{Answering, Link};
 pub use metrics::serve_metrics;
+pub use recording::{Recording, RecordingError};
 pub use server::serve;
 pub use snapshot::{
     InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, RerunView, Snapshot, Tail, TaskView,

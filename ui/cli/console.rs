@@ -4,18 +4,18 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use clap::ValueEnum;
-use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
-use zerostate::api::{
-    Answer, Answering, ApiError, ArtifactInfo, Command, Download, ErrorKind, Link, Snapshot, Upload,
-};
+use zerostate::api::{Link, Recording};
 use zerostate::node::{Node, NodeError};
 
+use super::attached::{Later, attached, forward};
 use super::node::NodeArgs;
 use super::{Failure, Globals, Outcome, node};
-use crate::console::{ColorMode, ConsoleOptions, Exit, run};
+use crate::console::{ColorMode, ConsoleOptions, Exit, Replay, run};
+
+/// A journal of a million entries has some 300 MB.
+const JOURNAL_MAX: u64 = 512 << 20;
 
 /// How the console looks.
 #[derive(clap::Args, Clone, Default, PartialEq)]
@@ -29,6 +29,9 @@ pub struct LookArgs {
     /// Draw with ASCII characters alone
     #[arg(long)]
     ascii: bool,
+    /// Let the mouse choose, open and scroll
+    #[arg(long)]
+    mouse: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, Default, PartialEq)]
@@ -66,6 +69,14 @@ impl LookArgs {
             keymap: keymap.exists().then_some(keymap),
             theme_dir: Some(data_dir.join("themes")),
             ascii: self.ascii.then_some(true),
+            mouse: self.mouse,
+            drafts: Some(data_dir.join("drafts")),
+            bundles: Some(data_dir.join("bundles")),
+            info: vec![
+                ("data".to_owned(), data_dir.display().to_string()),
+                ("socket".to_owned(), zerostate::api::socket_path(data_dir).display().to_string()),
+                ("log".to_owned(), data_dir.join("zerostate.log").display().to_string()),
+            ],
             over_ssh: std::env::var_os("SSH_CONNECTION").is_some(),
             ..ConsoleOptions::default()
         }
@@ -77,13 +88,14 @@ pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outc
     need_terminal("run a node without a console with `zerostate node`")?;
     let (home, config, log) = node::prepare(globals, args)?;
     let options = ConsoleOptions { stop_node_on_quit: true, ..look.options(&globals.data_dir()?) };
-    let (publish_node, starting) = watch::channel(None);
+    let (publish_node, node) = watch::channel(None);
     let (publish, snapshots) = watch::channel(None);
-    let link = Link::new(Arc::new(Starting(starting)), snapshots);
+    let link = Link::new(Arc::new(Later::that_starts(node)), snapshots);
     let start = tokio::spawn(async move {
         let node = Node::start(home, config, log).await?;
         let link = node.link();
-        tokio::spawn(forward(link.snapshots.clone(), publish));
+        let snapshots = link.snapshots.clone();
+        tokio::spawn(async move { forward(snapshots, &publish).await });
         publish_node.send_replace(Some(link));
         Ok::<Node, NodeError>(node)
     });
@@ -106,8 +118,24 @@ pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outc
 pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
     need_terminal("`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
-    let link = globals.client().await?.link().await?;
+    // At the start a node that is not there is an error; later it is waited for.
+    let link = attached(&globals.client().await?, data_dir.clone());
     let options = ConsoleOptions { badge: Some("attached".to_owned()), ..verb.look.options(&data_dir) };
+    ended(run(link, options).await)
+}
+
+/// The console on a journal that was kept.
+pub async fn replay(globals: &Globals, file: &Path, look: LookArgs) -> Outcome {
+    need_terminal("`zerostate events` prints a journal without one")?;
+    let shown = file.display();
+    let bytes = super::draft::read_bounded(file, JOURNAL_MAX)?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not text in UTF-8")))?;
+    let recording = Recording::read(&text).map_err(|error| {
+        Failure::usage(format!("{shown}: {error}")).hint("`zerostate events --json > FILE` keeps a journal")
+    })?;
+    let (replay, link) = Replay::new(recording);
+    let options = ConsoleOptions { replay: Some(replay), ..look.options(&globals.data_dir()?) };
     ended(run(link, options).await)
 }
 
@@ -131,46 +159,5 @@ fn ended(exit: anyhow::Result<Exit>) -> Outcome {
         // After a hangup there is nothing to print to; a stop by signal is a stop in good order.
         Exit::Quit | Exit::Signal(_) => Ok(0),
         Exit::NodeGone(why) => Err(Failure::failed(why)),
-    }
-}
-
-async fn forward(mut from: watch::Receiver<Option<Arc<Snapshot>>>, to: watch::Sender<Option<Arc<Snapshot>>>) {
-    from.mark_changed();
-    while from.changed().await.is_ok() {
-        let snapshot = from.borrow_and_update().clone();
-        if to.send(snapshot).is_err() {
-            return;
-        }
-    }
-}
-
-/// A node that is still starting: what is asked of it waits until it is there.
-struct Starting(watch::Receiver<Option<Link>>);
-
-impl Starting {
-    async fn node(&self) -> Result<Link, ApiError> {
-        let mut starting = self.0.clone();
-        match starting.wait_for(Option::is_some).await.map(|ready| ready.clone()) {
-            Ok(Some(link)) => Ok(link),
-            _ => Err(ApiError::new(ErrorKind::Unavailable, "the node did not start")),
-        }
-    }
-}
-
-impl Answering for Starting {
-    fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>> {
-        async move { self.node().await?.execute(command).await }.boxed()
-    }
-
-    fn add_artifact(&self, file: Upload) -> BoxFuture<'_, Result<ArtifactInfo, ApiError>> {
-        async move { self.node().await?.add_artifact(file).await }.boxed()
-    }
-
-    fn read_artifact(&self, cid: String) -> BoxFuture<'_, Result<Download, ApiError>> {
-        async move { self.node().await?.read_artifact(cid).await }.boxed()
-    }
-
-    fn read_block(&self, cid: String) -> BoxFuture<'_, Result<Bytes, ApiError>> {
-        async move { self.node().await?.read_block(cid).await }.boxed()
     }
 }

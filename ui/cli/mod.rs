@@ -4,6 +4,7 @@
 //! `hint: what to do`. With `--json` the answer is one JSON value on stdout, or one a line where lines follow.
 
 mod artifact;
+mod attached;
 mod attest;
 mod chain;
 mod completions;
@@ -55,6 +56,9 @@ struct Cli {
     node: node::NodeArgs,
     #[command(flatten)]
     look: console::LookArgs,
+    /// Go back and forth in a journal that was kept with `zerostate events --json`
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -148,12 +152,18 @@ pub fn main() -> ExitCode {
 async fn dispatch(cli: Cli) -> Outcome {
     let globals = cli.globals;
     if cli.verb.is_some()
-        && (cli.node != node::NodeArgs::default() || cli.look != console::LookArgs::default())
+        && (cli.node != node::NodeArgs::default()
+            || cli.look != console::LookArgs::default()
+            || cli.replay.is_some())
     {
         let hint = "like `zerostate node --listen ADDR` or `zerostate attach --theme light`";
         return Err(Failure::usage("options of the node and of the console go behind the verb").hint(hint));
     }
     match cli.verb {
+        None if cli.replay.is_some() && cli.node != node::NodeArgs::default() => {
+            Err(Failure::usage("no node runs while a journal is replayed, so it has no options"))
+        }
+        None if let Some(file) = &cli.replay => console::replay(&globals, file, cli.look).await,
         None => console::embedded(&globals, cli.node, cli.look).await,
         Some(Verb::Node(verb)) => node::run(&globals, verb).await,
         Some(Verb::Attach(verb)) => console::attach(&globals, verb).await,

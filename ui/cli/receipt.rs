@@ -1,19 +1,15 @@
 //! `zerostate receipt list|show|export`.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use zerostate::api::{
-    Answer, Answering as _, AttestationView, Client, Command, ReceiptDetail, ReceiptRecord,
-};
-use zerostate::dag::Walk;
-use zerostate::document::{ARTIFACT_MAX, AnyEnvelope, Receipt, Stdin, bytes_text, duration_text};
-use zerostate::proof::Bundle;
+use zerostate::api::{Answer, AttestationView, Command, ReceiptDetail, ReceiptRecord};
+use zerostate::document::{Receipt, bytes_text, duration_text};
 
 use super::{Failure, Globals, Outcome, output, submit, task};
+use crate::bundle::bundled;
 
 #[derive(clap::Subcommand)]
 pub enum ReceiptVerb {
@@ -76,47 +72,6 @@ pub async fn run(globals: &Globals, verb: ReceiptVerb) -> Outcome {
         }
     }
     Ok(0)
-}
-
-/// A receipt with all that the node has to prove it, as a file's text.
-async fn bundled(
-    client: &Client,
-    receipt_id: String,
-    with_artifact: bool,
-) -> Result<(String, String), Failure> {
-    let Answer::Evidence { receipt_id, envelopes } =
-        client.execute(Command::ReceiptEvidence { receipt_id }).await?
-    else {
-        return Err(output::unexpected());
-    };
-    let mut text: String = envelopes.iter().map(|envelope| Bundle::envelope_line(envelope)).collect();
-    let mut opened = envelopes.iter().map(|envelope| AnyEnvelope::open(envelope.as_bytes()));
-    let Some(Ok(AnyEnvelope::Manifest(manifest))) = opened.next() else {
-        return Err(output::unexpected());
-    };
-    let terms = manifest.document();
-    let module = with_artifact.then_some(("module", terms.artifact.cid));
-    let inputs = match terms.stdin() {
-        Stdin::Blob(cid) => Some(("inputs", cid)),
-        Stdin::Inline(_) => None,
-    };
-    let mut written = HashSet::new();
-    for (what, root) in module.into_iter().chain(inputs) {
-        let cannot = |why: String| {
-            Failure::failed(format!("the {what} {root} cannot be put into the bundle: {why}"))
-                .hint(format!("`zerostate artifact get {root}` gets it, where somebody has it"))
-        };
-        let mut walk = Walk::new(&root, ARTIFACT_MAX).map_err(|error| cannot(error.to_string()))?;
-        while let Some(wanted) = walk.take() {
-            let block = client.read_block(wanted.cid.to_string()).await;
-            let block = block.map_err(|error| cannot(error.to_string()))?;
-            walk.open(&wanted, &block).map_err(|error| cannot(error.to_string()))?;
-            if written.insert(wanted.cid) {
-                text.push_str(&Bundle::block_line(&wanted.cid, &block));
-            }
-        }
-    }
-    Ok((receipt_id, text))
 }
 
 /// What `show --json` prints. A struct and no `json!`: that would sort the envelope's fields, and a signed envelope has one

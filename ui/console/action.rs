@@ -37,18 +37,28 @@ actions! {
     GuildLeave "guild.leave" "leave the guild; dissolve it, if it is yours",
     Why "why" "why a task runs where it runs",
     Manifest "manifest" "show the manifest",
+    Output "output" "show what the task printed",
+    Compare "compare" "what each witness found, beside what the receipt says",
+    Bundle "bundle" "write the receipt with all that proves it into a file",
+    Guild "guild.open" "open the guild that it was done in",
     Open "open" "open what is selected",
     Copy "copy" "copy the id that is selected",
     Accept "accept" "say yes to what waits in the inbox",
     Refuse "refuse" "say no to what waits in the inbox",
     Filter "filter" "show only what contains these words",
     Sort "sort" "sort by the next column",
+    SortReverse "sort.reverse" "sort the other way round",
+    LogLevel "log.level" "show less of the log: warnings, then errors, then all again",
     Mark "mark" "mark or unmark the selected row",
+    MarkAll "mark.all" "mark every row that is shown, or none",
     Zoom "zoom" "give the focused pane the whole screen",
     Freeze "freeze" "hold what is shown still, or let it go on",
     Help "help" "the keys of where one is",
     Palette "palette" "find a command by name",
-    Theme "theme" "the next theme, or the one named",
+    Theme "theme" "choose a theme and see it at once, or take the one named",
+    Privacy "privacy" "mask ids and addresses, for pictures",
+    Mouse "mouse" "let the mouse choose, open and scroll, or leave it to the terminal",
+    Info "info" "every path and version",
     PanePeers "pane.peers" "go to the peers",
     PaneGuilds "pane.guilds" "go to the guilds",
     PaneTasks "pane.tasks" "go to the tasks",
@@ -68,6 +78,15 @@ actions! {
     First "first" "to the first",
     Last "last" "to the last; a list that follows goes on following",
     Back "back" "one level back",
+    ReplayBack "replay.back" "to the entry of the journal before",
+    ReplayForward "replay.forward" "to the next entry of the journal",
+    ReplayFarBack "replay.far-back" "a tenth of the journal back",
+    ReplayFarForward "replay.far-forward" "a tenth of the journal on",
+    ReplayPlay "replay.play" "let the journal run, an entry after the other, or stop it",
+    Browse "form.browse" "choose a file from a list",
+    Edit "form.edit" "write the manifest in the editor",
+    FilesUp "files.up" "the folder above",
+    FilesHidden "files.hidden" "show hidden files, or do not",
     FieldNext "field.next" "the next field",
     FieldPrevious "field.previous" "the previous field",
     FieldComplete "field.complete" "complete a path, or the next field",
@@ -103,6 +122,10 @@ impl Action {
                 | Self::First
                 | Self::Last
                 | Self::Back
+                | Self::Browse
+                | Self::Edit
+                | Self::FilesUp
+                | Self::FilesHidden
                 | Self::FieldNext
                 | Self::FieldPrevious
                 | Self::FieldComplete

@@ -1,10 +1,15 @@
 //! Frames as bytes: each in one write, bracketed as synchronized output, and nothing at all where nothing has changed.
+//!
+//! What is drawn is written here and not by crossterm, because over a slow line every byte counts: a cell is told where it stands and how
+//! it looks only where that does not follow from the cell before it (`encode.rs`).
 
 use std::io::{self, Write};
 
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
+
+use super::encode::encode;
 
 /// Begin and end of a synchronized update (DEC private mode 2026): the terminal shows the frame as a whole.
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -32,10 +37,14 @@ impl<W: Write> Quiet<W> {
         Self { fixed: Some(size), ..Self::new(out) }
     }
 
-    fn inner(&mut self) -> CrosstermBackend<&mut Vec<u8>> {
+    fn begin(&mut self) {
         if self.frame.is_empty() {
             self.frame.extend_from_slice(BEGIN);
         }
+    }
+
+    fn inner(&mut self) -> CrosstermBackend<&mut Vec<u8>> {
+        self.begin();
         CrosstermBackend::new(&mut self.frame)
     }
 }
@@ -52,7 +61,9 @@ impl<W: Write> Backend for Quiet<W> {
             return Ok(());
         }
         self.cursor = None;
-        self.inner().draw(content)
+        self.begin();
+        encode(content, &mut self.frame);
+        Ok(())
     }
 
     fn hide_cursor(&mut self) -> io::Result<()> {

@@ -10,7 +10,7 @@ use zerostate::api::{Answer, ApiError, Command, ErrorKind, Link, Upload};
 use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Draft, DraftFormat, Untrusted};
 
 use super::forms::submit::expand;
-use super::layers::module_of;
+use super::layers::{FileEntry, module_of};
 use super::msg::{Msg, Probe};
 
 /// Results on their way back; as many as commands that can be pending.
@@ -19,6 +19,8 @@ pub const RESULTS_MAX: usize = 64;
 const MANIFEST_MAX: u64 = 64 << 10;
 /// More paths than that are not read one by one.
 const COMPLETIONS_MAX: usize = 64;
+/// Nor chosen from a list.
+const LISTED_MAX: usize = 10_000;
 
 /// Runs effects as tasks of their own; their results come back as messages.
 pub struct Runner {
@@ -60,6 +62,27 @@ impl Runner {
         });
     }
 
+    /// Lists a folder.
+    pub fn list(&mut self, folder: String) {
+        self.spawn(async move {
+            let asked = folder.clone();
+            let found = tokio::task::spawn_blocking(move || list(&asked)).await;
+            Msg::Listed { folder, found: found.unwrap_or_else(|error| Err(error.to_string())) }
+        });
+    }
+
+    /// Writes a receipt's bundle into the folder of bundles.
+    pub fn bundle(&mut self, ticket: u64, receipt_id: String, folder: Option<PathBuf>) {
+        let link = self.link.clone();
+        self.spawn(async move {
+            let result = match folder {
+                Some(folder) => bundle(&link, receipt_id, &folder).await,
+                None => Err(ApiError::new(ErrorKind::Failed, "there is no folder for bundles here")),
+            };
+            Msg::Bundled { ticket, result }
+        });
+    }
+
     fn spawn(&mut self, work: impl Future<Output = Msg> + Send + 'static) {
         while self.tasks.try_join_next().is_some() {}
         let results = self.results.clone();
@@ -80,6 +103,45 @@ async fn submit(link: &Link, module: Option<PathBuf>, mut draft: Draft) -> Resul
         draft.artifact = ArtifactSource::Cid { cid: info.cid, sha256: None, size: Some(info.size) };
     }
     link.execute(Command::Submit { draft: Box::new(draft), guild: None }).await
+}
+
+/// Writes a receipt with all that proves it and the module, as `zerostate verify` reads it; the path of the file.
+async fn bundle(link: &Link, receipt_id: String, folder: &Path) -> Result<String, ApiError> {
+    let complain =
+        |error: std::io::Error| ApiError::new(ErrorKind::Failed, format!("{}: {error}", folder.display()));
+    let (receipt_id, text) = crate::bundle::bundled(link.node(), receipt_id, true).await?;
+    tokio::fs::create_dir_all(folder).await.map_err(complain)?;
+    let path = folder.join(format!("{receipt_id}.jsonl"));
+    tokio::fs::write(&path, text).await.map_err(complain)?;
+    Ok(path.display().to_string())
+}
+
+/// What is in a folder that may be wanted: folders, modules and manifests, folders first.
+fn list(folder: &str) -> Result<Vec<FileEntry>, String> {
+    let place = if folder.is_empty() { PathBuf::from(".") } else { PathBuf::from(expand(folder)) };
+    let entries = std::fs::read_dir(place).map_err(|error| error.to_string())?;
+    let mut found: Vec<FileEntry> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let meta = std::fs::metadata(entry.path()).ok()?;
+            (wanted(&name, meta.is_dir()) && (meta.is_dir() || meta.is_file())).then(|| FileEntry {
+                name,
+                folder: meta.is_dir(),
+                size: meta.len(),
+            })
+        })
+        .take(LISTED_MAX)
+        .collect();
+    found.sort_by(|a, b| b.folder.cmp(&a.folder).then_with(|| a.name.cmp(&b.name)));
+    Ok(found)
+}
+
+/// Whether a name can be that of a module or a manifest, or of a folder with some. One that would not be shown as it is cannot be typed
+/// either.
+fn wanted(name: &str, folder: bool) -> bool {
+    let fits = folder || [".wasm", ".toml", ".json"].iter().any(|end| name.ends_with(end));
+    fits && Untrusted::new(name).as_str() == name
 }
 
 /// What a file holds, if it is a plain file of at most `max` bytes. Devices and pipes are not opened: they may never end.
@@ -152,11 +214,9 @@ fn complete(typed: &str) -> Vec<String> {
             let name = entry.file_name().into_string().ok()?;
             let hidden = name.starts_with('.') && !start.starts_with('.');
             let folder_inside = entry.path().is_dir();
-            let wanted = folder_inside || [".wasm", ".toml", ".json"].iter().any(|end| name.ends_with(end));
-            // A name that would not be shown as it is cannot be typed either.
-            let plain = Untrusted::new(&name).as_str() == name;
             let end = if folder_inside { "/" } else { "" };
-            (name.starts_with(start) && !hidden && wanted && plain).then(|| format!("{folder}{name}{end}"))
+            (name.starts_with(start) && !hidden && wanted(&name, folder_inside))
+                .then(|| format!("{folder}{name}{end}"))
         })
         .collect();
     found.sort();

@@ -12,7 +12,7 @@ use super::chord::Chord;
 pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 
 /// The places where a key can mean something; a section of the file each.
-pub const CONTEXTS: [&str; 21] = [
+pub const CONTEXTS: [&str; 24] = [
     "global",
     "list",
     "peers",
@@ -32,6 +32,9 @@ pub const CONTEXTS: [&str; 21] = [
     "form",
     "filter",
     "palette",
+    "picker",
+    "files",
+    "replay",
     "confirm",
     "help",
 ];
@@ -212,7 +215,7 @@ mod tests {
         let map = Keymap::new(None);
         assert_eq!(map.problems, Vec::<String>::new());
         assert!(map.sections.values().flatten().all(|binding| binding.keys.iter().all(|chord| !chord.alt)));
-        for context in CONTEXTS.iter().filter(|c| !["guilds", "events", "log", "peer-detail"].contains(c)) {
+        for context in CONTEXTS.iter().filter(|c| !["events", "peer-detail"].contains(c)) {
             assert!(!map.section(context).is_empty(), "{context}");
         }
     }

@@ -3,15 +3,17 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use tui_input::Input;
+use zerostate::document::Untrusted;
 
 use super::action::Action;
 use super::details;
 use super::forms::connect::ConnectForm;
 use super::forms::guild::{About, GuildForm};
 use super::forms::submit::{Field, SubmitForm, found_text};
-use super::layers::{Confirm, Help, Layer, Palette, Text};
+use super::layers::{Confirm, Facts, Files, Help, Layer, Palette, Text, Themes};
 use super::model::Model;
 use super::theme::Role;
+use super::widgets::columns::{Cell, row};
 use super::widgets::text::{cut, width as cells_of, wrap};
 
 /// The inside of a layer.
@@ -25,6 +27,19 @@ pub struct Content {
     pub scroll: usize,
     /// Where the cursor stands: column and line.
     pub cursor: Option<(usize, usize)>,
+    /// A line that has to be seen.
+    pub kept: Option<usize>,
+}
+
+impl Content {
+    /// The first line that is shown in a room of so many.
+    pub fn top(&self, room: usize) -> usize {
+        let hidden = self.lines.len().saturating_sub(room);
+        let kept = self.kept.or(self.cursor.map(|(_, line)| line));
+        // A line more, for what stands under it.
+        let least = kept.map_or(0, |line| (line + 2).min(self.lines.len()).saturating_sub(room));
+        self.scroll.max(least).min(hidden)
+    }
 }
 
 /// The inside of a layer that is `width` cells wide.
@@ -43,7 +58,73 @@ pub fn content(model: &Model, layer: &Layer, width: usize) -> Content {
         Layer::Palette(palette) => palette_lines(model, palette, width),
         Layer::Help(help) => help_lines(model, help, width),
         Layer::Text(text) => text_lines(model, text, width),
+        Layer::Facts(facts) => facts_lines(model, facts, width),
+        Layer::Themes(themes) => theme_lines(model, themes, width),
+        Layer::Files(files) => file_lines(model, files, width),
     }
+}
+
+fn facts_lines(model: &Model, facts: &Facts, width: usize) -> Content {
+    let rows: Vec<(&str, String)> =
+        facts.facts.iter().map(|(label, text)| (label.as_str(), Untrusted::new(text).to_string())).collect();
+    let lines = details::rows(&rows, model, width);
+    Content { title: titled(model, &facts.title), lines, scroll: facts.scroll, ..Content::default() }
+}
+
+/// A row of a list to choose from.
+fn choice(model: &Model, cells: Vec<Cell>, chosen: bool, width: usize) -> Line<'static> {
+    let mut line = row(cells, width);
+    if chosen {
+        let style = model.theme.style(Role::Selected);
+        line.spans.iter_mut().for_each(|span| span.style = span.style.patch(style));
+    }
+    line
+}
+
+fn theme_lines(model: &Model, themes: &Themes, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let lines = model.themes.iter().enumerate().map(|(i, theme)| {
+        let mark = if theme.name == themes.before.name { "●" } else { " " };
+        let cells = vec![
+            Cell::fixed(mark, style(Role::Accent), 1),
+            Cell::fill(Untrusted::new(&theme.name).to_string(), style(Role::Text), 8),
+        ];
+        choice(model, cells, i == themes.chosen, width)
+    });
+    let lines = lines.collect();
+    Content { title: titled(model, "Theme"), lines, kept: Some(themes.chosen), ..Content::default() }
+}
+
+fn file_lines(model: &Model, files: &Files, width: usize) -> Content {
+    let style = |role| model.theme.style(role);
+    let folder = if files.folder.is_empty() { "./" } else { files.folder.as_str() };
+    let mut title = titled(model, "Choose a file");
+    title.push((format!(" ─ {}", Untrusted::new(folder)), style(Role::Text)));
+    let shown = files.shown();
+    let said = match (&files.problem, files.reading, shown.is_empty()) {
+        (Some(problem), ..) => Some((format!("✗ {}", Untrusted::new(problem)), Role::Bad)),
+        (None, true, _) => Some(("reading…".to_owned(), Role::Dim)),
+        (None, false, true) => Some(("no folder, module or manifest is here".to_owned(), Role::Dim)),
+        (None, false, false) => None,
+    };
+    if let Some((text, role)) = said {
+        let lines = wrap(&text, width).into_iter().map(|line| Line::styled(line, style(role))).collect();
+        return Content { title, lines, ..Content::default() };
+    }
+    let lines = shown.iter().enumerate().map(|(i, entry)| {
+        let (end, role, size) = if entry.folder {
+            ("/", Role::Accent, String::new())
+        } else {
+            ("", Role::Text, zerostate::document::bytes_text(entry.size))
+        };
+        let cells = vec![
+            Cell::fill(format!("{}{end}", entry.name), style(role), 16),
+            Cell::fixed(size, style(Role::Dim), 12).right(),
+        ];
+        choice(model, cells, i == files.chosen, width)
+    });
+    let lines = lines.collect();
+    Content { title, lines, kept: Some(files.chosen), ..Content::default() }
 }
 
 fn titled(model: &Model, title: &str) -> Vec<(String, Style)> {
@@ -69,7 +150,7 @@ fn input_line(
     };
     let scroll = input.visual_scroll(width.saturating_sub(1));
     let (mut skipped, mut shown) = (0, String::new());
-    for c in zerostate::document::Untrusted::lines(input.value(), usize::MAX).as_str().chars() {
+    for c in Untrusted::lines(input.value(), usize::MAX).as_str().chars() {
         let text = c.to_string();
         if skipped < scroll {
             skipped += cells_of(&text);
@@ -126,6 +207,15 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
         }
     }
     out.lines.push(Line::default());
+    if let Some(cost) = form.cost() {
+        for (i, part) in wrap(&cost, room).into_iter().enumerate() {
+            let label = format!("{:<LABEL$}", if i == 0 { "costs" } else { "" });
+            out.lines.push(Line::from(vec![
+                Span::styled(label, style(Role::Dim)),
+                Span::styled(part, style(Role::Strong)),
+            ]));
+        }
+    }
     let word = if read_only { "from the manifest as it stands" } else { "the rest has its defaults" };
     let ready = form.ready(model.now).is_some();
     let key = model.keymap.keys_of(&["form"], Action::FormSubmit).unwrap_or_default();
@@ -314,6 +404,9 @@ fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
         }
         let heading = if *context == "global" { "everywhere".to_owned() } else { context.replace('-', " ") };
         lines.push(Line::styled(heading, style(Role::Accent)));
+        if *context == "filter" {
+            filters(model, width, &mut lines);
+        }
         let half = rows.len().div_ceil(columns);
         for i in 0..half {
             let mut spans = Vec::new();
@@ -330,8 +423,32 @@ fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
     Content { title: titled(model, "Keys"), lines, scroll: help.scroll, ..Content::default() }
 }
 
+/// How a filter is written, and what the pane's fields are called.
+fn filters(model: &Model, width: usize, lines: &mut Vec<Line<'static>>) {
+    let style = |role| model.theme.style(role);
+    let fields = super::panes::fields(model.focus).join(", ");
+    let ways = [
+        (
+            "word",
+            "in any field, in whatever case; all words have to be there; \"two words\" as one".to_owned(),
+        ),
+        ("!word", "not there".to_owned()),
+        ("~wrd", "these letters in this order".to_owned()),
+        ("field:word", format!("in that field: {fields}")),
+    ];
+    for (how, what) in ways {
+        for (i, part) in wrap(&what, width.saturating_sub(12)).into_iter().enumerate() {
+            let how = format!("{:<12}", if i == 0 { how } else { "" });
+            lines.push(Line::from(vec![
+                Span::styled(how, style(Role::FooterKey)),
+                Span::styled(part, style(Role::Text)),
+            ]));
+        }
+    }
+}
+
 fn text_lines(model: &Model, text: &Text, width: usize) -> Content {
-    let body = zerostate::document::Untrusted::lines(&text.body, usize::MAX);
+    let body = Untrusted::lines(&text.body, usize::MAX);
     let style = model.theme.style(Role::Text);
     let lines = wrap(body.as_str(), width).into_iter().map(|line| Line::styled(line, style)).collect();
     Content { title: titled(model, &text.title), lines, scroll: text.scroll, ..Content::default() }

@@ -8,6 +8,7 @@ use super::forms::connect::ConnectForm;
 use super::forms::guild::GuildForm;
 use super::forms::submit::SubmitForm;
 use super::pending::Found;
+use super::theme::Theme;
 
 /// One layer.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub enum Layer {
     Palette(Palette),
     Help(Help),
     Text(Text),
+    Facts(Facts),
+    Themes(Themes),
+    Files(Files),
 }
 
 /// A question with what Yes would do. It stands at No until one moves.
@@ -35,17 +39,28 @@ pub struct Confirm {
     pub scroll: usize,
 }
 
+impl Confirm {
+    /// A question at its beginning: at No.
+    pub fn new(
+        title: String,
+        facts: Vec<(String, String)>,
+        warning: &str,
+        yes_label: String,
+        what: Confirmed,
+    ) -> Self {
+        Self { title, facts, warning: warning.to_owned(), yes_label, yes: false, what, scroll: 0 }
+    }
+}
+
 /// What a Yes leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Confirmed {
     /// Sign what was found.
     Sign(Vec<Found>),
-    Cancel {
-        task_id: String,
-        name: String,
-    },
+    /// Tasks by id and name.
+    Cancel(Vec<(String, String)>),
     Inbox {
-        inbox_id: String,
+        ids: Vec<String>,
         accept: bool,
     },
     /// Leave a guild; with its creator it ends.
@@ -81,6 +96,51 @@ pub struct Text {
     pub scroll: usize,
 }
 
+/// Things with their names, to read.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub title: String,
+    pub facts: Vec<(String, String)>,
+    pub scroll: usize,
+}
+
+/// The themes to choose from; the one that is chosen is shown already.
+#[derive(Debug)]
+pub struct Themes {
+    pub chosen: usize,
+    /// What it was before.
+    pub before: Theme,
+}
+
+/// A folder to choose a file from.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// As it is spelt in the form, with a slash at the end; the working directory when empty.
+    pub folder: String,
+    pub entries: Vec<FileEntry>,
+    pub chosen: usize,
+    pub hidden: bool,
+    /// Why it cannot be read.
+    pub problem: Option<String>,
+    pub reading: bool,
+}
+
+/// One thing in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    pub name: String,
+    pub folder: bool,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl Files {
+    /// What is shown of it.
+    pub fn shown(&self) -> Vec<&FileEntry> {
+        self.entries.iter().filter(|entry| self.hidden || !entry.name.starts_with('.')).collect()
+    }
+}
+
 impl Text {
     /// A manifest or draft as JSON, readable.
     pub fn json(title: String, value: &impl serde::Serialize) -> Self {
@@ -99,7 +159,9 @@ impl Layer {
             Self::Confirm(_) => (vec!["confirm"], true),
             Self::Palette(_) => (vec!["palette"], true),
             Self::Help(_) => (vec!["help", "global"], false),
-            Self::Text(_) => (vec!["help", "global"], false),
+            Self::Text(_) | Self::Facts(_) => (vec!["help", "global"], false),
+            Self::Themes(_) => (vec!["picker"], true),
+            Self::Files(_) => (vec!["files"], true),
         }
     }
 
@@ -120,6 +182,7 @@ impl Layer {
             Self::Detail(detail) => Some(&mut detail.scroll),
             Self::Help(help) => Some(&mut help.scroll),
             Self::Text(text) => Some(&mut text.scroll),
+            Self::Facts(facts) => Some(&mut facts.scroll),
             Self::Confirm(question) => Some(&mut question.scroll),
             _ => None,
         }

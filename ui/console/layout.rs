@@ -74,12 +74,30 @@ fn narrow(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
     vec![(model.focus, main), (Pane::Events, events)]
 }
 
+/// How many of the panes' names fit beside each other, from the first on.
+pub fn tabs_shown(width: u16) -> usize {
+    let all: usize = Pane::ALL.iter().map(|pane| pane.title().len() + 3).sum();
+    if all <= usize::from(width) { Pane::ALL.len() } else { 6 }
+}
+
+/// The pane whose name stands at a column of the tab line.
+pub fn tab_at(tabs: Rect, x: u16) -> Option<Pane> {
+    let mut end = usize::from(tabs.x);
+    Pane::ALL.into_iter().take(tabs_shown(tabs.width)).find(|pane| {
+        end += pane.title().len() + 3;
+        usize::from(x) < end
+    })
+}
+
 /// Where a layer stands. Something opened takes the body, but no lines too long to read; questions and forms are as large as they
 /// need to be.
 pub fn layer_area(layer: &Layer, areas: &Areas, content: usize) -> Rect {
     let lines = super::widgets::text::cells(content.saturating_add(2));
     let (width, height) = match layer {
         Layer::Detail(_) | Layer::Text(_) => (areas.body.width.min(132), areas.body.height),
+        Layer::Facts(_) => (areas.body.width.min(118), lines),
+        Layer::Themes(_) => (areas.body.width.min(44), lines),
+        Layer::Files(_) => (areas.body.width.min(92), lines),
         Layer::Help(_) => (areas.body.width.min(118), lines),
         Layer::Submit(_) | Layer::Connect(_) | Layer::Guild(_) => (areas.body.width.min(92), lines),
         Layer::Confirm(_) => (areas.body.width.min(84), lines),

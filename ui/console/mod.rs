@@ -15,7 +15,10 @@ mod backend;
 mod chord;
 mod depth;
 mod details;
+mod editor;
 mod effects;
+mod encode;
+mod filter;
 mod forms;
 mod keymap;
 mod layer_view;
@@ -23,12 +26,17 @@ mod layers;
 mod layout;
 mod model;
 mod msg;
+mod names;
 mod older;
 mod options;
+mod outlet;
 mod palette;
 mod panes;
 mod pending;
+mod privacy;
 mod rates;
+mod replay;
+mod rows;
 #[cfg(test)]
 mod samples;
 mod terminal;
@@ -41,6 +49,7 @@ mod widgets;
 
 pub use depth::ColorMode;
 pub use options::ConsoleOptions;
+pub use replay::Replay;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -54,13 +63,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use zerostate::api::Link;
 
-use depth::Depth;
 use effects::{RESULTS_MAX, Runner};
-use model::{Model, Tone};
-use msg::{Effect, Msg};
-use options::{build, depth};
+use model::Model;
+use msg::{Editing, Effect, Msg};
+use options::build;
 use terminal::Screen;
-use theme::{SHIPPED, Theme};
 use update::update;
 
 /// Two keys are drawn at least so far apart: faster than that no eye is, and pasted keys come in heaps.
@@ -87,10 +94,9 @@ pub async fn run(link: Link, options: ConsoleOptions) -> anyhow::Result<Exit> {
     let signals = Signals::listen()?;
     let (sender, results) = mpsc::channel(RESULTS_MAX);
     let mut console = Console {
-        screen: Screen::enter()?,
+        screen: Screen::enter(options.mouse)?,
         model,
         runner: Runner::new(link.clone(), sender),
-        depth: depth(&options),
         options,
         last_draw: Instant::now(),
         draw_at: Some(Instant::now()),
@@ -131,7 +137,6 @@ struct Console {
     screen: Screen,
     model: Model,
     runner: Runner,
-    depth: Depth,
     options: ConsoleOptions,
     last_draw: Instant,
     /// When the next frame is due; none while nothing has changed.
@@ -152,6 +157,7 @@ impl Console {
         if let Some(snapshot) = first {
             self.apply(Msg::Snapshot(snapshot))?;
         }
+        let outlet = self.screen.outlet.clone();
         let data_pause = if self.options.over_ssh { DATA_PAUSE_SSH } else { DATA_PAUSE };
         loop {
             let due = self.draw_at;
@@ -161,12 +167,14 @@ impl Console {
                 event = keys.next() => match event {
                     Some(Ok(Event::Key(key))) => (Msg::Key(key), KEY_PAUSE),
                     Some(Ok(Event::Paste(text))) => (Msg::Paste(text), KEY_PAUSE),
+                    Some(Ok(Event::Mouse(event))) if self.model.mouse => (Msg::Mouse(event), KEY_PAUSE),
                     Some(Ok(Event::Resize(width, height))) => (Msg::Resize(width, height), KEY_PAUSE),
                     Some(Ok(_)) => continue,
                     // No keys can come any more: the terminal is gone.
                     Some(Err(_)) | None => return Ok(Exit::Signal(SignalKind::hangup().as_raw_value())),
                 },
-                () = sleep_until(due.unwrap_or(self.last_draw)), if due.is_some() => {
+                // A terminal that has not read the last frame is not sent another: it gets the newest when it has.
+                () = async { sleep_until(due.unwrap_or(self.last_draw)).await; outlet.freed().await }, if due.is_some() => {
                     if let Err(error) = self.draw() {
                         tracing::debug!(%error, "nothing can be drawn any more");
                         return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
@@ -179,8 +187,7 @@ impl Console {
                         return Ok(Exit::NodeGone("the node does not answer any more".to_owned()));
                     }
                     let latest = link.snapshots.borrow_and_update().clone();
-                    let Some(snapshot) = latest else { continue };
-                    (Msg::Snapshot(snapshot), data_pause)
+                    (latest.map_or(Msg::Gone, Msg::Snapshot), data_pause)
                 }
                 _ = tick.tick() => (Msg::Tick(Timestamp::now()), data_pause),
             };
@@ -198,9 +205,18 @@ impl Console {
                     drop(keys);
                     self.screen.suspend()?;
                     keys = EventStream::new();
-                    let (width, height) = crossterm::terminal::size()?;
-                    self.apply(Msg::Resize(width, height))?;
-                    self.draw()?;
+                    self.taken_again()?;
+                }
+                After::Edit(what) => {
+                    drop(keys);
+                    let edited = tokio::select! {
+                        edited = self.edit(what) => edited,
+                        number = signals.next() => return Ok(Exit::Signal(number)),
+                    };
+                    self.screen.take_again()?;
+                    keys = EventStream::new();
+                    self.apply(Msg::Edited(edited))?;
+                    self.taken_again()?;
                 }
             }
         }
@@ -216,11 +232,21 @@ impl Console {
                 Effect::Probe { generation, path } => self.runner.probe(generation, path),
                 Effect::Complete { generation, typed } => self.runner.complete(generation, typed),
                 Effect::Copy(text) => {
-                    let mut out = std::io::stdout();
-                    crossterm::queue!(out, CopyToClipboard::to_clipboard_from(text))?;
-                    out.flush()?;
+                    let mut bytes = Vec::new();
+                    crossterm::queue!(bytes, CopyToClipboard::to_clipboard_from(text))?;
+                    self.screen.outlet.write_all(&bytes)?;
                 }
-                Effect::Theme(name) => self.change_theme(&name),
+                Effect::List { folder } => self.runner.list(folder),
+                Effect::Bundle { ticket, receipt_id } => {
+                    self.runner.bundle(ticket, receipt_id, self.options.bundles.clone());
+                }
+                Effect::CatchMouse(on) => self.screen.catch_mouse(on)?,
+                Effect::Seek(to) => {
+                    if let Some(replay) = &self.options.replay {
+                        replay.seek(to);
+                    }
+                }
+                Effect::Edit(what) => after = After::Edit(what),
                 Effect::Repaint => self.screen.repaint()?,
                 Effect::Suspend => after = After::Suspend,
                 Effect::Quit => after = After::Quit,
@@ -234,21 +260,20 @@ impl Console {
         Ok(after)
     }
 
-    fn change_theme(&mut self, name: &str) {
-        let here = SHIPPED.iter().position(|(shipped, _)| *shipped == self.model.theme.name);
-        let next = here.map_or(0, |at| (at + 1) % SHIPPED.len());
-        if self.depth == Depth::Mono {
-            return self.model.toast(Tone::Info, "there are no colours here, so there is one theme");
-        }
-        let wanted = if name.is_empty() { SHIPPED.get(next).map_or("dark", |(name, _)| name) } else { name };
-        let (theme, problems) = Theme::load(wanted, self.options.theme_dir.as_deref(), self.depth);
-        if problems.is_empty() {
-            self.model.theme = theme;
-            self.model.toast(Tone::Info, format!("theme {wanted}"));
-        }
-        for problem in problems {
-            self.model.toast(Tone::Bad, problem);
-        }
+    /// Has a manifest edited while the terminal is the editor's; the path of what it wrote.
+    async fn edit(&mut self, what: Editing) -> Result<String, String> {
+        self.screen.give();
+        let path = editor::prepare(what, self.options.drafts.as_deref())?;
+        editor::run(&path).await?;
+        Ok(path.display().to_string())
+    }
+
+    /// Draws what may have changed while somebody else had the terminal.
+    fn taken_again(&mut self) -> anyhow::Result<()> {
+        let (width, height) = crossterm::terminal::size()?;
+        self.apply(Msg::Resize(width, height))?;
+        self.draw()?;
+        Ok(())
     }
 
     fn draw(&mut self) -> std::io::Result<()> {
@@ -264,6 +289,7 @@ enum After {
     GoOn,
     Quit,
     Suspend,
+    Edit(Editing),
 }
 
 /// The clock moves when the second does.

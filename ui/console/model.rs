@@ -13,9 +13,11 @@ use zerostate::identity::Did;
 use super::chord::Chord;
 use super::keymap::{Binding, Keymap};
 use super::layers::Layer;
+use super::names::Names;
 use super::older::Older;
 use super::pending::{Pending, Round};
 use super::rates::Rates;
+use super::rows::Rows;
 use super::theme::Theme;
 
 /// The eight panes, in the order of their keys.
@@ -103,8 +105,9 @@ pub struct List {
     /// The first row that is shown.
     pub top: usize,
     pub filter: String,
-    /// Which of the pane's orders.
+    /// Which of the pane's columns it is ordered by, and whether the other way round.
     pub sort: usize,
+    pub reversed: bool,
     pub marked: BTreeSet<String>,
 }
 
@@ -132,21 +135,46 @@ pub struct Settings {
     pub stop_node_on_quit: bool,
     /// What the submit form starts with.
     pub example: Option<String>,
+    /// The working directory, which paths begin from.
+    pub cwd: String,
+    /// Paths and versions, for those who ask.
+    pub info: Vec<(String, String)>,
+    /// So many entries has the journal that is replayed.
+    pub replay: Option<usize>,
 }
 
 /// Everything that `view` draws and `update` changes.
 pub struct Model {
     pub settings: Settings,
     pub theme: Theme,
+    /// All there are to choose from.
+    pub themes: Vec<Theme>,
     pub keymap: Keymap,
     pub zone: TimeZone,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
+    /// The time; of a journal that is replayed, the time it was then.
     pub now: Timestamp,
+    /// The time it is here.
+    pub clock: Timestamp,
     /// What is shown.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// Raised with every snapshot; and for each pane, when its rows are others than before.
+    pub revision: u64,
+    versions: [u64; Pane::ALL.len()],
+    rows: [Rows; Pane::ALL.len()],
+    pub names: Names,
     /// What would be shown if it were not frozen, and since when it is.
     pub frozen: Option<(Arc<Snapshot>, Timestamp)>,
+    /// Since when the node does not answer.
+    pub gone: Option<Timestamp>,
+    /// Ids and addresses are masked.
+    pub private: bool,
+    /// The mouse is reported here.
+    pub mouse: bool,
+    /// How many entries of a replayed journal are shown, and whether it runs.
+    pub replayed: usize,
+    pub playing: bool,
     pub rates: Rates,
     pub older: Older,
     pub focus: Pane,
@@ -168,6 +196,8 @@ pub struct Model {
     pub parked: Option<Round>,
     /// What the console itself has to say in the log.
     pub notices: Vec<LogLine>,
+    /// Lines of the log from this level on are shown, by `rows::severity`; all of them at 0.
+    pub log_level: usize,
     pub interrupted: Option<Timestamp>,
 }
 
@@ -180,13 +210,25 @@ impl Model {
     /// A console that has seen nothing yet.
     pub fn new(settings: Settings, theme: Theme, keymap: Keymap, zone: TimeZone, now: Timestamp) -> Self {
         Self {
+            replayed: settings.replay.unwrap_or_default(),
+            playing: false,
+            gone: None,
+            private: false,
+            mouse: false,
             settings,
+            themes: vec![theme.clone()],
             theme,
             keymap,
             zone,
             size: (80, 24),
             now,
+            clock: now,
             snapshot: None,
+            revision: 0,
+            versions: Default::default(),
+            rows: Default::default(),
+            names: Names::default(),
+            log_level: 0,
             frozen: None,
             rates: Rates::default(),
             older: Older::default(),
@@ -215,6 +257,7 @@ impl Model {
             top: 0,
             filter: String::new(),
             sort: 0,
+            reversed: false,
             marked: BTreeSet::new(),
         };
         self.lists.get(&pane).unwrap_or(&NOTHING)
@@ -223,6 +266,32 @@ impl Model {
     /// The list of a pane, to change.
     pub fn list_mut(&mut self, pane: Pane) -> &mut List {
         self.lists.entry(pane).or_default()
+    }
+
+    /// The rows of a pane, as they were last worked out.
+    pub fn rows(&self, pane: Pane) -> &Rows {
+        let [first, ..] = &self.rows;
+        // There is one for every pane.
+        self.rows.get(pane.number() - 1).unwrap_or(first)
+    }
+
+    /// Keeps the rows of a pane that were worked out.
+    pub fn set_rows(&mut self, pane: Pane, rows: Rows) {
+        if let Some(place) = self.rows.get_mut(pane.number() - 1) {
+            *place = rows;
+        }
+    }
+
+    /// Which rows a pane has: another number when they are others.
+    pub fn version(&self, pane: Pane) -> u64 {
+        self.versions.get(pane.number() - 1).copied().unwrap_or_default()
+    }
+
+    /// The rows of a pane are others now.
+    pub fn rows_changed(&mut self, pane: Pane) {
+        if let Some(version) = self.versions.get_mut(pane.number() - 1) {
+            *version += 1;
+        }
     }
 
     /// Goes to a pane.
@@ -243,19 +312,14 @@ impl Model {
         if self.me() == Some(did) {
             return "you".to_owned();
         }
-        let peers = self.snapshot.iter().flat_map(|snapshot| &snapshot.peers);
-        let name = peers.filter(|peer| peer.did.as_ref() == Some(did)).find_map(|peer| peer.name.as_ref());
-        match name.map(Untrusted::as_str).map(str::trim) {
-            Some(name) if !name.is_empty() && !name.eq_ignore_ascii_case("you") => name.to_owned(),
-            _ => did.short(),
-        }
+        self.names.of(did).map_or_else(|| did.short(), str::to_owned)
     }
 
     /// Says something in the corner for a few seconds; what is bad stays longer and goes into the log as well.
     pub fn toast(&mut self, tone: Tone, text: impl AsRef<str>) {
         let text = Untrusted::new(text.as_ref()).to_string();
         let stays = jiff::SignedDuration::from_secs(if tone == Tone::Bad { 10 } else { 5 });
-        let until = self.now.checked_add(stays).unwrap_or(self.now);
+        let until = self.clock.checked_add(stays).unwrap_or(self.clock);
         if tone == Tone::Bad {
             self.note("WARN", &text);
         }
@@ -273,6 +337,7 @@ impl Model {
         if self.notices.len() > NOTICES_MAX {
             self.notices.remove(0);
         }
+        self.rows_changed(Pane::Log);
     }
 
     /// The keys of a binding as this terminal can show them.
@@ -288,12 +353,14 @@ impl Model {
 
     /// The sections of the key file that count now, the most particular first; and whether keys are text here.
     pub fn contexts(&self) -> (Vec<&'static str>, bool) {
-        if let Some(layer) = self.layers.last() {
-            return layer.contexts();
+        let (mut contexts, typing) = match self.layers.last() {
+            Some(layer) => layer.contexts(),
+            None if self.filtering.is_some() => (vec!["filter"], true),
+            None => (vec![self.focus.context(), "list", "global"], false),
+        };
+        if self.settings.replay.is_some() && !typing {
+            contexts.insert(0, "replay");
         }
-        if self.filtering.is_some() {
-            return (vec!["filter"], true);
-        }
-        (vec![self.focus.context(), "list", "global"], false)
+        (contexts, typing)
     }
 }

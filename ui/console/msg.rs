@@ -3,18 +3,24 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 use jiff::Timestamp;
 use zerostate::api::{Answer, ApiError, Command, Snapshot};
 use zerostate::document::Draft;
+
+use super::layers::FileEntry;
 
 /// Something that happened.
 #[derive(Debug)]
 pub enum Msg {
     Key(KeyEvent),
     Paste(String),
+    /// A button or the wheel, where the mouse was asked for.
+    Mouse(MouseEvent),
     Resize(u16, u16),
     Snapshot(Arc<Snapshot>),
+    /// The node does not answer any more; it is looked for.
+    Gone,
     /// A second has gone by.
     Tick(Timestamp),
     /// The node's answer to a command.
@@ -32,6 +38,18 @@ pub enum Msg {
         generation: u64,
         paths: Vec<String>,
     },
+    /// What is in a folder.
+    Listed {
+        folder: String,
+        found: Result<Vec<FileEntry>, String>,
+    },
+    /// The editor has ended; this is the manifest that it wrote.
+    Edited(Result<String, String>),
+    /// A bundle was written to this file, or not.
+    Bundled {
+        ticket: u64,
+        result: Result<String, ApiError>,
+    },
 }
 
 /// What a path in the submit form leads to.
@@ -47,6 +65,15 @@ pub enum Probe {
         module: Option<PathBuf>,
     },
     Folder,
+}
+
+/// What is opened in an editor.
+#[derive(Debug, PartialEq)]
+pub enum Editing {
+    /// A manifest that is there.
+    File(String),
+    /// A new one, called after its task.
+    New { name: String, text: String },
 }
 
 /// Something to be done outside of the model.
@@ -72,10 +99,23 @@ pub enum Effect {
         generation: u64,
         typed: String,
     },
+    /// List a folder.
+    List {
+        folder: String,
+    },
+    /// Open a manifest in the operator's editor: a file, or a new one with this text.
+    Edit(Editing),
+    /// Write a receipt with all that proves it into a file.
+    Bundle {
+        ticket: u64,
+        receipt_id: String,
+    },
     /// Hand text to the terminal's clipboard.
     Copy(String),
-    /// Load the theme of that name; the next one when empty.
-    Theme(String),
+    /// Have the mouse reported, or not.
+    CatchMouse(bool),
+    /// Show a replayed journal as it was after so many entries.
+    Seek(usize),
     Repaint,
     Suspend,
     Quit,

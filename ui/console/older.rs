@@ -8,8 +8,10 @@ use super::model::Pane;
 
 /// Rows in one page.
 pub const PAGE: u32 = 200;
-/// At most so many older rows are kept of each list.
-const KEPT_MAX: usize = 20_000;
+/// And while a filter looks through all of them: as many as the node gives at once.
+pub const SEARCH_PAGE: u32 = 1_000;
+/// At most so many older rows are kept of each list: some 60 MB of receipts.
+const KEPT_MAX: usize = 100_000;
 
 /// One list beyond its tail, newest first.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ impl<T> Beyond<T> {
     pub fn wants_more(&self, known: usize, total: u64) -> bool {
         let all = u64::try_from(known).unwrap_or(u64::MAX) >= total;
         !self.asked && !self.ended && !all && self.items.len() < KEPT_MAX
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended || self.items.len() >= KEPT_MAX
     }
 
     fn take(&mut self, page: Page<T>) {
@@ -74,6 +80,30 @@ impl Older {
         self.events.ended = events.last().is_none_or(|event| event.seq <= 1);
         let known = self.events.items.last().map_or(u64::MAX, |event| event.seq);
         self.events.items.extend(events.into_iter().filter(|event| event.seq < known));
+    }
+
+    /// How many rows of a list are here.
+    pub fn known(&self, snapshot: &Snapshot, pane: Pane) -> usize {
+        match pane {
+            Pane::Tasks => snapshot.tasks.items.len().max(self.tasks.items.len()),
+            Pane::Receipts => snapshot.receipts.items.len().max(self.receipts.items.len()),
+            Pane::Attestations => snapshot.attestations.items.len().max(self.attestations.items.len()),
+            Pane::Events => snapshot.events.items.len() + self.events.items.len(),
+            _ => 0,
+        }
+    }
+
+    /// How much of a list a filter has looked through, in hundredths, while there is more to come.
+    pub fn searched(&self, snapshot: &Snapshot, pane: Pane) -> Option<u64> {
+        let (ended, total) = match pane {
+            Pane::Tasks => (self.tasks.is_over(), snapshot.tasks.total),
+            Pane::Receipts => (self.receipts.is_over(), snapshot.receipts.total),
+            Pane::Attestations => (self.attestations.is_over(), snapshot.attestations.total),
+            Pane::Events => (self.events.is_over(), snapshot.events.total),
+            _ => return None,
+        };
+        let known = u64::try_from(self.known(snapshot, pane)).unwrap_or(u64::MAX);
+        (!ended && known < total).then(|| known.saturating_mul(100) / total.max(1))
     }
 
     /// Lets a list be asked for again after a page did not come.

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::depth::{ColorMode, Depth};
 use super::keymap::Keymap;
 use super::model::{Model, Settings, Tone};
+use super::replay::Replay;
 use super::theme::Theme;
 
 /// A key file is a page.
@@ -28,6 +29,15 @@ pub struct ConsoleOptions {
     /// A word for the header: `attached`, `lab`.
     pub badge: Option<String>,
     pub over_ssh: bool,
+    /// The mouse is caught from the start.
+    pub mouse: bool,
+    /// Where manifests that are written in an editor are kept, and bundles.
+    pub drafts: Option<PathBuf>,
+    pub bundles: Option<PathBuf>,
+    /// Paths and versions that the info screen shows.
+    pub info: Vec<(String, String)>,
+    /// The journal that is replayed.
+    pub replay: Option<Replay>,
     /// What the submit form starts with: a module or a manifest to try.
     pub example: Option<PathBuf>,
     /// The node ends with the console, so quitting asks when tasks run.
@@ -66,13 +76,41 @@ pub fn build(options: &ConsoleOptions) -> Model {
         badge: options.badge.clone(),
         ascii: options.ascii.unwrap_or_else(locale_is_ascii),
         stop_node_on_quit: options.stop_node_on_quit,
+        cwd: std::env::current_dir()
+            .ok()
+            .and_then(|path| path.to_str().map(str::to_owned))
+            .unwrap_or_default(),
+        info: info(options),
+        replay: options.replay.as_ref().map(|replay| replay.entries),
         example: options.example.as_ref().and_then(|path| path.to_str()).map(str::to_owned),
     };
     let mut model = Model::new(settings, theme, keymap, TimeZone::system(), Timestamp::now());
+    model.mouse = options.mouse;
+    if depth(options) != Depth::Mono {
+        model.themes = Theme::all(options.theme_dir.as_deref(), depth(options));
+    }
     for problem in problems {
         model.toast(Tone::Bad, problem);
     }
     model
+}
+
+/// The facts of the console itself; those of the node are in its snapshot.
+fn info(options: &ConsoleOptions) -> Vec<(String, String)> {
+    let mut facts = vec![("console".to_owned(), format!("zerostate {}", env!("CARGO_PKG_VERSION")))];
+    facts.extend(options.info.iter().cloned());
+    let mut path = |label: &str, path: &Option<PathBuf>, none: &str| {
+        let text = path.as_ref().map_or_else(|| none.to_owned(), |path| path.display().to_string());
+        facts.push((label.to_owned(), text));
+    };
+    path("keymap", &options.keymap, "as shipped; keymap.toml in the data directory is laid over it");
+    path("themes", &options.theme_dir, "those shipped");
+    path("drafts", &options.drafts, "nowhere");
+    path("bundles", &options.bundles, "nowhere");
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| "not set".to_owned());
+    facts.push(("terminal".to_owned(), format!("{}, colours: {:?}", variable("TERM"), depth(options))));
+    facts.push(("editor".to_owned(), super::editor::command()));
+    facts
 }
 
 fn read_keymap(path: &Path) -> Result<String, String> {

@@ -61,6 +61,10 @@ pub enum Purpose {
     Cancel {
         name: String,
     },
+    /// Writes a receipt's bundle into a file.
+    Bundle {
+        name: String,
+    },
     Inbox {
         accept: bool,
     },
@@ -97,6 +101,7 @@ impl Purpose {
             }
             Self::Examine { name, .. } => Some(format!("running {name} again")),
             Self::Attest { name, .. } => Some(format!("attesting {name}")),
+            Self::Bundle { name } => Some(format!("writing {name}")),
             Self::Cancel { name } => Some(format!("cancelling {name}")),
             Self::Inbox { accept } => Some(if *accept { "accepting" } else { "refusing" }.to_owned()),
             Self::Invite { name } => Some(format!("inviting to {name}")),

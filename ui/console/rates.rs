@@ -29,6 +29,12 @@ struct Meter {
 }
 
 impl Meter {
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.since.is_none_or(|(since, ..)| {
+            i64::try_from(now.duration_since(since).as_millis()).is_ok_and(|ms| ms >= WINDOW_MS)
+        })
+    }
+
     fn read(&mut self, now: Timestamp, bytes_in: u64, bytes_out: u64) {
         let Some((since, before_in, before_out)) = self.since else {
             self.since = Some((now, bytes_in, bytes_out));
@@ -45,12 +51,26 @@ impl Meter {
 }
 
 impl Rates {
-    /// Reads the counters of a snapshot. Called with every snapshot and every second, so that a rate falls when nothing comes.
+    /// Reads the counters of a snapshot. Called with every snapshot and every second, so that a rate falls when nothing comes; there
+    /// is something to do once in a window.
     pub fn read(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        if !self.node.is_due(now) {
+            return;
+        }
         self.node.read(now, snapshot.node.bytes_in, snapshot.node.bytes_out);
-        self.peers.retain(|id, _| snapshot.peers.iter().any(|peer| peer.peer_id == *id));
         for peer in &snapshot.peers {
-            self.peers.entry(peer.peer_id.clone()).or_default().read(now, peer.bytes_in, peer.bytes_out);
+            match self.peers.get_mut(&peer.peer_id) {
+                Some(meter) => meter.read(now, peer.bytes_in, peer.bytes_out),
+                None => {
+                    let mut meter = Meter::default();
+                    meter.read(now, peer.bytes_in, peer.bytes_out);
+                    self.peers.insert(peer.peer_id.clone(), meter);
+                }
+            }
+        }
+        if self.peers.len() > snapshot.peers.len() {
+            // Who was not read now has gone.
+            self.peers.retain(|_, meter| meter.since.is_some_and(|(at, ..)| at == now));
         }
     }
 

@@ -1,25 +1,34 @@
 //! Taking the terminal and giving it back: on quit, error, panic, signal and suspend.
 
-use std::io::{self, Stdout, Write};
+use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::event::{
+    DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture,
+};
 use crossterm::terminal::{
     Clear, ClearType, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen,
 };
-use crossterm::{cursor, execute, terminal};
+use crossterm::{cursor, execute, queue, terminal};
 use ratatui::Terminal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::backend::Quiet;
+use super::outlet::Outlet;
 
 /// Whether the terminal is ours now. A panic may happen on any thread, so this is the one place that all of them see.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+static MOUSE: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
+/// A terminal that reads nothing for so long is left as it is.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The terminal while the console has it.
 pub struct Screen {
-    pub terminal: Terminal<Quiet<Stdout>>,
+    pub terminal: Terminal<Quiet<Outlet>>,
+    pub outlet: Outlet,
 }
 
 impl Screen {
@@ -27,7 +36,7 @@ impl Screen {
     ///
     /// # Errors
     /// When there is none, or it refuses.
-    pub fn enter() -> io::Result<Self> {
+    pub fn enter(mouse: bool) -> io::Result<Self> {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
@@ -37,9 +46,42 @@ impl Screen {
         });
         // crossterm reads NO_COLOR by itself and then drops reverse and bold too; colours are the theme's business here.
         crossterm::style::force_color_output(true);
+        MOUSE.store(mouse, Ordering::SeqCst);
         take()?;
-        let terminal = Terminal::new(Quiet::new(io::stdout())).inspect_err(|_| give_back())?;
-        Ok(Self { terminal })
+        let outlet = Outlet::new(io::stdout()).inspect_err(|_| give_back())?;
+        let terminal = Terminal::new(Quiet::new(outlet.clone())).inspect_err(|_| give_back())?;
+        Ok(Self { terminal, outlet })
+    }
+
+    /// Has the mouse reported to the console, or leaves it to the terminal.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub fn catch_mouse(&mut self, on: bool) -> io::Result<()> {
+        MOUSE.store(on, Ordering::SeqCst);
+        let mut bytes = Vec::new();
+        if on {
+            queue!(bytes, EnableMouseCapture)?
+        } else {
+            queue!(bytes, DisableMouseCapture)?
+        }
+        io::Write::write_all(&mut self.outlet, &bytes)
+    }
+
+    /// Gives the terminal to another program.
+    pub fn give(&mut self) {
+        self.outlet.drain(PATIENCE);
+        give_back();
+    }
+
+    /// Takes it again.
+    ///
+    /// # Errors
+    /// Those of the terminal.
+    pub fn take_again(&mut self) -> io::Result<()> {
+        take()?;
+        self.terminal = Terminal::new(Quiet::new(self.outlet.clone()))?;
+        self.repaint()
     }
 
     /// Whether a panic somewhere gave the terminal back while the console was still running.
@@ -62,17 +104,16 @@ impl Screen {
     /// # Errors
     /// Those of the terminal.
     pub fn suspend(&mut self) -> io::Result<()> {
-        give_back();
+        self.give();
         rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
-        take()?;
-        self.terminal = Terminal::new(Quiet::new(io::stdout()))?;
-        self.repaint()
+        self.take_again()
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        // What is still on its way would be written over the shell.
+        self.give();
     }
 }
 
@@ -88,6 +129,9 @@ fn take() -> io::Result<()> {
         DisableLineWrap,
         cursor::Hide
     );
+    let entered = entered.and_then(|()| {
+        if MOUSE.load(Ordering::SeqCst) { execute!(io::stdout(), EnableMouseCapture) } else { Ok(()) }
+    });
     entered.inspect_err(|_| give_back())
 }
 
@@ -97,12 +141,28 @@ fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    let mut out = io::stdout();
-    // The end of a synchronized update first: a panic may have come in the middle of a frame.
-    let written = out.write_all(b"\x1b[?2026l");
-    let left = execute!(out, EnableLineWrap, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    // The end of a synchronized update first, and plain colours: a panic may have come in the middle of a frame.
+    let mut bytes = b"\x1b[?2026l\x1b[m".to_vec();
+    let mouse = if MOUSE.load(Ordering::SeqCst) { queue!(bytes, DisableMouseCapture) } else { Ok(()) };
+    let queued = queue!(bytes, EnableLineWrap, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    let written = write_in_time(&bytes);
     let cooked = terminal::disable_raw_mode();
-    for error in [written, left, cooked].into_iter().filter_map(Result::err) {
+    for error in [mouse, queued, written, cooked].into_iter().filter_map(Result::err) {
         tracing::debug!(%error, "the terminal could not be put back");
     }
+}
+
+/// Writes past the lock of standard output, which a thread may hold that waits for a terminal that does not read.
+fn write_in_time(mut bytes: &[u8]) -> io::Result<()> {
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
+    while !bytes.is_empty() {
+        let stdout = rustix::stdio::stdout();
+        let mut ready = [PollFd::new(&stdout, PollFlags::OUT)];
+        if poll(&mut ready, Some(&patience))? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let written = rustix::io::write(stdout, bytes)?;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
 }

@@ -18,6 +18,8 @@ pub const SHIPPED: [(&str, &str); 5] = [
 ];
 /// How far `inherits` is followed; a circle ends here.
 const INHERITANCE_MAX: usize = 8;
+/// More themes than that are not read.
+const OWN_MAX: usize = 100;
 /// A theme file is a page, not a book.
 const FILE_MAX: u64 = 64 << 10;
 
@@ -38,6 +40,7 @@ macro_rules! roles {
 }
 
 roles! {
+    Screen "screen",
     Text "text",
     Dim "text.dim",
     Strong "text.strong",
@@ -145,6 +148,21 @@ impl Theme {
         }
         styles.iter_mut().for_each(|style| *style = depth.lower(*style));
         (Self { name: name.to_owned(), styles }, problems)
+    }
+
+    /// All there are: those shipped, and those in the user's folder that have no faults.
+    pub fn all(folder: Option<&Path>, depth: Depth) -> Vec<Self> {
+        let mut names: Vec<String> = SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let own = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten();
+        let own = own.filter_map(Result::ok).filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_suffix(".toml").map(str::to_owned).filter(|name| !name.is_empty())
+        });
+        let mut own: Vec<String> = own.filter(|name| !names.contains(name)).take(OWN_MAX).collect();
+        own.sort();
+        names.extend(own);
+        let loaded = names.iter().map(|name| Self::load(name, folder, depth));
+        loaded.filter(|(_, problems)| problems.is_empty()).map(|(theme, _)| theme).collect()
     }
 
     /// The style of a role.

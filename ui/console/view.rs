@@ -1,8 +1,9 @@
 //! The screen as a function of the model. Nothing here changes anything.
 
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
-use ratatui::style::{Modifier, Style};
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 use zerostate::api::{Snapshot, SourceView, short_id};
@@ -10,13 +11,13 @@ use zerostate::api::{Snapshot, SourceView, short_id};
 use super::action::Action;
 use super::keymap::Binding;
 use super::layers::Layer;
-use super::layout::{Areas, LEAST, areas, layer_area};
+use super::layout::{Areas, LEAST, areas, layer_area, tabs_shown};
 use super::model::{Model, Pane, Tone};
 use super::pending::Purpose;
 use super::theme::Role;
 use super::widgets::boxed::{Boxed, lines};
-use super::widgets::text::{cells, cut, short, width};
-use super::{ascii, layer_view, panes};
+use super::widgets::text::{cells, clock, cut, short, width};
+use super::{ascii, layer_view, panes, privacy};
 
 /// Draws everything.
 pub fn view(model: &Model, frame: &mut Frame) {
@@ -38,8 +39,28 @@ pub fn view(model: &Model, frame: &mut Frame) {
             footer(model, frame, areas.footer);
         }
     }
+    if model.private {
+        privacy::mask(frame.buffer_mut());
+    }
     if model.settings.ascii {
         ascii::reduce(frame.buffer_mut());
+    }
+    backdrop(frame.buffer_mut(), model.theme.style(Role::Screen));
+}
+
+/// What has no colours of its own has those of the screen, in themes that have some.
+fn backdrop(buffer: &mut Buffer, screen: Style) {
+    let (fg, bg) = (screen.fg.unwrap_or(Color::Reset), screen.bg.unwrap_or(Color::Reset));
+    if (fg, bg) == (Color::Reset, Color::Reset) {
+        return;
+    }
+    for cell in &mut buffer.content {
+        if cell.fg == Color::Reset {
+            cell.fg = fg;
+        }
+        if cell.bg == Color::Reset {
+            cell.bg = bg;
+        }
     }
 }
 
@@ -82,6 +103,12 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
         facts.push((cut(name, 20), Role::Strong, 2));
     }
     facts.push((node.did.short(), Role::Dim, 3));
+    if let Some(since) = model.gone {
+        let seconds = model.now.duration_since(since).as_secs();
+        facts.push((format!("✗ node gone {seconds} s, looking for it"), Role::Bad, 0));
+        facts.push((format!("as of {}", clock(snapshot.at, model.now, &model.zone)), Role::Warn, 1));
+        return facts;
+    }
     facts.push(match snapshot.peers.len() {
         0 => ("○ alone".to_owned(), Role::Warn, 0),
         1 => ("● 1 peer".to_owned(), Role::Ok, 0),
@@ -175,6 +202,13 @@ fn header_right(model: &Model) -> Vec<Span<'static>> {
         let seconds = u64::try_from(model.now.duration_since(*since).as_secs()).unwrap_or(0);
         badge(format!("frozen {}:{:02}", seconds / 60, seconds % 60));
     }
+    if let Some(total) = model.settings.replay {
+        let runs = if model.playing { "▶ " } else { "" };
+        badge(format!("{runs}replay {}/{total}", model.replayed));
+    }
+    if model.private {
+        badge("masked".to_owned());
+    }
     if let Some(round) = &model.parked {
         badge(format!("{} to sign", round.found.len()));
     }
@@ -189,8 +223,7 @@ fn header_right(model: &Model) -> Vec<Span<'static>> {
 /// The panes' names: all six at the least size, inbox and log where there is room for them too.
 fn tab_line(model: &Model, frame: &mut Frame, area: Rect) {
     let style = |role| model.theme.style(role);
-    let all: usize = Pane::ALL.iter().map(|pane| pane.title().len() + 3).sum();
-    let shown = if all <= usize::from(area.width) { Pane::ALL.len() } else { 6 };
+    let shown = tabs_shown(area.width);
     let mut spans = Vec::new();
     for pane in Pane::ALL.into_iter().take(shown) {
         let here = model.focus == pane;
@@ -211,13 +244,13 @@ fn draw_layer(model: &Model, layer: &Layer, top: bool, frame: &mut Frame, areas:
     } else {
         (model.theme.style(Role::Title), model.theme.style(Role::Border))
     };
-    let mut title = content.title;
+    let mut title = content.title.clone();
     if let Some((_, style)) = title.first_mut() {
         *style = title_style;
     }
     let room = usize::from(area.height.saturating_sub(2));
     let hidden = content.lines.len().saturating_sub(room);
-    let scroll = content.scroll.min(hidden);
+    let scroll = content.top(room);
     let right = match hidden {
         0 => content.right,
         n => vec![(format!("{}%", scroll * 100 / n), model.theme.style(Role::Dim))],
@@ -277,6 +310,15 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
         room = room.saturating_sub(width(&text) + 3);
         left.push(Span::styled(text, style(Role::InputFocused)));
         left.push(Span::raw("   "));
+        let fields: Vec<String> =
+            panes::fields(model.focus).iter().map(|field| format!("{field}:")).collect();
+        let hint = format!("!not ~fuzzy {}", fields.join(" "));
+        // The keys that end it come first, and then what can be typed.
+        if width(&hint) + 30 < room {
+            room = room.saturating_sub(width(&hint) + 3);
+            left.push(Span::styled(hint, style(Role::Dim)));
+            left.push(Span::raw("   "));
+        }
     }
     if !model.prefix.is_empty() {
         let typed: String = model.prefix.iter().map(ToString::to_string).collect();

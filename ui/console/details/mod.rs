@@ -1,12 +1,14 @@
 //! One thing, opened: everything that is known about it, as lines that fit a width.
 
 mod attestation;
+mod compared;
 pub mod guild;
 mod parts;
 mod peer;
 mod receipt;
 mod task;
 
+pub use parts::rows;
 pub use task::why;
 
 use ratatui::style::Style;
@@ -34,13 +36,32 @@ pub struct Detail {
 /// What was opened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
-    Task { id: String },
-    Receipt { id: String },
-    Attestation { id: String, receipt_id: String },
-    Peer { id: String },
-    Guild { id: String },
+    Task {
+        id: String,
+    },
+    Receipt {
+        id: String,
+    },
+    /// What every witness of a receipt found.
+    Compared {
+        id: String,
+    },
+    Attestation {
+        id: String,
+        receipt_id: String,
+    },
+    Peer {
+        id: String,
+    },
+    Guild {
+        id: String,
+    },
     Event(Box<Event>),
-    Log { at: jiff::Timestamp, target: String, text: Untrusted },
+    Log {
+        at: jiff::Timestamp,
+        target: String,
+        text: Untrusted,
+    },
 }
 
 /// What the node told of it beyond the snapshot.
@@ -71,7 +92,7 @@ impl Detail {
     pub fn context(&self) -> &'static str {
         match self.subject {
             Subject::Task { .. } => "task-detail",
-            Subject::Receipt { .. } => "receipt-detail",
+            Subject::Receipt { .. } | Subject::Compared { .. } => "receipt-detail",
             Subject::Attestation { .. } => "attestation-detail",
             Subject::Peer { .. } => "peer-detail",
             Subject::Guild { .. } => "guild-detail",
@@ -84,6 +105,7 @@ impl Detail {
         match &self.subject {
             Subject::Task { id }
             | Subject::Receipt { id }
+            | Subject::Compared { id }
             | Subject::Attestation { id, .. }
             | Subject::Peer { id }
             | Subject::Guild { id } => id.clone(),
@@ -96,7 +118,9 @@ impl Detail {
     pub fn command(&self) -> Option<Command> {
         match &self.subject {
             Subject::Task { id } => Some(Command::TaskShow { task_id: id.clone() }),
-            Subject::Receipt { id } => Some(Command::ReceiptShow { receipt_id: id.clone() }),
+            Subject::Receipt { id } | Subject::Compared { id } => {
+                Some(Command::ReceiptShow { receipt_id: id.clone() })
+            }
             Subject::Attestation { receipt_id, .. } => {
                 Some(Command::ReceiptShow { receipt_id: receipt_id.clone() })
             }
@@ -128,7 +152,7 @@ impl Detail {
     /// The receipt it is about or came to.
     pub fn receipt_id(&self, model: &Model) -> Option<String> {
         match &self.subject {
-            Subject::Receipt { id } => Some(id.clone()),
+            Subject::Receipt { id } | Subject::Compared { id } => Some(id.clone()),
             Subject::Attestation { receipt_id, .. } => Some(receipt_id.clone()),
             Subject::Task { id } => {
                 let snapshot = model.snapshot.as_deref()?;
@@ -157,6 +181,10 @@ impl Detail {
             (Subject::Attestation { id, .. }, Loaded::Receipt(receipt)) => {
                 attestation::title(head("Attestation", id), id, receipt, model)
             }
+            (Subject::Compared { id }, Loaded::Receipt(receipt)) => {
+                receipt::title(head("Compared", id), receipt, model)
+            }
+            (Subject::Compared { id }, _) => head("Compared", id),
             (Subject::Task { id }, _) => head("Task", id),
             (Subject::Receipt { id }, _) => head("Receipt", id),
             (Subject::Attestation { id, .. }, _) => head("Attestation", id),
@@ -181,6 +209,7 @@ impl Detail {
             (Subject::Receipt { .. }, Loaded::Receipt(receipt)) => {
                 receipt::lines(receipt, self.signature.as_ref(), model, width)
             }
+            (Subject::Compared { .. }, Loaded::Receipt(receipt)) => compared::lines(receipt, model, width),
             (Subject::Attestation { id, .. }, Loaded::Receipt(receipt)) => {
                 attestation::lines(id, receipt, model, width)
             }

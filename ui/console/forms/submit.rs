@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tui_input::Input;
-use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Credits, Draft, Limits, bytes_text, duration_text};
+use zerostate::document::{
+    ARTIFACT_MAX, ArtifactSource, Cost, Credits, Draft, Limits, bytes_text, duration_text,
+};
 
 use super::fields;
 pub use super::fields::{Field, expand};
@@ -35,6 +37,7 @@ impl Default for SubmitForm {
             Field::Time => format!("{}s", Limits::default().time_ms / 1_000),
             Field::Fuel => Limits::default().fuel.to_string(),
             Field::Quorum => "0".to_owned(),
+            Field::Lifetime => "1h".to_owned(),
             _ => String::new(),
         };
         Self {
@@ -128,6 +131,15 @@ impl SubmitForm {
             self.set(Field::Time, duration_text(draft.limits.time()));
             self.set(Field::Fuel, draft.limits.fuel.to_string());
             self.set(Field::Quorum, draft.attestation.quorum.to_string());
+            self.set(Field::Witnesses, draft.attestation.witnesses.to_string());
+            self.set(Field::PerSecond, draft.payment.per_second_micro.to_string());
+            self.set(Field::PerMib, draft.payment.per_mib_micro.to_string());
+            self.set(Field::PerGfuel, draft.payment.per_gfuel_micro.to_string());
+            let expires = match draft.expires_at {
+                Some(at) => format!("at {at}"),
+                None => duration_text(std::time::Duration::from_millis(draft.lifetime_ms)),
+            };
+            self.set(Field::Lifetime, expires);
             let cap = draft.payment.max_total_micro;
             self.set(
                 Field::MaxTotal,
@@ -154,6 +166,43 @@ impl SubmitForm {
 
     fn parsed(&self) -> Result<Draft, Vec<(Field, &'static str)>> {
         fields::parse(|field| self.value(field).to_owned())
+    }
+
+    /// What the fields say as a manifest, to go on with in an editor.
+    ///
+    /// # Errors
+    /// What is wrong with the first field that cannot be read.
+    pub fn manifest_text(&self, folder: &str) -> Result<String, String> {
+        fields::manifest(|field| self.value(field).to_owned(), folder)
+    }
+
+    /// Whether it is the last of the fields that one fills in.
+    pub fn is_at_the_end(&self) -> bool {
+        Field::ALL.last() == Some(&self.focus) || self.manifest().is_some()
+    }
+
+    /// What a run can cost at most, term by term, as far as the fields say.
+    pub fn cost(&self) -> Option<String> {
+        let draft = match self.manifest() {
+            Some(draft) => draft.clone(),
+            None => self.parsed().ok()?,
+        };
+        let (prices, limits) = (&draft.payment, &draft.limits);
+        let most = Cost::of(prices, limits.time(), limits.memory_bytes, limits.fuel);
+        let terms = [("time", most.time_micro), ("memory", most.memory_micro), ("fuel", most.fuel_micro)];
+        if terms.iter().all(|(_, amount)| *amount == Credits::ZERO) {
+            return Some("nothing: no price is named".to_owned());
+        }
+        let sum = terms.iter().try_fold(Credits::ZERO, |sum, (_, amount)| sum.checked_add(*amount));
+        let terms: Vec<String> = terms.iter().map(|(what, amount)| format!("{what} {amount}")).collect();
+        let cap = match prices.max_total_micro {
+            Credits::MAX => "no cap".to_owned(),
+            cap if sum.is_none_or(|sum| sum > cap) => {
+                format!("capped; without: {}", sum.unwrap_or(Credits::MAX))
+            }
+            cap => format!("cap {cap}"),
+        };
+        Some(format!("at most {}: {} ({cap})", most.total_micro, terms.join(" + ")))
     }
 
     /// What is wrong with a field.

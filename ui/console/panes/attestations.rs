@@ -1,17 +1,18 @@
 //! What witnesses found when they ran a receipt's task again.
 
-use std::cmp::Ordering;
-
 use zerostate::api::AttestationRecord;
 use zerostate::document::Verdict;
 
+use super::{Column, See, column, given, see_did};
 use crate::console::action::Action;
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::{age, clock};
 
-pub const ORDERS: &[&str] = &["newest", "verdict", "name"];
+pub const COLUMNS: &[Column] = &[given("newest"), column("verdict"), column("name"), column("witness")];
+pub const FIELDS: &[&str] = &["name", "verdict", "witness", "found", "id", "receipt"];
 
 /// The glyph and the colour of a verdict.
 pub fn verdict_look(verdict: Verdict) -> (&'static str, Role) {
@@ -33,22 +34,26 @@ fn found(attestation: &AttestationRecord) -> String {
     }
 }
 
-pub fn haystack(attestation: &AttestationRecord, model: &Model) -> String {
-    let witness = model.name_of(&attestation.witness);
-    let (name, verdict) = (&attestation.name, attestation.verdict);
-    format!("{verdict} {name} {witness} {} {}", found(attestation), attestation.receipt_id)
+pub fn fields(attestation: &AttestationRecord, model: &Model, see: See) -> bool {
+    see("name", attestation.name.as_str())
+        || see("verdict", attestation.verdict.as_str())
+        || see_did("witness", &attestation.witness, model, see)
+        || attestation.differences.iter().any(|what| see("found", what.as_str()))
+        || attestation.reason.iter().chain(&attestation.discounted).any(|why| see("found", why.as_str()))
+        || see("id", &attestation.attestation_id)
+        || see("receipt", &attestation.receipt_id)
 }
 
-pub fn order(a: &AttestationRecord, b: &AttestationRecord, by: usize) -> Ordering {
-    let rank = |verdict| match verdict {
-        Verdict::Disagree => 0,
-        Verdict::Unverifiable => 1,
-        Verdict::Agree => 2,
-    };
-    match by {
-        1 => rank(a.verdict).cmp(&rank(b.verdict)),
-        2 => a.name.cmp(&b.name),
-        _ => Ordering::Equal,
+pub fn key(attestation: &AttestationRecord, model: &Model, column: usize) -> Key {
+    match column {
+        1 => Key::Number(match attestation.verdict {
+            Verdict::Disagree => 0,
+            Verdict::Unverifiable => 1,
+            Verdict::Agree => 2,
+        }),
+        2 => Key::text(attestation.name.as_str()),
+        3 => Key::text(&model.name_of(&attestation.witness)),
+        _ => Key::latest(attestation.at),
     }
 }
 

@@ -5,9 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{attestations, entries, guilds, inbox, orders, peers, receipts, selected_index, tasks, total};
+use super::{attestations, columns, guilds, inbox, peers, receipts, tasks, total};
 use crate::console::layout::is_wide;
 use crate::console::model::{Model, Pane};
+use crate::console::rows::Listing;
 use crate::console::theme::Role;
 use crate::console::widgets::boxed::{Boxed, lines};
 use crate::console::widgets::columns::row;
@@ -16,7 +17,7 @@ use crate::console::widgets::text::{grouped, wrap};
 /// Draws a pane.
 pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
     let focused = model.focus == pane;
-    let rows = entries(model, pane);
+    let rows = Listing::of(model, pane);
     let (title, border) =
         if focused { (Role::TitleFocused, Role::BorderFocused) } else { (Role::Title, Role::Border) };
     let inner = Boxed {
@@ -26,20 +27,23 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
         border: model.theme.style(border),
     }
     .draw(frame, area);
-    if rows.is_empty() {
+    if rows.len() == 0 {
         return lines(frame, inner, empty(model, pane, inner));
     }
-    let selected = selected_index(model, pane, &rows);
+    let selected = rows.selected();
     let top = model.list(pane).top.min(rows.len().saturating_sub(1));
     let room = usize::from(inner.width);
     let marked = &model.list(pane).marked;
-    let shown = rows.iter().enumerate().skip(top).take(usize::from(inner.height)).map(|(i, entry)| {
+    let shown = rows.from(top).take(usize::from(inner.height)).map(|(i, entry)| {
         let mut line = row(entry.cells(model), room);
         if !marked.is_empty()
             && marked.contains(&entry.id())
             && let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty())
         {
             *first = Span::styled("▪", model.theme.style(Role::Marked));
+        }
+        if rows.is_context(i) {
+            line.spans.iter_mut().for_each(|span| span.style = model.theme.style(Role::Dim));
         }
         // Elsewhere only what one has chosen oneself is shown as chosen.
         if selected == Some(i) && (focused || model.list(pane).selected.is_some()) {
@@ -51,6 +55,9 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
     lines(frame, inner, shown.collect());
 }
 
+/// The levels that the log can be cut to, by their severity.
+const LEVELS: [&str; 4] = ["", "errors", "warnings", "no details"];
+
 /// The number and name of the pane; at the bottom of a wide screen, of its neighbours too.
 fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String, Style)> {
     let dim = model.theme.style(Role::Dim);
@@ -61,8 +68,11 @@ fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String
     if !list.filter.is_empty() && !being_typed {
         parts.push((format!("  /{}", list.filter), model.theme.style(Role::Warn)));
     }
-    if list.sort > 0 {
-        parts.push((format!("  by {}", orders(pane).get(list.sort).unwrap_or(&"")), dim));
+    if let Some(column) = columns(pane).get(list.sort).filter(|_| list.sort > 0 || list.reversed) {
+        parts.push((format!("  by {} {}", column.name, if list.reversed { "↑" } else { "↓" }), dim));
+    }
+    if let (Pane::Log, Some(level)) = (pane, LEVELS.get(model.log_level).filter(|_| model.log_level > 0)) {
+        parts.push((format!("  {level}"), model.theme.style(Role::Warn)));
     }
     if pane.at_bottom() && !model.zoomed && is_wide(model.size) {
         for other in [Pane::Events, Pane::Inbox, Pane::Log].into_iter().filter(|other| *other != pane) {
@@ -85,7 +95,13 @@ fn corner(model: &Model, pane: Pane, shown: usize) -> Vec<(String, Style)> {
         parts.push((format!("{} marked · ", list.marked.len()), model.theme.style(Role::Marked)));
     }
     if !list.filter.is_empty() {
-        parts.push((format!("{shown} of "), dim));
+        parts.extend(
+            model
+                .older
+                .searched(snapshot, pane)
+                .map(|percent| (format!("searching {percent} % · "), model.theme.style(Role::Active))),
+        );
+        parts.push((format!("{} of ", grouped(shown.try_into().unwrap_or(u64::MAX))), dim));
     }
     parts.push((grouped(total), dim));
     if pane.follows() {

@@ -3,6 +3,7 @@
 use zerostate::api::{Event, Happening, short_id};
 use zerostate::document::{Status, Verdict};
 
+use super::{See, see_did};
 use crate::console::model::Model;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
@@ -10,6 +11,7 @@ use crate::console::widgets::text::clock;
 
 /// What happened in a line, with the names the operator knows.
 pub fn describe(what: &Happening, model: &Model) -> String {
+    // The few names of peers by their peer id are looked for where they are shown.
     let peer = |peer_id: &str| {
         let mut peers = model.snapshot.iter().flat_map(|snapshot| &snapshot.peers);
         peers
@@ -32,6 +34,50 @@ pub fn describe(what: &Happening, model: &Model) -> String {
             format!("{name} {verdict}, by {}, of {}", model.name_of(witness), short_id(receipt_id))
         }
         other => other.to_string(),
+    }
+}
+
+pub const FIELDS: &[&str] = &["kind", "name", "node", "text", "id"];
+
+pub fn fields(event: &Event, model: &Model, see: See) -> bool {
+    if see("kind", event.what.word()) {
+        return true;
+    }
+    match &event.what {
+        Happening::PeerConnected { peer_id, address: text }
+        | Happening::PeerDisconnected { peer_id, reason: text }
+        | Happening::PeerFault { peer_id, what: text } => {
+            see("text", text.as_str()) || see("id", peer_id) || see("text", &describe(&event.what, model))
+        }
+        Happening::Task { task_id, name, step, node, detail } => {
+            see("name", name.as_str())
+                || see("kind", step)
+                || see_did("node", node, model, see)
+                || detail.iter().any(|detail| see("text", detail.as_str()))
+                || see("id", task_id)
+        }
+        Happening::Receipt { receipt_id, task_id, name, executor, status } => {
+            see("name", name.as_str())
+                || see("text", status.as_str())
+                || see_did("node", executor, model, see)
+                || see("id", receipt_id)
+                || see("id", task_id)
+        }
+        Happening::Attestation { attestation_id, receipt_id, name, witness, verdict } => {
+            see("name", name.as_str())
+                || see("text", verdict.as_str())
+                || see_did("node", witness, model, see)
+                || see("id", attestation_id)
+                || see("id", receipt_id)
+        }
+        Happening::Guild { guild_id, name, step, who, detail } => {
+            see("name", name.as_str())
+                || see("text", step)
+                || see_did("node", who, model, see)
+                || detail.iter().any(|detail| see("text", detail.as_str()))
+                || see("id", guild_id)
+        }
+        other => see("text", &other.to_string()),
     }
 }
 

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use zerostate::api::GuildView;
 
+use super::{Column, See, column, see_did};
 use crate::console::action::Action;
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 
@@ -14,6 +16,25 @@ pub fn time_left(at: Timestamp, now: Timestamp) -> String {
     match left {
         0..7_200 => format!("{}:{:02}", left / 60, left % 60),
         _ => format!("{}h{:02}", left / 3_600, left / 60 % 60),
+    }
+}
+
+pub const COLUMNS: &[Column] = &[column("time left"), column("name"), column("role"), column("members")];
+pub const FIELDS: &[&str] = &["name", "role", "member", "id"];
+
+pub fn fields(guild: &GuildView, model: &Model, see: See) -> bool {
+    see("name", guild.name.as_str())
+        || guild.role.as_ref().is_some_and(|role| see("role", role))
+        || guild.members.iter().any(|member| see_did("member", &member.did, model, see))
+        || see("id", &guild.guild_id)
+}
+
+pub fn key(guild: &GuildView, column: usize) -> Key {
+    match column {
+        1 => Key::text(guild.name.as_str()),
+        2 => Key::Text(guild.role.clone().unwrap_or_default()),
+        3 => Key::most(guild.members.len().try_into().unwrap_or(u64::MAX)),
+        _ => Key::Number(guild.expires_at.as_millisecond()),
     }
 }
 

@@ -2,11 +2,31 @@
 
 use zerostate::api::{InboxItem, short_id};
 
+use super::{Column, See, column, given, see_did};
 use crate::console::action::Action;
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::age;
+
+pub const COLUMNS: &[Column] = &[given("time"), column("kind"), column("from")];
+pub const FIELDS: &[&str] = &["kind", "from", "text", "about"];
+
+pub fn fields(item: &InboxItem, model: &Model, see: See) -> bool {
+    see("kind", &item.kind)
+        || see_did("from", &item.from, model, see)
+        || see("text", item.text.as_str())
+        || see("about", &item.subject)
+}
+
+pub fn key(item: &InboxItem, model: &Model, column: usize) -> Key {
+    match column {
+        1 => Key::Text(item.kind.clone()),
+        2 => Key::text(&model.name_of(&item.from)),
+        _ => Key::latest(item.at),
+    }
+}
 
 pub fn cells(item: &InboxItem, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);

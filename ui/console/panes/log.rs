@@ -2,10 +2,17 @@
 
 use zerostate::api::LogLine;
 
+use super::See;
 use crate::console::model::Model;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::clock;
+
+pub const FIELDS: &[&str] = &["level", "from", "text"];
+
+pub fn fields(line: &LogLine, see: See) -> bool {
+    see("text", line.text.as_str()) || see("level", &line.level) || see("from", &line.target)
+}
 
 pub fn cells(line: &LogLine, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);

@@ -17,14 +17,34 @@ pub use guilds::time_left;
 pub use receipts::{attested, status_look};
 pub use tasks::state_look;
 
-use std::collections::HashSet;
-
+use jiff::Timestamp;
 use zerostate::api::{
     AttestationRecord, Event, GuildView, InboxItem, LogLine, PeerView, ReceiptRecord, Snapshot, TaskView,
 };
 
 use super::model::{Model, Pane};
+use super::rows::{Key, severity};
 use super::widgets::columns::Cell;
+
+/// Hands over the fields of a row by name until one of them is said to be enough; whether one was, comes back.
+pub type See<'a> = &'a mut dyn FnMut(&'static str, &str) -> bool;
+
+/// Something that the rows of a pane can be ordered by.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: &'static str,
+    /// The rows come in this order.
+    pub as_they_come: bool,
+}
+
+/// The order in which the node gives the rows.
+const fn given(name: &'static str) -> Column {
+    Column { name, as_they_come: true }
+}
+
+const fn column(name: &'static str) -> Column {
+    Column { name, as_they_come: false }
+}
 
 /// A row of any pane.
 #[derive(Debug, Clone, Copy)]
@@ -65,21 +85,66 @@ impl Entry<'_> {
         }
     }
 
-    fn matches(&self, model: &Model, words: &[String]) -> bool {
-        let text = match self {
-            Self::Peer(peer) => peers::haystack(peer),
-            Self::Guild(guild) => {
-                format!("{} {} {}", guild.name, guild.role.as_deref().unwrap_or_default(), guild.guild_id)
-            }
-            Self::Task(task) => tasks::haystack(task, model),
-            Self::Receipt(receipt) => receipts::haystack(receipt, model),
-            Self::Attestation(attestation) => attestations::haystack(attestation, model),
-            Self::Event(event) => format!("{} {}", event.what.word(), describe(&event.what, model)),
-            Self::Inbox(item) => format!("{} {} {}", item.kind, item.text, item.subject),
-            Self::Log(line) => format!("{} {} {}", line.level, line.target, line.text),
-        };
-        let text = text.to_lowercase();
-        words.iter().all(|word| text.contains(word))
+    /// Whether that is its id.
+    pub fn has_id(&self, id: &str) -> bool {
+        match self {
+            Self::Peer(peer) => peer.peer_id == id,
+            Self::Guild(guild) => guild.guild_id == id,
+            Self::Task(task) => task.record.task_id == id,
+            Self::Receipt(receipt) => receipt.receipt_id == id,
+            Self::Attestation(attestation) => attestation.attestation_id == id,
+            Self::Event(_) | Self::Log(_) => self.id() == id,
+            Self::Inbox(item) => item.inbox_id == id,
+        }
+    }
+
+    /// When it was; for what lasts, when it began.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Peer(peer) => peer.connected_since,
+            Self::Guild(guild) => guild.created_at,
+            Self::Task(task) => task.record.created_at,
+            Self::Receipt(receipt) => receipt.finished_at,
+            Self::Attestation(attestation) => attestation.at,
+            Self::Event(event) => event.at,
+            Self::Inbox(item) => item.at,
+            Self::Log(line) => line.at,
+        }
+    }
+
+    /// How severe a line of the log is.
+    pub fn level(&self) -> usize {
+        match self {
+            Self::Log(line) => severity(&line.level),
+            _ => 0,
+        }
+    }
+
+    /// Its fields, for a filter.
+    pub fn fields(&self, model: &Model, see: See) -> bool {
+        match self {
+            Self::Peer(peer) => peers::fields(peer, model, see),
+            Self::Guild(guild) => guilds::fields(guild, model, see),
+            Self::Task(task) => tasks::fields(task, model, see),
+            Self::Receipt(receipt) => receipts::fields(receipt, model, see),
+            Self::Attestation(attestation) => attestations::fields(attestation, model, see),
+            Self::Event(event) => events::fields(event, model, see),
+            Self::Inbox(item) => inbox::fields(item, model, see),
+            Self::Log(line) => log::fields(line, see),
+        }
+    }
+
+    /// What it is ordered by in a column.
+    pub fn key(&self, model: &Model, column: usize) -> Key {
+        match self {
+            Self::Peer(peer) => peers::key(peer, model, column),
+            Self::Guild(guild) => guilds::key(guild, column),
+            Self::Task(task) => tasks::key(task, model, column),
+            Self::Receipt(receipt) => receipts::key(receipt, model, column),
+            Self::Attestation(attestation) => attestations::key(attestation, model, column),
+            Self::Inbox(item) => inbox::key(item, model, column),
+            Self::Event(_) | Self::Log(_) => Key::latest(self.at()),
+        }
     }
 
     fn cells(&self, model: &Model) -> Vec<Cell> {
@@ -96,96 +161,38 @@ impl Entry<'_> {
     }
 }
 
-/// The orders a pane's rows can have; the first is the one it starts with.
-pub fn orders(pane: Pane) -> &'static [&'static str] {
+/// What a pane's rows can be ordered by; the first is what it starts with.
+pub fn columns(pane: Pane) -> &'static [Column] {
     match pane {
-        Pane::Peers => peers::ORDERS,
-        Pane::Tasks => tasks::ORDERS,
-        Pane::Receipts => receipts::ORDERS,
-        Pane::Attestations => attestations::ORDERS,
-        Pane::Guilds => &["name", "time left"],
-        Pane::Events | Pane::Inbox | Pane::Log => &["time"],
+        Pane::Peers => peers::COLUMNS,
+        Pane::Guilds => guilds::COLUMNS,
+        Pane::Tasks => tasks::COLUMNS,
+        Pane::Receipts => receipts::COLUMNS,
+        Pane::Attestations => attestations::COLUMNS,
+        Pane::Inbox => inbox::COLUMNS,
+        Pane::Events | Pane::Log => const { &[given("time")] },
     }
 }
 
-/// The rows of a pane, filtered and ordered.
-pub fn entries(model: &Model, pane: Pane) -> Vec<Entry<'_>> {
-    let Some(snapshot) = model.snapshot.as_deref() else {
-        return if pane == Pane::Log { model.notices.iter().map(Entry::Log).collect() } else { Vec::new() };
-    };
-    let list = model.list(pane);
-    let mut rows = all(model, snapshot, pane);
-    let words: Vec<String> = list.filter.to_lowercase().split_whitespace().map(str::to_owned).collect();
-    if !words.is_empty() {
-        rows.retain(|entry| entry.matches(model, &words));
-    }
-    rows.sort_by(|a, b| match (a, b) {
-        (Entry::Peer(a), Entry::Peer(b)) => peers::order(a, b, list.sort),
-        (Entry::Guild(a), Entry::Guild(b)) if list.sort == 0 => a.name.cmp(&b.name),
-        (Entry::Guild(a), Entry::Guild(b)) => a.expires_at.cmp(&b.expires_at),
-        (Entry::Task(a), Entry::Task(b)) => tasks::order(a, b, list.sort),
-        (Entry::Receipt(a), Entry::Receipt(b)) => receipts::order(a, b, list.sort),
-        (Entry::Attestation(a), Entry::Attestation(b)) => attestations::order(a, b, list.sort),
-        (Entry::Log(a), Entry::Log(b)) => a.at.cmp(&b.at),
-        _ => std::cmp::Ordering::Equal,
-    });
-    rows
-}
-
-fn all<'a>(model: &'a Model, snapshot: &'a Snapshot, pane: Pane) -> Vec<Entry<'a>> {
-    let older = &model.older;
+/// The fields that a filter can name.
+pub fn fields(pane: Pane) -> &'static [&'static str] {
     match pane {
-        Pane::Peers => snapshot.peers.iter().map(Entry::Peer).collect(),
-        Pane::Guilds => snapshot.guilds.items.iter().map(Entry::Guild).collect(),
-        Pane::Inbox => snapshot.inbox.iter().map(Entry::Inbox).collect(),
-        Pane::Log => snapshot.log.iter().chain(&model.notices).map(Entry::Log).collect(),
-        Pane::Tasks => joined(
-            &snapshot.tasks.items,
-            &older.tasks.items,
-            |task| task.record.task_id.as_str(),
-            Entry::Task,
-        ),
-        Pane::Receipts => {
-            joined(&snapshot.receipts.items, &older.receipts.items, |one| one.cursor, Entry::Receipt)
-        }
-        Pane::Attestations => joined(
-            &snapshot.attestations.items,
-            &older.attestations.items,
-            |one| one.cursor,
-            Entry::Attestation,
-        ),
-        Pane::Events => {
-            let mut rows =
-                joined(&snapshot.events.items, &older.events.items, |event| event.seq, Entry::Event);
-            rows.reverse();
-            rows
-        }
+        Pane::Peers => peers::FIELDS,
+        Pane::Guilds => guilds::FIELDS,
+        Pane::Tasks => tasks::FIELDS,
+        Pane::Receipts => receipts::FIELDS,
+        Pane::Attestations => attestations::FIELDS,
+        Pane::Events => events::FIELDS,
+        Pane::Inbox => inbox::FIELDS,
+        Pane::Log => log::FIELDS,
     }
 }
 
-/// The tail, then what was fetched beyond it.
-fn joined<'a, T, K: std::hash::Hash + Eq>(
-    tail: &'a [T],
-    beyond: &'a [T],
-    id: impl Fn(&'a T) -> K,
-    entry: impl Fn(&'a T) -> Entry<'a>,
-) -> Vec<Entry<'a>> {
-    if beyond.is_empty() {
-        return tail.iter().map(entry).collect();
-    }
-    let known: HashSet<K> = tail.iter().map(&id).collect();
-    tail.iter().chain(beyond.iter().filter(|item| !known.contains(&id(item)))).map(entry).collect()
-}
-
-/// Which row is selected among `rows`. A list that follows is at its end until one moves, the others at their beginning.
-pub fn selected_index(model: &Model, pane: Pane, rows: &[Entry]) -> Option<usize> {
-    let last = rows.len().checked_sub(1)?;
-    let list = model.list(pane);
-    Some(match &list.selected {
-        None if pane.follows() => last,
-        None => 0,
-        Some(id) => rows.iter().position(|entry| entry.id() == *id).unwrap_or(list.index.min(last)),
-    })
+/// Somebody, as filters find them: by the name on the card, as `you`, or by the DID.
+fn see_did(field: &'static str, did: &zerostate::identity::Did, model: &Model, see: See) -> bool {
+    (model.me() == Some(did) && see(field, "you"))
+        || model.names.of(did).is_some_and(|name| see(field, name))
+        || see(field, did.as_str())
 }
 
 /// How many there are in all, of which only the newest may be here.

@@ -1,17 +1,27 @@
 //! Who this node is connected to, how, and how far away they are.
 
-use std::cmp::Ordering;
+use zerostate::api::{GuildView, PeerView, short_id};
 
-use zerostate::api::{PeerView, short_id};
-
+use super::{Column, See, column};
 use crate::console::action::Action;
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::bar::spark;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::{latency, short};
 
-pub const ORDERS: &[&str] = &["name", "latency", "traffic", "age"];
+pub const COLUMNS: &[Column] = &[
+    column("name"),
+    column("latency"),
+    column("traffic"),
+    column("how"),
+    column("address"),
+    column("age"),
+    column("faults"),
+    column("guilds"),
+];
+pub const FIELDS: &[&str] = &["name", "how", "address", "can", "agent", "guild", "did", "id"];
 /// Cells of the latency's history.
 const HISTORY: usize = 6;
 
@@ -21,24 +31,36 @@ pub fn name(peer: &PeerView) -> String {
     name.map_or_else(|| short_id(&peer.peer_id), str::to_owned)
 }
 
-pub fn haystack(peer: &PeerView) -> String {
-    let did = peer.did.as_ref().map(ToString::to_string).unwrap_or_default();
-    let how = if peer.relayed { "relayed" } else { "direct" };
-    let capabilities: Vec<_> = peer.capabilities.iter().map(|c| c.as_str()).collect();
-    format!("{} {} {did} {} {how} {}", name(peer), peer.peer_id, peer.address, capabilities.join(" "))
+pub fn fields(peer: &PeerView, model: &Model, see: See) -> bool {
+    peer.name.iter().any(|name| see("name", name.as_str()))
+        || see("how", if peer.relayed { "relayed" } else { "direct" })
+        || see("address", peer.address.as_str())
+        || peer.capabilities.iter().any(|what| see("can", what.as_str()))
+        || see("agent", peer.agent.as_str())
+        || in_common(peer, model).any(|guild| see("guild", guild.name.as_str()))
+        || peer.did.iter().any(|did| see("did", did.as_str()))
+        || see("id", &peer.peer_id)
 }
 
-pub fn order(a: &PeerView, b: &PeerView, by: usize) -> Ordering {
-    let by_name = || (a.name.is_none(), name(a), &a.peer_id).cmp(&(b.name.is_none(), name(b), &b.peer_id));
-    let ping = |peer: &PeerView| peer.ping_us.last().copied().unwrap_or(u32::MAX);
-    let traffic = |peer: &PeerView| peer.bytes_in.saturating_add(peer.bytes_out);
-    match by {
-        1 => ping(a).cmp(&ping(b)),
-        2 => traffic(b).cmp(&traffic(a)),
-        3 => a.connected_since.cmp(&b.connected_since),
-        _ => Ordering::Equal,
+pub fn key(peer: &PeerView, model: &Model, column: usize) -> Key {
+    match column {
+        1 => Key::count(peer.ping_us.last().copied().unwrap_or(u32::MAX).into()),
+        2 => Key::most(peer.bytes_in.saturating_add(peer.bytes_out)),
+        3 => Key::Number(i64::from(peer.relayed)),
+        4 => Key::text(peer.address.as_str()),
+        5 => Key::Number(peer.connected_since.as_millisecond()),
+        6 => Key::most(peer.faults.into()),
+        7 => Key::most(in_common(peer, model).count().try_into().unwrap_or(u64::MAX)),
+        // Who has no name yet comes last.
+        _ => Key::Text(format!("{}{}", u8::from(peer.name.is_none()), name(peer).to_lowercase())),
     }
-    .then_with(by_name)
+}
+
+/// The guilds that this node and a peer are both in.
+pub fn in_common<'a>(peer: &'a PeerView, model: &'a Model) -> impl Iterator<Item = &'a GuildView> {
+    let guilds = model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds.items);
+    let did = peer.did.as_ref();
+    guilds.filter(move |guild| did.is_some() && guild.members.iter().any(|member| Some(&member.did) == did))
 }
 
 pub fn cells(peer: &PeerView, model: &Model) -> Vec<Cell> {

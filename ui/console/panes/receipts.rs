@@ -1,16 +1,27 @@
 //! What ran, signed by who ran it.
 
-use std::cmp::Ordering;
-
 use zerostate::api::ReceiptRecord;
 use zerostate::document::Status;
 
+use super::{Column, See, column, given, see_did};
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::clock;
 
-pub const ORDERS: &[&str] = &["newest", "cost", "status", "name"];
+pub const COLUMNS: &[Column] = &[
+    given("newest"),
+    column("name"),
+    column("status"),
+    column("cost"),
+    column("executor"),
+    column("votes"),
+    column("time"),
+    column("fuel"),
+    column("memory"),
+];
+pub const FIELDS: &[&str] = &["name", "status", "votes", "executor", "id", "task"];
 
 /// The glyph and the colour of a status.
 pub fn status_look(status: Status) -> (&'static str, Role) {
@@ -39,23 +50,39 @@ pub fn attested(receipt: &ReceiptRecord) -> (String, Role) {
     }
 }
 
-pub fn haystack(receipt: &ReceiptRecord, model: &Model) -> String {
-    let executor = model.name_of(&receipt.executor);
-    let words = attested(receipt).0;
-    format!(
-        "{} {} {executor} {words} {} {}",
-        receipt.name, receipt.status, receipt.receipt_id, receipt.task_id
-    )
+pub fn fields(receipt: &ReceiptRecord, model: &Model, see: See) -> bool {
+    see("name", receipt.name.as_str())
+        || see("status", receipt.status.as_str())
+        || see("votes", standing(receipt))
+        || see_did("executor", &receipt.executor, model, see)
+        || see("id", &receipt.receipt_id)
+        || see("task", &receipt.task_id)
 }
 
-pub fn order(a: &ReceiptRecord, b: &ReceiptRecord, by: usize) -> Ordering {
-    match by {
-        1 => b.total_micro.cmp(&a.total_micro),
-        2 => (a.status == Status::Ok)
-            .cmp(&(b.status == Status::Ok))
-            .then_with(|| a.status.as_str().cmp(b.status.as_str())),
-        3 => a.name.cmp(&b.name),
-        _ => Ordering::Equal,
+/// What the witnesses say of it, in a word.
+fn standing(receipt: &ReceiptRecord) -> &'static str {
+    let ReceiptRecord { agree, disagree, unverifiable, quorum, .. } = *receipt;
+    match (disagree, quorum) {
+        (1.., _) => "disputed",
+        (0, 1..) if agree >= quorum => "attested",
+        (0, 1..) => "waits",
+        (0, 0) if agree > 0 => "attested",
+        (0, 0) if unverifiable > 0 => "unverified",
+        (0, 0) => "unattested",
+    }
+}
+
+pub fn key(receipt: &ReceiptRecord, model: &Model, column: usize) -> Key {
+    match column {
+        1 => Key::text(receipt.name.as_str()),
+        2 => Key::Text(format!("{}{}", u8::from(receipt.status == Status::Ok), receipt.status)),
+        3 => Key::most(receipt.total_micro.micro()),
+        4 => Key::text(&model.name_of(&receipt.executor)),
+        5 => Key::Text(standing(receipt).to_owned()),
+        6 => Key::most(receipt.duration_ns),
+        7 => Key::most(receipt.fuel_used),
+        8 => Key::most(receipt.peak_memory_bytes),
+        _ => Key::latest(receipt.finished_at),
     }
 }
 

@@ -1,17 +1,19 @@
 //! What this node asked to have run, and how far it is.
 
-use std::cmp::Ordering;
-
 use zerostate::api::{ProgressView, TaskState, TaskView};
 
+use super::{Column, See, column, given, see_did};
 use crate::console::action::Action;
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::bar::{bar, percent};
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::clock;
 
-pub const ORDERS: &[&str] = &["newest", "state", "name"];
+pub const COLUMNS: &[Column] =
+    &[given("newest"), column("state"), column("name"), column("executor"), column("changed")];
+pub const FIELDS: &[&str] = &["name", "state", "executor", "why", "guild", "id"];
 const BAR: usize = 6;
 
 /// The glyph and the colour of a state. Its word stands beside them always.
@@ -42,23 +44,29 @@ fn fullest(progress: &ProgressView) -> (&'static str, u64, u64) {
     budgets.into_iter().max_by_key(key).unwrap_or(("time", 0, 0))
 }
 
-pub fn haystack(task: &TaskView, model: &Model) -> String {
+pub fn fields(task: &TaskView, model: &Model, see: See) -> bool {
     let record = &task.record;
-    let executor = record.executor.as_ref().map(|did| model.name_of(did)).unwrap_or_default();
-    format!("{} {} {executor} {}", record.name, record.state.word(), record.task_id)
+    see("name", record.name.as_str())
+        || see("state", record.state.word())
+        || record.executor.as_ref().is_some_and(|did| see_did("executor", did, model, see))
+        || record.state.reason().is_some_and(|why| see("why", why.as_str()))
+        || record.guild_id.as_ref().is_some_and(|guild| see("guild", guild))
+        || see("id", &record.task_id)
 }
 
-pub fn order(a: &TaskView, b: &TaskView, by: usize) -> Ordering {
-    match by {
-        1 => rank(&a.record.state).cmp(&rank(&b.record.state)),
-        2 => a.record.name.cmp(&b.record.name),
-        // The node gives the newest first.
-        _ => Ordering::Equal,
+pub fn key(task: &TaskView, model: &Model, column: usize) -> Key {
+    let record = &task.record;
+    match column {
+        1 => Key::Number(rank(&record.state)),
+        2 => Key::text(record.name.as_str()),
+        3 => Key::text(&record.executor.as_ref().map(|did| model.name_of(did)).unwrap_or_default()),
+        4 => Key::latest(record.updated_at),
+        _ => Key::latest(record.created_at),
     }
 }
 
 /// What runs first, then what waits, then what went wrong, then what is done.
-fn rank(state: &TaskState) -> u8 {
+fn rank(state: &TaskState) -> i64 {
     match state {
         TaskState::Running => 0,
         state if state.is_pending() => 1,

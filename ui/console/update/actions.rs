@@ -4,7 +4,7 @@ use tui_input::Input;
 use zerostate::api::{Command, Snapshot, TaskView, short_id};
 
 use super::moving::{self, Move};
-use super::{asks, attesting, guilds, layered};
+use super::{asks, attesting, guilds, layered, looks, many, receipts, replay};
 use crate::console::action::Action;
 use crate::console::details::{self, Detail, Loaded, Subject};
 use crate::console::forms::connect::ConnectForm;
@@ -13,8 +13,9 @@ use crate::console::forms::submit::{Field, SubmitForm};
 use crate::console::layers::{Confirm, Confirmed, Help, Layer, Palette, Text};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
-use crate::console::panes::{Entry, entries, orders, selected_index};
+use crate::console::panes::{Entry, columns};
 use crate::console::pending::Purpose;
+use crate::console::rows::Listing;
 
 /// Does an action; `argument` is the word that the palette gives some of them.
 pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
@@ -44,21 +45,58 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::Sort => {
             let focus = model.focus;
             let list = model.list_mut(focus);
-            list.sort = (list.sort + 1) % orders(focus).len().max(1);
+            list.sort = (list.sort + 1) % columns(focus).len().max(1);
+            list.reversed = false;
             Vec::new()
         }
-        Action::Mark => mark(model),
+        Action::SortReverse if model.focus.follows() => {
+            model.toast(Tone::Info, "this list goes by time, the newest last");
+            Vec::new()
+        }
+        Action::SortReverse => {
+            let focus = model.focus;
+            let list = model.list_mut(focus);
+            list.reversed = !list.reversed;
+            Vec::new()
+        }
+        Action::LogLevel => {
+            // By `rows::severity`: all, warnings and worse, errors.
+            model.log_level = match model.log_level {
+                0 => 2,
+                2 => 1,
+                _ => 0,
+            };
+            model.focus_on(Pane::Log);
+            Vec::new()
+        }
+        Action::Mark => many::mark(model),
+        Action::MarkAll => many::mark_all(model),
         Action::Zoom => {
             model.zoomed = !model.zoomed;
             Vec::new()
         }
         Action::Freeze => freeze(model),
         Action::Help => {
-            let contexts = model.contexts().0;
+            let mut contexts = model.contexts().0;
+            if let Some(at) = contexts.iter().position(|context| *context == "list") {
+                contexts.insert(at + 1, "filter");
+            }
             push(model, Layer::Help(Help { contexts, scroll: 0 }))
         }
         Action::Palette => push(model, Layer::Palette(Palette::default())),
-        Action::Theme => vec![Effect::Theme(argument.to_owned())],
+        Action::Theme => looks::theme(model, argument),
+        Action::Privacy => looks::privacy(model),
+        Action::Mouse => looks::mouse(model),
+        Action::Info => looks::info(model),
+        Action::Output => receipts::output(model),
+        Action::Compare => receipts::compare(model),
+        Action::Bundle => receipts::bundle(model),
+        Action::Guild => receipts::guild(model),
+        Action::ReplayBack => replay::step(model, -1),
+        Action::ReplayForward => replay::step(model, 1),
+        Action::ReplayFarBack => replay::tenths(model, -1),
+        Action::ReplayFarForward => replay::tenths(model, 1),
+        Action::ReplayPlay => replay::play(model),
         Action::PanePeers => go(model, Pane::Peers),
         Action::PaneGuilds => go(model, Pane::Guilds),
         Action::PaneTasks => go(model, Pane::Tasks),
@@ -84,7 +122,11 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::Quit => asks::quit(model),
         Action::Interrupt => asks::interrupt(model),
         Action::DebugPanic => vec![Effect::Panic],
-        Action::FieldNext
+        Action::Browse
+        | Action::Edit
+        | Action::FilesUp
+        | Action::FilesHidden
+        | Action::FieldNext
         | Action::FieldPrevious
         | Action::FieldComplete
         | Action::FieldEnter
@@ -155,7 +197,9 @@ fn back(model: &mut Model) -> Vec<Effect> {
             );
         }
         Some(_) => {
-            model.layers.pop();
+            if let Some(Layer::Themes(themes)) = model.layers.pop() {
+                model.theme = themes.before;
+            }
             return Vec::new();
         }
         None => {}
@@ -175,9 +219,8 @@ fn back(model: &mut Model) -> Vec<Effect> {
 
 /// Applies `then` to the selected entry of the focused pane.
 pub(super) fn with_selected<T>(model: &Model, then: impl FnOnce(&Entry) -> Option<T>) -> Option<T> {
-    let rows = entries(model, model.focus);
-    let index = selected_index(model, model.focus, &rows)?;
-    rows.get(index).and_then(then)
+    let rows = Listing::of(model, model.focus);
+    rows.get(rows.selected()?).as_ref().and_then(then)
 }
 
 fn open(model: &mut Model) -> Vec<Effect> {
@@ -231,7 +274,7 @@ fn subject_of(entry: &Entry) -> Subject {
     }
 }
 
-fn open_subject(model: &mut Model, subject: Subject) -> Vec<Effect> {
+pub(super) fn open_subject(model: &mut Model, subject: Subject) -> Vec<Effect> {
     let detail = Detail::new(subject);
     let (command, id) = (detail.command(), detail.id());
     push(model, Layer::Detail(Box::new(detail)));
@@ -242,10 +285,17 @@ fn copy(model: &mut Model) -> Vec<Effect> {
     let text = match model.layers.last() {
         Some(Layer::Detail(detail)) => Some(detail.id()),
         Some(_) => None,
-        None => with_selected(model, |entry| Some(entry.copied())),
+        None => {
+            let all: Vec<String> = many::chosen(model).iter().map(Entry::copied).collect();
+            (!all.is_empty()).then(|| all.join("\n"))
+        }
     };
     let Some(text) = text else { return Vec::new() };
-    model.toast(Tone::Info, format!("sent to terminal: {}", short_id(&text)));
+    let said = match text.lines().count() {
+        0 | 1 => short_id(&text),
+        n => format!("{n} of them"),
+    };
+    model.toast(Tone::Info, format!("sent to terminal: {said}"));
     vec![Effect::Copy(text)]
 }
 
@@ -304,18 +354,6 @@ fn manifest(model: &mut Model) -> Vec<Effect> {
             Vec::new()
         }
     }
-}
-
-fn mark(model: &mut Model) -> Vec<Effect> {
-    if let Some(id) = with_selected(model, |entry| Some(entry.id())) {
-        let focus = model.focus;
-        let marked = &mut model.list_mut(focus).marked;
-        if !marked.remove(&id) {
-            marked.insert(id);
-        }
-        return moving::by(model, Move::Lines(1));
-    }
-    Vec::new()
 }
 
 fn freeze(model: &mut Model) -> Vec<Effect> {

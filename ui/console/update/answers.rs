@@ -11,20 +11,35 @@ use crate::console::layers::{Layer, Text};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
 use crate::console::pending::Purpose;
+use crate::console::rows::same_rows;
 
 /// A new snapshot, or the one that waited behind a frozen screen.
 pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
+    if model.gone.take().is_some() {
+        model.toast(Tone::Good, "the node answers again");
+    }
     if let Some((waiting, _)) = &mut model.frozen {
         *waiting = latest;
         return Vec::new();
     }
-    if let Some(before) = &model.snapshot {
-        model.older.carry(before, &latest);
+    if model.settings.replay.is_some() {
+        model.now = latest.at;
+    }
+    model.revision += 1;
+    if let Some(before) = model.snapshot.take() {
+        model.older.carry(&before, &latest);
+        model.names.read(&before.peers, &latest.peers);
+        for pane in Pane::ALL.into_iter().filter(|pane| !same_rows(*pane, &before, &latest)) {
+            model.rows_changed(pane);
+        }
+    } else {
+        model.names.read(&[], &latest.peers);
+        Pane::ALL.into_iter().for_each(|pane| model.rows_changed(pane));
     }
     model.rates.read(&latest, model.now);
     for pane in Pane::ALL {
         // Marks on what is gone would count what cannot be seen. Long lists are marked beyond the tail, so theirs stay.
-        if matches!(pane, Pane::Peers | Pane::Guilds | Pane::Inbox) {
+        if matches!(pane, Pane::Peers | Pane::Guilds | Pane::Inbox) && !model.list(pane).marked.is_empty() {
             let ids: std::collections::BTreeSet<String> = match pane {
                 Pane::Peers => latest.peers.iter().map(|peer| peer.peer_id.clone()).collect(),
                 Pane::Guilds => latest.guilds.items.iter().map(|guild| guild.guild_id.clone()).collect(),
@@ -77,6 +92,19 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
     }
 }
 
+/// A bundle was written, or not.
+pub fn bundled(model: &mut Model, ticket: u64, result: Result<String, ApiError>) {
+    let Some(at) = model.pending.iter().position(|pending| pending.ticket == ticket) else { return };
+    let Purpose::Bundle { name } = model.pending.remove(at).purpose else { return };
+    match result {
+        Ok(path) => model.toast(Tone::Good, format!("{name} is in {path}")),
+        Err(why) => {
+            let hint = why.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            model.toast(Tone::Bad, format!("{name} was not written: {why}{hint}"));
+        }
+    }
+}
+
 fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
     let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
     let why = format!("{error}{hint}");
@@ -103,6 +131,7 @@ fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
         // Of these the round goes on before.
         Purpose::Examine { .. } => {}
         Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),
+        Purpose::Bundle { name } => model.toast(Tone::Bad, format!("{name} was not written: {why}")),
         Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
         Purpose::Inbox { .. } => model.toast(Tone::Bad, format!("not done: {why}")),
         Purpose::GuildForm => guilds::refused(model, ticket, &why),
@@ -151,10 +180,22 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
             let title = format!("Manifest of task {}", short_id(&task_id));
             model.layers.push(Layer::Text(Text::json(title, &task.manifest)));
         }
-        (Purpose::Page(_), Answer::Tasks(page)) => model.older.take_tasks(page),
-        (Purpose::Page(_), Answer::Receipts(page)) => model.older.take_receipts(page),
-        (Purpose::Page(_), Answer::Attestations(page)) => model.older.take_attestations(page),
-        (Purpose::Page(_), Answer::Events(events)) => model.older.take_events(events),
+        (Purpose::Page(pane), Answer::Tasks(page)) => {
+            model.older.take_tasks(page);
+            model.rows_changed(pane);
+        }
+        (Purpose::Page(pane), Answer::Receipts(page)) => {
+            model.older.take_receipts(page);
+            model.rows_changed(pane);
+        }
+        (Purpose::Page(pane), Answer::Attestations(page)) => {
+            model.older.take_attestations(page);
+            model.rows_changed(pane);
+        }
+        (Purpose::Page(pane), Answer::Events(events)) => {
+            model.older.take_events(events);
+            model.rows_changed(pane);
+        }
         (purpose, _) => {
             if let Purpose::Page(pane) = purpose {
                 model.older.failed(pane);

@@ -1,87 +1,131 @@
 //! The questions that are asked before something that cannot be taken back.
 
 use jiff::SignedDuration;
-use zerostate::api::Command;
+use zerostate::api::{Command, InboxItem, TaskRecord, short_id};
 
-use super::actions::{push, task_here, with_selected};
+use super::actions::{push, task_here};
+use super::many;
 use crate::console::layers::{Confirm, Confirmed, Layer};
 use crate::console::model::{Model, Tone};
 use crate::console::msg::Effect;
 use crate::console::panes::Entry;
 use crate::console::pending::Purpose;
+use crate::console::widgets::text::cut;
 
 /// A second ^C within this time is meant at once.
 const TWICE_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
-/// Asks before a task is stopped.
+/// Asks before tasks are stopped: the open one, the selected one, or all that are marked.
 pub fn cancel(model: &mut Model) -> Vec<Effect> {
-    let Some(task) = task_here(model) else {
-        model.toast(Tone::Info, "select a task to cancel it");
-        return Vec::new();
+    let tasks: Vec<TaskRecord> = match model.layers.last() {
+        Some(_) => task_here(model).map(|task| task.record).into_iter().collect(),
+        None => many::chosen(model)
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Task(task) => Some(task.record.clone()),
+                _ => None,
+            })
+            .collect(),
     };
-    let record = task.record;
-    if !record.state.is_pending() {
-        model.toast(
-            Tone::Info,
-            format!(
-                "{} is {}: only a task without a receipt can be cancelled",
-                record.name,
-                record.state.word()
-            ),
-        );
+    let pending: Vec<&TaskRecord> = tasks.iter().filter(|task| task.state.is_pending()).collect();
+    let (first, others) = match (pending.split_first(), tasks.as_slice()) {
+        (Some((first, others)), _) => (*first, others),
+        (None, []) => {
+            model.toast(Tone::Info, "select a task to cancel it");
+            return Vec::new();
+        }
+        (None, [task]) => {
+            let (name, state) = (&task.name, task.state.word());
+            let said = format!("{name} is {state}: only a task without a receipt can be cancelled");
+            model.toast(Tone::Info, said);
+            return Vec::new();
+        }
+        (None, _) => {
+            model.toast(Tone::Info, "all that are marked have a receipt or have ended");
+            return Vec::new();
+        }
+    };
+    if !many::fits(model, pending.len()) {
         return Vec::new();
     }
-    let question = Confirm {
-        title: format!("Cancel {}", record.name),
-        facts: vec![
-            ("task".to_owned(), record.task_id.clone()),
-            ("state".to_owned(), record.state.word().to_owned()),
-            ("what".to_owned(), "The task is stopped where it is. There will be no receipt.".to_owned()),
-        ],
-        warning: String::new(),
-        yes_label: "Cancel the task".to_owned(),
-        yes: false,
-        what: Confirmed::Cancel { task_id: record.task_id, name: record.name.to_string() },
-        scroll: 0,
+    let mut facts: Vec<(String, String)> = Vec::new();
+    let (title, yes_label) = if others.is_empty() {
+        facts.push(("task".to_owned(), first.task_id.clone()));
+        facts.push(("state".to_owned(), first.state.word().to_owned()));
+        (format!("Cancel {}", first.name), "Cancel the task".to_owned())
+    } else {
+        let shown = |task: &&TaskRecord| {
+            (
+                task.state.word().to_owned(),
+                format!("{}  {}", cut(task.name.as_str(), 40), short_id(&task.task_id)),
+            )
+        };
+        facts.extend(pending.iter().map(shown));
+        (format!("Cancel {} tasks", pending.len()), format!("Cancel all {}", pending.len()))
     };
-    push(model, Layer::Confirm(question))
+    let what = if others.is_empty() { "The task is" } else { "They are" };
+    facts.push(("what".to_owned(), format!("{what} stopped where it stands. There will be no receipt.")));
+    let what = pending.iter().map(|task| (task.task_id.clone(), task.name.to_string())).collect();
+    push(model, Layer::Confirm(Confirm::new(title, facts, "", yes_label, Confirmed::Cancel(what))))
 }
 
-/// Refuses at once; asks before it accepts.
+/// Refuses at once; asks before it accepts, and before it does either to many.
 pub fn inbox(model: &mut Model, accept: bool) -> Vec<Effect> {
-    let item = with_selected(model, |entry| match entry {
-        Entry::Inbox(item) => Some((*item).clone()),
-        _ => None,
-    });
-    let Some(item) = item else {
+    let items: Vec<InboxItem> = many::chosen(model)
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Inbox(item) => Some((*item).clone()),
+            _ => None,
+        })
+        .collect();
+    let Some((item, others)) = items.split_first() else {
         model.toast(Tone::Info, "select something in the inbox first");
         return Vec::new();
     };
-    if !accept {
-        let command = Command::Inbox { inbox_id: item.inbox_id, accept };
-        return super::execute(model, command, Purpose::Inbox { accept });
+    if !many::fits(model, items.len()) {
+        return Vec::new();
     }
+    let ids: Vec<String> = items.iter().map(|item| item.inbox_id.clone()).collect();
+    if !accept && others.is_empty() {
+        return answer_inbox(model, ids, accept);
+    }
+    let verb = if accept { "Accept" } else { "Refuse" };
     let me = model.me().map(ToString::to_string).unwrap_or_default();
-    let question = Confirm {
-        title: format!("Accept: {}", item.kind),
-        facts: vec![
-            ("from".to_owned(), format!("{}  {}", model.name_of(&item.from), item.from)),
-            ("asks".to_owned(), item.text.to_string()),
-            ("about".to_owned(), zerostate::document::Untrusted::new(&item.subject).to_string()),
-            ("as".to_owned(), format!("you  {me}")),
-        ],
-        warning: if item.kind == "attest" {
-            "The task is run again here, and what is found is signed and announced. It cannot be taken back."
-                .to_owned()
-        } else {
-            String::new()
-        },
-        yes_label: "Accept".to_owned(),
-        yes: false,
-        what: Confirmed::Inbox { inbox_id: item.inbox_id, accept },
-        scroll: 0,
+    let mut facts = Vec::new();
+    if others.is_empty() {
+        facts.push(("from".to_owned(), format!("{}  {}", model.name_of(&item.from), item.from)));
+        facts.push(("asks".to_owned(), item.text.to_string()));
+        facts.push(("about".to_owned(), zerostate::document::Untrusted::new(&item.subject).to_string()));
+    } else {
+        let shown = |item: &InboxItem| {
+            let kind = zerostate::document::Untrusted::new(&item.kind);
+            (
+                cut(kind.as_str(), 10),
+                format!("{}: {}", model.name_of(&item.from), cut(item.text.as_str(), 80)),
+            )
+        };
+        facts.extend(items.iter().map(shown));
+    }
+    facts.push(("as".to_owned(), format!("you  {me}")));
+    let title = match others.len() {
+        0 => format!("{verb}: {}", item.kind),
+        n => format!("{verb} {} of them", n + 1),
     };
-    push(model, Layer::Confirm(question))
+    let warning = if accept && items.iter().any(|item| item.kind == "attest") {
+        "The task is run again here, and what is found is signed and announced. It cannot be taken back."
+    } else {
+        ""
+    };
+    let what = Confirmed::Inbox { ids, accept };
+    push(model, Layer::Confirm(Confirm::new(title, facts, warning, verb.to_owned(), what)))
+}
+
+/// Says yes or no to what waits.
+pub fn answer_inbox(model: &mut Model, ids: Vec<String>, accept: bool) -> Vec<Effect> {
+    let answer = |inbox_id: String| {
+        super::execute(model, Command::Inbox { inbox_id, accept }, Purpose::Inbox { accept })
+    };
+    ids.into_iter().flat_map(answer).collect()
 }
 
 fn running(model: &Model) -> u64 {
@@ -96,28 +140,20 @@ pub fn quit(model: &mut Model) -> Vec<Effect> {
         return vec![Effect::Quit];
     }
     let tasks = if running == 1 { "1 task runs".to_owned() } else { format!("{running} tasks run") };
-    let question = Confirm {
-        title: "Quit".to_owned(),
-        facts: vec![(
-            "now".to_owned(),
-            format!("{tasks} on this node. Quitting stops it; it begins them anew when it is started again."),
-        )],
-        warning: String::new(),
-        yes_label: "Quit".to_owned(),
-        yes: false,
-        what: Confirmed::Quit,
-        scroll: 0,
-    };
+    let now =
+        format!("{tasks} on this node. Quitting stops it; it begins them anew when it is started again.");
+    let facts = vec![("now".to_owned(), now)];
+    let question = Confirm::new("Quit".to_owned(), facts, "", "Quit".to_owned(), Confirmed::Quit);
     push(model, Layer::Confirm(question))
 }
 
 /// ^C: as quit, from wherever one is; the second one within two seconds asks nothing.
 pub fn interrupt(model: &mut Model) -> Vec<Effect> {
-    let twice = model.interrupted.is_some_and(|at| model.now.duration_since(at) <= TWICE_WITHIN);
+    let twice = model.interrupted.is_some_and(|at| model.clock.duration_since(at) <= TWICE_WITHIN);
     if twice {
         return vec![Effect::Quit];
     }
-    model.interrupted = Some(model.now);
+    model.interrupted = Some(model.clock);
     let effects = quit(model);
     if effects.is_empty() {
         model.toast(Tone::Info, "once more to quit at once");

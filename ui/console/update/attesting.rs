@@ -7,6 +7,7 @@ use zerostate::document::Verdict;
 
 use super::actions::{push, with_selected};
 use super::execute;
+use super::many::AT_ONCE;
 use crate::console::action::Action;
 use crate::console::layers::{Confirm, Confirmed, Layer};
 use crate::console::model::{Model, Pane, Tone};
@@ -17,11 +18,9 @@ use crate::console::widgets::text::{cut, value};
 
 /// Of a task's name, which is a stranger's, so much is shown in a question.
 const NAME: usize = 32;
-/// More at once would take long before anything can be signed, and no question could show them.
-const AT_ONCE: usize = 24;
 
 /// The receipt that is selected or open.
-fn receipt_here(model: &Model) -> Option<String> {
+pub fn receipt_here(model: &Model) -> Option<String> {
     match model.layers.last() {
         Some(Layer::Detail(detail)) => detail.receipt_id(model),
         Some(_) => None,
@@ -39,7 +38,7 @@ fn record<'a>(model: &'a Model, receipt_id: &str) -> Option<&'a ReceiptRecord> {
 }
 
 /// What a receipt's task is called, and whether this node has run it.
-fn known(model: &Model, receipt_id: &str) -> (String, bool) {
+pub fn known(model: &Model, receipt_id: &str) -> (String, bool) {
     record(model, receipt_id).map_or_else(
         || (short_id(receipt_id), false),
         |record| (record.name.to_string(), model.me() == Some(&record.executor)),

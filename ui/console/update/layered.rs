@@ -2,11 +2,11 @@
 
 use zerostate::api::{Command, GuildCommand};
 
-use super::{actions, attesting, execute, guilds, ticket};
+use super::{actions, asks, attesting, execute, files, guilds, ticket};
 use crate::console::action::Action;
 use crate::console::forms::submit::Field;
 use crate::console::layers::{Confirm, Confirmed, Layer};
-use crate::console::model::{Model, Tone};
+use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::{Effect, Probe};
 use crate::console::pending::Purpose;
 
@@ -39,8 +39,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             form.step(true);
         }
         (Some(Layer::Submit(form)), Action::FieldEnter) => {
-            let last = form.focus == Field::MaxTotal || form.manifest().is_some();
-            if last {
+            if form.is_at_the_end() {
                 return submit(model);
             }
             form.step(true);
@@ -52,10 +51,49 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         (Some(Layer::Submit(_) | Layer::Connect(_)), Action::FormSubmit | Action::FieldEnter) => {
             return submit(model);
         }
+        (Some(Layer::Submit(_)), Action::Browse) => return files::browse(model),
+        (Some(Layer::Submit(_)), Action::Edit) => return files::edit(model),
+        (Some(Layer::Files(_)), Action::Choose) => return files::choose(model),
+        (Some(Layer::Files(_)), Action::FilesUp) => return files::up(model),
+        (Some(Layer::Files(files)), Action::FilesHidden) => {
+            files.hidden = !files.hidden;
+            files.chosen = 0;
+        }
+        (Some(Layer::Themes(_)), Action::Choose) => {
+            model.layers.pop();
+            let said = format!("theme {}; `--theme {}` starts with it", model.theme.name, model.theme.name);
+            model.toast(Tone::Good, said);
+        }
         (None, Action::Choose) => model.filtering = None,
         _ => {}
     }
     Vec::new()
+}
+
+/// A click on a line of what is open: chooses in a list, and chooses for good what was chosen already.
+pub fn click(model: &mut Model, line: usize) -> Vec<Effect> {
+    let same = match model.layers.last_mut() {
+        Some(Layer::Files(files)) => {
+            let last = files.shown().len().saturating_sub(1);
+            std::mem::replace(&mut files.chosen, line.min(last)) == line
+        }
+        Some(Layer::Themes(themes)) => {
+            let last = model.themes.len().saturating_sub(1);
+            std::mem::replace(&mut themes.chosen, line.min(last)) == line
+        }
+        _ => return Vec::new(),
+    };
+    if let (Some(Layer::Themes(themes)), false) = (model.layers.last(), same) {
+        preview(model, themes.chosen);
+    }
+    if same { act(model, Action::Choose) } else { Vec::new() }
+}
+
+/// Shows the theme at a place.
+pub fn preview(model: &mut Model, chosen: usize) {
+    if let Some(theme) = model.themes.get(chosen) {
+        model.theme = theme.clone();
+    }
 }
 
 /// The text of the topmost layer's input is another now.
@@ -119,12 +157,13 @@ fn answer(model: &mut Model) -> Vec<Effect> {
     }
     match what {
         Confirmed::Sign(found) => attesting::sign(model, found),
-        Confirmed::Cancel { task_id, name } => {
-            execute(model, Command::TaskCancel { task_id }, Purpose::Cancel { name })
+        Confirmed::Cancel(tasks) => {
+            model.list_mut(Pane::Tasks).marked.clear();
+            let cancel =
+                |(task_id, name)| execute(model, Command::TaskCancel { task_id }, Purpose::Cancel { name });
+            tasks.into_iter().flat_map(cancel).collect()
         }
-        Confirmed::Inbox { inbox_id, accept } => {
-            execute(model, Command::Inbox { inbox_id, accept }, Purpose::Inbox { accept })
-        }
+        Confirmed::Inbox { ids, accept } => asks::answer_inbox(model, ids, accept),
         Confirmed::Leave { guild_id, name, own } => {
             let guild = guild_id.clone();
             let command = match own {

@@ -4,9 +4,15 @@ mod actions;
 mod answers;
 mod asks;
 mod attesting;
+mod files;
 mod guilds;
 mod layered;
+mod looks;
+mod many;
+mod mouse;
 mod moving;
+mod receipts;
+mod replay;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -30,17 +36,25 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             key(model, &event)
         }
         Msg::Paste(text) => paste(model, &text),
+        Msg::Mouse(event) => mouse::act(model, &event),
         Msg::Resize(width, height) => {
             model.size = (width, height);
             Vec::new()
         }
         Msg::Snapshot(snapshot) => answers::snapshot(model, snapshot),
         Msg::Tick(now) => {
-            model.now = now;
+            model.clock = now;
+            if model.settings.replay.is_none() {
+                model.now = now;
+            }
             model.toasts.retain(|toast| toast.until > now);
             if let Some(snapshot) = model.snapshot.clone() {
                 model.rates.read(&snapshot, now);
             }
+            replay::tick(model)
+        }
+        Msg::Gone => {
+            model.gone.get_or_insert(model.now);
             Vec::new()
         }
         Msg::Answered { ticket, result } => answers::answered(model, ticket, result),
@@ -53,6 +67,15 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Completed { generation, paths } => layered::completed(model, generation, paths),
+        Msg::Listed { folder, found } => {
+            files::listed(model, &folder, found);
+            Vec::new()
+        }
+        Msg::Edited(result) => files::edited(model, result),
+        Msg::Bundled { ticket, result } => {
+            answers::bundled(model, ticket, result);
+            Vec::new()
+        }
     };
     effects.extend(settle::settle(model));
     effects

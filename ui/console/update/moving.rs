@@ -1,10 +1,11 @@
 //! Moving the selection, or the text of an open layer.
 
+use super::layered;
 use crate::console::layers::Layer;
 use crate::console::layout::areas;
 use crate::console::model::Model;
 use crate::console::msg::Effect;
-use crate::console::panes::{entries, selected_index};
+use crate::console::rows::Listing;
 use ratatui::layout::Rect;
 
 /// How far.
@@ -26,6 +27,14 @@ pub fn by(model: &mut Model, how: Move) -> Vec<Effect> {
         if let Layer::Palette(palette) = layer {
             let last = palette.found().len().saturating_sub(1);
             palette.chosen = moved(palette.chosen.min(last), how, half(body)).min(last);
+        } else if let Layer::Files(files) = layer {
+            let last = files.shown().len().saturating_sub(1);
+            files.chosen = moved(files.chosen, how, half(body)).min(last);
+        } else if let Layer::Themes(themes) = layer {
+            let last = model.themes.len().saturating_sub(1);
+            themes.chosen = moved(themes.chosen, how, half(body)).min(last);
+            let chosen = themes.chosen;
+            layered::preview(model, chosen);
         } else if let Some(scroll) = layer.scroll() {
             // The end is found where the lines are counted.
             *scroll = moved(*scroll, how, half(body));
@@ -38,9 +47,9 @@ pub fn by(model: &mut Model, how: Move) -> Vec<Effect> {
         .iter()
         .find(|(shown, _)| *shown == pane)
         .map_or(10, |(_, area)| usize::from(area.height).saturating_sub(2));
-    let rows = entries(model, pane);
+    let rows = Listing::of(model, pane);
     let Some(last) = rows.len().checked_sub(1) else { return Vec::new() };
-    let from = selected_index(model, pane, &rows).unwrap_or(0);
+    let from = rows.selected().unwrap_or(0);
     let to = moved(from, how, half(height)).min(last);
     // The end that grows is stuck to by having no one row selected.
     let sticks = if pane.follows() { to == last } else { to == 0 };

@@ -8,9 +8,10 @@ use crate::console::layers::Layer;
 use crate::console::layout::{areas, layer_area};
 use crate::console::model::{Model, Pane};
 use crate::console::msg::Effect;
-use crate::console::older::PAGE;
-use crate::console::panes::{entries, selected_index, total};
+use crate::console::older::{PAGE, SEARCH_PAGE};
+use crate::console::panes::total;
 use crate::console::pending::Purpose;
+use crate::console::rows::{Listing, refresh};
 
 /// From so near to the end on the next page is fetched.
 const NEAR_END: usize = 5;
@@ -20,11 +21,14 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
     let screen = Rect::new(0, 0, model.size.0, model.size.1);
     let Some(areas) = areas(model, screen) else { return Vec::new() };
     for (pane, area) in &areas.panes {
-        let rows = entries(model, *pane);
-        let index = selected_index(model, *pane, &rows).unwrap_or(0);
+        refresh(model, *pane);
+        let rows = Listing::of(model, *pane);
+        let index = rows.selected().unwrap_or(0);
         let (count, height) = (rows.len(), usize::from(area.height).saturating_sub(2));
-        let gone = model.list(*pane).selected.is_some()
-            && rows.get(index).map(|row| row.id()) != model.list(*pane).selected;
+        let gone = match &model.list(*pane).selected {
+            Some(id) => !rows.get(index).is_some_and(|row| row.has_id(id)),
+            None => false,
+        };
         let now_selected = if gone { rows.get(index).map(|row| row.id()) } else { None };
         let list = model.list_mut(*pane);
         if gone {
@@ -54,18 +58,21 @@ fn page(model: &mut Model) -> Vec<Effect> {
     let pane = model.focus;
     let Some(snapshot) = model.snapshot.clone() else { return Vec::new() };
     let list = model.list(pane);
-    // With a filter one may be at the end without having scrolled there.
-    if list.selected.is_none() || !list.filter.is_empty() || !model.layers.is_empty() {
+    // A filter looks through everything there is, page by page.
+    let searching = !list.filter.is_empty();
+    if !model.layers.is_empty() || (list.selected.is_none() && !searching) {
         return Vec::new();
     }
-    let rows = entries(model, pane).len();
+    let rows = Listing::of(model, pane).len();
     let near = if pane.follows() { list.index < NEAR_END } else { list.index + NEAR_END >= rows };
-    if !near {
+    if !near && !searching {
         return Vec::new();
     }
+    let rows = model.older.known(&snapshot, pane);
     let all = total(&snapshot, pane);
     let older = &mut model.older;
-    let request = |before| PageRequest { before, limit: PAGE };
+    let limit = if searching { SEARCH_PAGE } else { PAGE };
+    let request = |before| PageRequest { before, limit };
     let command = match pane {
         Pane::Tasks if older.tasks.wants_more(rows, all) => {
             older.tasks.asked = true;
@@ -83,8 +90,8 @@ fn page(model: &mut Model) -> Vec<Effect> {
             older.events.asked = true;
             let oldest =
                 older.events.items.last().or(snapshot.events.items.last()).map_or(1, |event| event.seq);
-            let after = oldest.saturating_sub(u64::from(PAGE) + 1);
-            let limit = u32::try_from(oldest.saturating_sub(after + 1)).unwrap_or(PAGE);
+            let after = oldest.saturating_sub(u64::from(limit) + 1);
+            let limit = u32::try_from(oldest.saturating_sub(after + 1)).unwrap_or(limit);
             Command::Events { after, limit }
         }
         _ => return Vec::new(),

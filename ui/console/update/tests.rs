@@ -17,7 +17,7 @@ use crate::console::keymap::Keymap;
 use crate::console::layers::Layer;
 use crate::console::model::{Model, Pane, Settings};
 use crate::console::msg::{Effect, Msg, Probe};
-use crate::console::panes::{entries, selected_index};
+use crate::console::rows::Listing;
 use crate::console::samples;
 use crate::console::theme::Theme;
 
@@ -50,8 +50,8 @@ fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
 }
 
 fn selected(model: &Model, pane: Pane) -> String {
-    let rows = entries(model, pane);
-    rows[selected_index(model, pane, &rows).unwrap()].id()
+    let rows = Listing::of(model, pane);
+    rows.get(rows.selected().unwrap()).unwrap().id()
 }
 
 fn ticket(effects: &[Effect]) -> u64 {
@@ -278,10 +278,10 @@ fn ones_own_receipt_cannot_be_attested() {
 fn a_filter_narrows_keeps_with_enter_and_clears_with_escape() {
     let mut model = model();
     press(&mut model, "4 / classify enter");
-    assert_eq!(entries(&model, Pane::Receipts).len(), 1);
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 1);
     assert!(model.filtering.is_none());
     press(&mut model, "esc");
-    assert_eq!(entries(&model, Pane::Receipts).len(), 8);
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 8);
 }
 
 #[test]
@@ -306,9 +306,9 @@ fn frozen_holds_what_is_shown_and_goes_on_with_the_latest() {
     let mut model = model();
     press(&mut model, "p");
     update(&mut model, Msg::Snapshot(Arc::new(samples::nothing())));
-    assert_eq!(entries(&model, Pane::Peers).len(), 12);
+    assert_eq!(Listing::of(&model, Pane::Peers).len(), 12);
     press(&mut model, "p");
-    assert_eq!(entries(&model, Pane::Peers).len(), 0);
+    assert_eq!(Listing::of(&model, Pane::Peers).len(), 0);
 }
 
 #[test]
@@ -389,7 +389,11 @@ fn the_next_page_is_asked_for_once_at_the_end_of_the_tail() {
     let page =
         Page { total: 1_204, items: [samples::busy().receipts.items, older].concat(), next: Some(700) };
     update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(Answer::Receipts(page)) });
-    assert_eq!(entries(&model, Pane::Receipts).len(), 16, "what is in the tail already is not there twice");
+    assert_eq!(
+        Listing::of(&model, Pane::Receipts).len(),
+        16,
+        "what is in the tail already is not there twice"
+    );
     let effects = press(&mut model, "G");
     assert!(
         matches!(&effects[..], [Effect::Execute { command: Command::Receipts { page }, .. }] if page.before == Some(700))
@@ -495,5 +499,5 @@ fn toasts_go_away_by_themselves_and_bad_ones_stay_in_the_log() {
     let later = model.now.checked_add(SignedDuration::from_secs(11)).unwrap();
     update(&mut model, Msg::Tick(later));
     assert!(model.toasts.is_empty());
-    assert!(entries(&model, Pane::Log).last().unwrap().copied().contains("something failed"));
+    assert!(Listing::of(&model, Pane::Log).from(0).last().unwrap().1.copied().contains("something failed"));
 }

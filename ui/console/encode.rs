@@ -1,0 +1,290 @@
+//! Cells as bytes, in as few as the terminal needs (ECMA-48: CUP, CUF, SGR).
+
+use ratatui::buffer::Cell;
+use ratatui::style::{Color, Modifier};
+use unicode_width::UnicodeWidthStr as _;
+
+/// The modifiers that are drawn, with the SGR parameters that switch them on and off. Bold and dim share the one that switches off.
+const MODIFIERS: [(Modifier, u8, u8); 5] = [
+    (Modifier::BOLD, 1, 22),
+    (Modifier::DIM, 2, 22),
+    (Modifier::ITALIC, 3, 23),
+    (Modifier::UNDERLINED, 4, 24),
+    (Modifier::REVERSED, 7, 27),
+];
+/// On a blank only these can be seen.
+const SEEN_ON_BLANKS: Modifier = Modifier::UNDERLINED.union(Modifier::REVERSED);
+
+/// How the terminal would draw now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pen {
+    fg: Color,
+    bg: Color,
+    modifiers: Modifier,
+}
+
+const PLAIN: Pen = Pen { fg: Color::Reset, bg: Color::Reset, modifiers: Modifier::empty() };
+
+/// Writes cells where they stand. Afterwards the terminal draws plainly again.
+pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, out: &mut Vec<u8>) {
+    let (mut pen, mut next) = (PLAIN, None);
+    for (x, y, cell) in cells {
+        go((x, y), next, out);
+        let wanted = wanted(cell, pen);
+        if wanted != pen {
+            change(pen, wanted, out);
+            pen = wanted;
+        }
+        let symbol = cell.symbol();
+        out.extend_from_slice(symbol.as_bytes());
+        // How far the cursor goes behind what is wide or combined, terminals disagree about; there it is said again.
+        let sure = symbol.is_ascii() || (symbol.width() == 1 && symbol.chars().count() == 1);
+        next = sure.then(|| (x.saturating_add(1), y));
+    }
+    if pen != PLAIN {
+        out.extend_from_slice(b"\x1b[m");
+    }
+}
+
+/// Moves the cursor from where it stands, if that is known.
+fn go((x, y): (u16, u16), from: Option<(u16, u16)>, out: &mut Vec<u8>) {
+    match from {
+        Some(at) if at == (x, y) => {}
+        Some((at, row)) if row == y && at < x => csi(&[x - at], b'C', out),
+        // Lines do not wrap: a line that was written to its end leaves the cursor in it.
+        Some((_, row)) if x == 0 && row.checked_add(1) == Some(y) => out.extend_from_slice(b"\r\n"),
+        _ => csi(&[y.saturating_add(1), x.saturating_add(1)], b'H', out),
+    }
+}
+
+/// A control sequence; parameters of 1 at the end are the default and left out.
+fn csi(parameters: &[u16], end: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x1b[");
+    let shown = parameters.iter().rposition(|parameter| *parameter != 1).map_or(0, |last| last + 1);
+    for (i, parameter) in parameters.iter().take(shown).enumerate() {
+        if i > 0 {
+            out.push(b';');
+        }
+        out.extend_from_slice(parameter.to_string().as_bytes());
+    }
+    out.push(end);
+}
+
+/// The pen for a cell: on a blank, what cannot be seen stays as it is.
+fn wanted(cell: &Cell, pen: Pen) -> Pen {
+    let drawn = MODIFIERS.iter().fold(Modifier::empty(), |all, (modifier, ..)| all | *modifier);
+    let modifiers = cell.modifier & drawn;
+    let blank = cell.symbol() == " ";
+    if blank && (modifiers & SEEN_ON_BLANKS).is_empty() && (pen.modifiers & SEEN_ON_BLANKS).is_empty() {
+        return Pen { bg: cell.bg, ..pen };
+    }
+    Pen { fg: cell.fg, bg: cell.bg, modifiers }
+}
+
+/// Changes the pen: by what differs, or from the beginning where that is shorter.
+fn change(from: Pen, to: Pen, out: &mut Vec<u8>) {
+    let by_difference = sgr(from, to);
+    let mut anew = sgr(PLAIN, to);
+    anew.insert(0, "0".to_owned());
+    let (difference, anew) = (by_difference.join(";"), anew.join(";"));
+    let shorter = if difference.len() <= anew.len() { difference } else { anew };
+    out.extend_from_slice(b"\x1b[");
+    out.extend_from_slice(if shorter == "0" { b"" } else { shorter.as_bytes() });
+    out.push(b'm');
+}
+
+fn sgr(from: Pen, to: Pen) -> Vec<String> {
+    let mut parameters: Vec<String> = Vec::new();
+    let mut held = from.modifiers;
+    for (modifier, _, off) in MODIFIERS {
+        if held.contains(modifier) && !to.modifiers.contains(modifier) {
+            parameters.push(off.to_string());
+            // The other one of two that share it is off now, too.
+            held.remove(
+                MODIFIERS
+                    .iter()
+                    .filter(|(_, _, other)| *other == off)
+                    .fold(Modifier::empty(), |all, (m, ..)| all | *m),
+            );
+        }
+    }
+    for (modifier, on, _) in MODIFIERS {
+        if to.modifiers.contains(modifier) && !held.contains(modifier) {
+            parameters.push(on.to_string());
+        }
+    }
+    if from.fg != to.fg {
+        parameters.push(color(to.fg, 30));
+    }
+    if from.bg != to.bg {
+        parameters.push(color(to.bg, 40));
+    }
+    parameters
+}
+
+/// The parameters of a colour; `base` is 30 for the text and 40 for what is behind it.
+fn color(color: Color, base: u8) -> String {
+    let plain = |n: u8| (base + n).to_string();
+    let bright = |n: u8| (base + 60 + n).to_string();
+    match color {
+        Color::Reset => plain(9),
+        Color::Black => plain(0),
+        Color::Red => plain(1),
+        Color::Green => plain(2),
+        Color::Yellow => plain(3),
+        Color::Blue => plain(4),
+        Color::Magenta => plain(5),
+        Color::Cyan => plain(6),
+        Color::Gray => plain(7),
+        Color::DarkGray => bright(0),
+        Color::LightRed => bright(1),
+        Color::LightGreen => bright(2),
+        Color::LightYellow => bright(3),
+        Color::LightBlue => bright(4),
+        Color::LightMagenta => bright(5),
+        Color::LightCyan => bright(6),
+        Color::White => bright(7),
+        Color::Indexed(n) => format!("{};5;{n}", base + 8),
+        Color::Rgb(r, g, b) => format!("{};2;{r};{g};{b}", base + 8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::buffer::Buffer;
+    use ratatui::layout::Rect;
+    use ratatui::style::Style;
+
+    use super::*;
+
+    const SIZE: (u16, u16) = (24, 6);
+
+    /// What a terminal shows that was told of `cells`.
+    fn shown(bytes: &[u8]) -> vt100::Parser {
+        let cells = |n| std::num::NonZeroU16::new(n).unwrap();
+        let mut parser = vt100::Parser::new(cells(SIZE.1), cells(SIZE.0), 0);
+        parser.process(bytes);
+        parser
+    }
+
+    fn colour(color: vt100::Color) -> Color {
+        match color {
+            vt100::Color::Default => Color::Reset,
+            vt100::Color::Idx(n @ 0..16) => [
+                Color::Black,
+                Color::Red,
+                Color::Green,
+                Color::Yellow,
+                Color::Blue,
+                Color::Magenta,
+                Color::Cyan,
+                Color::Gray,
+                Color::DarkGray,
+                Color::LightRed,
+                Color::LightGreen,
+                Color::LightYellow,
+                Color::LightBlue,
+                Color::LightMagenta,
+                Color::LightCyan,
+                Color::White,
+            ][usize::from(n)],
+            vt100::Color::Idx(n) => Color::Indexed(n),
+            vt100::Color::Rgb(r, g, b) => Color::Rgb(r, g, b),
+        }
+    }
+
+    /// Compares what can be seen of every cell.
+    fn same(buffer: &Buffer, parser: &vt100::Parser, what: &str) {
+        for y in 0..SIZE.1 {
+            for x in 0..SIZE.0 {
+                let (ours, theirs) = (&buffer[(x, y)], parser.screen().cell(y, x).unwrap());
+                if theirs.is_wide_continuation() {
+                    continue;
+                }
+                let text = if theirs.contents().is_empty() { " " } else { theirs.contents() };
+                assert_eq!(ours.symbol(), text, "{what}: text at {x},{y}");
+                let seen = ours.symbol() != " " || ours.modifier.intersects(SEEN_ON_BLANKS);
+                assert_eq!(ours.bg, colour(theirs.bgcolor()), "{what}: background at {x},{y}");
+                if seen {
+                    assert_eq!(ours.fg, colour(theirs.fgcolor()), "{what}: colour at {x},{y}");
+                    for (modifier, is) in [
+                        (Modifier::BOLD, theirs.bold()),
+                        (Modifier::DIM, theirs.dim()),
+                        (Modifier::ITALIC, theirs.italic()),
+                        (Modifier::UNDERLINED, theirs.underline()),
+                        (Modifier::REVERSED, theirs.inverse()),
+                    ] {
+                        assert_eq!(ours.modifier.contains(modifier), is, "{what}: {modifier:?} at {x},{y}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A screen of anything, by numbers that look random and are the same each time.
+    fn any(seed: &mut u64) -> Buffer {
+        let mut next = |n: u64| {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*seed >> 33) % n
+        };
+        let colors = [
+            Color::Reset,
+            Color::Red,
+            Color::DarkGray,
+            Color::White,
+            Color::Indexed(117),
+            Color::Rgb(1, 20, 255),
+        ];
+        let mut buffer = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
+        for y in 0..SIZE.1 {
+            let mut x = 0;
+            while x < SIZE.0 {
+                let text = [" ", " ", "a", "│", "日", "é"][usize::try_from(next(6)).unwrap()];
+                let mut style = Style::new();
+                if next(3) == 0 {
+                    let color = |n| colors[usize::try_from(n).unwrap()];
+                    style = style.fg(color(next(6))).bg(color(next(6)));
+                    for (modifier, ..) in MODIFIERS {
+                        if next(4) == 0 {
+                            style = style.add_modifier(modifier);
+                        }
+                    }
+                }
+                let room = usize::from(SIZE.0 - x);
+                x = buffer.set_stringn(x, y, text, room, style).0.max(x + 1);
+            }
+        }
+        buffer
+    }
+
+    #[test]
+    fn a_terminal_shows_what_was_drawn_frame_after_frame() {
+        let mut seed = 7;
+        for round in 0..500 {
+            let (first, second) = (any(&mut seed), any(&mut seed));
+            let mut bytes = b"\x1b[?7l".to_vec();
+            let empty = Buffer::empty(first.area);
+            encode(empty.diff(&first).into_iter(), &mut bytes);
+            same(&first, &shown(&bytes), &format!("round {round}, first"));
+            encode(first.diff(&second).into_iter(), &mut bytes);
+            same(&second, &shown(&bytes), &format!("round {round}, second"));
+        }
+    }
+
+    #[test]
+    fn what_follows_from_the_cell_before_is_not_said_again() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 24, 6));
+        let blue = Style::new().fg(Color::Blue);
+        buffer.set_string(0, 0, "ab", blue);
+        buffer.set_string(2, 0, " c", Style::new());
+        buffer.set_string(4, 0, "  d", blue);
+        buffer.set_string(0, 1, "e", blue);
+        let mut bytes = Vec::new();
+        let empty = Buffer::empty(buffer.area);
+        encode(empty.diff(&buffer).into_iter(), &mut bytes);
+        assert_eq!(
+            String::from_utf8(bytes).unwrap().replace('\x1b', "E"),
+            "E[HE[34mabE[CE[39mcE[2CE[34mdE[2;1HeE[m".replace("E[2;1H", "E[2H")
+        );
+    }
+}

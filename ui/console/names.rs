@@ -1,0 +1,37 @@
+//! What the peers call themselves, found by who they are.
+
+use std::collections::HashMap;
+
+use zerostate::api::PeerView;
+use zerostate::document::Untrusted;
+use zerostate::identity::Did;
+
+/// The names on the cards of connected peers. Nobody else can be called `you`.
+#[derive(Debug, Default)]
+pub struct Names {
+    known: HashMap<Did, Untrusted>,
+}
+
+impl Names {
+    /// Reads the names of peers; there is nothing to do while they are those of `before`.
+    pub fn read(&mut self, before: &[PeerView], peers: &[PeerView]) {
+        let same = before.len() == peers.len()
+            && before.iter().zip(peers).all(|(a, b)| a.did == b.did && a.name == b.name);
+        if same {
+            return;
+        }
+        self.known.clear();
+        for peer in peers {
+            let (Some(did), Some(name)) = (&peer.did, &peer.name) else { continue };
+            let text = name.as_str().trim();
+            if !text.is_empty() && !text.eq_ignore_ascii_case("you") {
+                self.known.entry(did.clone()).or_insert_with(|| Untrusted::new(text));
+            }
+        }
+    }
+
+    /// The name of somebody, if one is known.
+    pub fn of(&self, did: &Did) -> Option<&str> {
+        self.known.get(did).map(Untrusted::as_str)
+    }
+}
