@@ -69,6 +69,17 @@ fn detected() -> Depth {
 /// The levels of xterm's 6×6×6 cube; 24 greys from 8 to 238 follow it at index 232.
 const CUBE: [u8; 6] = [0, 95, 135, 175, 215, 255];
 
+/// The one of the 240 fixed colours that is exactly this one, if there is one: it takes half as many bytes to say.
+pub fn exact_256(r: u8, g: u8, b: u8) -> Option<u8> {
+    let level =
+        |value: u8| CUBE.iter().zip(0u8..).find(|(level, _)| **level == value).map(|(_, index)| index);
+    match (level(r), level(g), level(b)) {
+        (Some(r), Some(g), Some(b)) => Some(16 + 36 * r + 6 * g + b),
+        _ if r == g && g == b && (8..=238).contains(&r) && (r - 8) % 10 == 0 => Some(232 + (r - 8) / 10),
+        _ => None,
+    }
+}
+
 fn nearest_256(r: u8, g: u8, b: u8) -> u8 {
     let level = |value: u8| {
         let near = CUBE.iter().zip(0u8..).min_by_key(|(level, _)| level.abs_diff(value));
@@ -121,6 +132,18 @@ mod tests {
     fn colours_fall_to_the_nearest_there_is() {
         assert_eq!(nearest_256(255, 0, 0), 196);
         assert_eq!(nearest_256(128, 128, 128), 244);
+        for n in 16..=255u8 {
+            let (r, g, b) = match n {
+                232.. => (8 + 10 * (n - 232), 8 + 10 * (n - 232), 8 + 10 * (n - 232)),
+                n => (
+                    CUBE[usize::from((n - 16) / 36)],
+                    CUBE[usize::from((n - 16) / 6 % 6)],
+                    CUBE[usize::from((n - 16) % 6)],
+                ),
+            };
+            assert_eq!(exact_256(r, g, b), Some(n));
+        }
+        assert_eq!(exact_256(1, 2, 3), None);
         assert_eq!(nearest_16(250, 10, 10), Color::LightRed);
         let red = Style::new().fg(Color::Rgb(250, 10, 10));
         assert_eq!(Depth::Mono.lower(red).fg, None);

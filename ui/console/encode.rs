@@ -4,6 +4,8 @@ use ratatui::buffer::Cell;
 use ratatui::style::{Color, Modifier};
 use unicode_width::UnicodeWidthStr as _;
 
+use super::depth::exact_256;
+
 /// The modifiers that are drawn, with the SGR parameters that switch them on and off. Bold and dim share the one that switches off.
 const MODIFIERS: [(Modifier, u8, u8); 5] = [
     (Modifier::BOLD, 1, 22),
@@ -145,7 +147,10 @@ fn color(color: Color, base: u8) -> String {
         Color::LightCyan => bright(6),
         Color::White => bright(7),
         Color::Indexed(n) => format!("{};5;{n}", base + 8),
-        Color::Rgb(r, g, b) => format!("{};2;{r};{g};{b}", base + 8),
+        Color::Rgb(r, g, b) => match exact_256(r, g, b) {
+            Some(n) => format!("{};5;{n}", base + 8),
+            None => format!("{};2;{r};{g};{b}", base + 8),
+        },
     }
 }
 
@@ -193,6 +198,14 @@ mod tests {
         }
     }
 
+    /// As it is said to the terminal.
+    fn said(color: Color) -> Color {
+        match color {
+            Color::Rgb(95, 135, 255) => Color::Indexed(69),
+            color => color,
+        }
+    }
+
     /// Compares what can be seen of every cell.
     fn same(buffer: &Buffer, parser: &vt100::Parser, what: &str) {
         for y in 0..SIZE.1 {
@@ -204,9 +217,9 @@ mod tests {
                 let text = if theirs.contents().is_empty() { " " } else { theirs.contents() };
                 assert_eq!(ours.symbol(), text, "{what}: text at {x},{y}");
                 let seen = ours.symbol() != " " || ours.modifier.intersects(SEEN_ON_BLANKS);
-                assert_eq!(ours.bg, colour(theirs.bgcolor()), "{what}: background at {x},{y}");
+                assert_eq!(said(ours.bg), colour(theirs.bgcolor()), "{what}: background at {x},{y}");
                 if seen {
-                    assert_eq!(ours.fg, colour(theirs.fgcolor()), "{what}: colour at {x},{y}");
+                    assert_eq!(said(ours.fg), colour(theirs.fgcolor()), "{what}: colour at {x},{y}");
                     for (modifier, is) in [
                         (Modifier::BOLD, theirs.bold()),
                         (Modifier::DIM, theirs.dim()),
@@ -233,19 +246,27 @@ mod tests {
             Color::DarkGray,
             Color::White,
             Color::Indexed(117),
-            Color::Rgb(1, 20, 255),
+            Color::Rgb(1, 20, 254),
+            Color::Rgb(95, 135, 255),
         ];
         let mut buffer = Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
         for y in 0..SIZE.1 {
             let mut x = 0;
             while x < SIZE.0 {
-                let text = [" ", " ", "a", "│", "日", "é"][usize::try_from(next(6)).unwrap()];
+                let mut text = [" ", " ", "a", "│", "日", "é"][usize::try_from(next(6)).unwrap()];
+                // What becomes of the other half of a wide character that is written over, ratatui and the terminals do not agree about.
+                let plain = y % 2 == 0;
+                if text == "日" && (x % 2 == 1 || !plain) {
+                    text = "b";
+                }
                 let mut style = Style::new();
-                if next(3) == 0 {
+                if next(3) == 0 && !plain {
                     let color = |n| colors[usize::try_from(n).unwrap()];
-                    style = style.fg(color(next(6))).bg(color(next(6)));
+                    style = style.fg(color(next(7))).bg(color(next(7)));
                     for (modifier, ..) in MODIFIERS {
-                        if next(4) == 0 {
+                        // The terminal that checks this knows bold or dim, and not both.
+                        let both = modifier == Modifier::DIM && style.add_modifier.contains(Modifier::BOLD);
+                        if next(4) == 0 && !both {
                             style = style.add_modifier(modifier);
                         }
                     }
@@ -284,7 +305,7 @@ mod tests {
         encode(empty.diff(&buffer).into_iter(), &mut bytes);
         assert_eq!(
             String::from_utf8(bytes).unwrap().replace('\x1b', "E"),
-            "E[HE[34mabE[CE[39mcE[2CE[34mdE[2;1HeE[m".replace("E[2;1H", "E[2H")
+            "E[HE[34mabE[CE[mc  E[34md\r\neE[m"
         );
     }
 }

@@ -13,7 +13,7 @@ use super::forms::submit::{Field, SubmitForm, found_text};
 use super::layers::{Confirm, Facts, Files, Help, Layer, Palette, Text, Themes};
 use super::model::Model;
 use super::theme::Role;
-use super::widgets::columns::{Cell, row};
+use super::widgets::columns::{Cell, row, selected};
 use super::widgets::text::{cut, width as cells_of, wrap};
 
 /// The inside of a layer.
@@ -75,8 +75,7 @@ fn facts_lines(model: &Model, facts: &Facts, width: usize) -> Content {
 fn choice(model: &Model, cells: Vec<Cell>, chosen: bool, width: usize) -> Line<'static> {
     let mut line = row(cells, width);
     if chosen {
-        let style = model.theme.style(Role::Selected);
-        line.spans.iter_mut().for_each(|span| span.style = span.style.patch(style));
+        selected(&mut line, &model.theme, Role::Selected);
     }
     line
 }
@@ -373,10 +372,11 @@ fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
         spans.push(Span::styled(about, style(Role::Dim)));
         spans.push(Span::raw(" ".repeat(pad)));
         spans.push(Span::styled(keys, style(Role::FooterKey)));
+        let mut line = Line::from(spans);
         if i == chosen {
-            spans.iter_mut().for_each(|span| span.style = span.style.patch(style(Role::Selected)));
+            selected(&mut line, &model.theme, Role::Selected);
         }
-        lines.push(Line::from(spans));
+        lines.push(line);
     }
     Content { title: titled(model, "Command"), lines, cursor: Some((cursor, 0)), ..Content::default() }
 }
@@ -408,13 +408,15 @@ fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
             filters(model, width, &mut lines);
         }
         let half = rows.len().div_ceil(columns);
+        // As wide as the longest keys of the section need it.
+        let keys_room = rows.iter().map(|(keys, _)| cells_of(keys) + 1).max().unwrap_or(0).max(12);
         for i in 0..half {
             let mut spans = Vec::new();
             for column in 0..columns {
                 let Some((keys, desc)) = rows.get(i + column * half) else { continue };
-                let desc = cut(desc, room.saturating_sub(13));
-                let pad = room.saturating_sub(12 + cells_of(&desc));
-                spans.push(Span::styled(format!("{:<12}", cut(keys, 11)), style(Role::FooterKey)));
+                let desc = cut(desc, room.saturating_sub(keys_room + 1));
+                let pad = room.saturating_sub(keys_room + cells_of(&desc));
+                spans.push(Span::styled(format!("{keys:<keys_room$}"), style(Role::FooterKey)));
                 spans.push(Span::styled(format!("{desc}{}", " ".repeat(pad)), style(Role::Text)));
             }
             lines.push(Line::from(spans));

@@ -40,11 +40,11 @@ mod rows;
 #[cfg(test)]
 mod samples;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod theme;
 mod update;
 mod view;
-#[cfg(test)]
-mod view_tests;
 mod widgets;
 
 pub use depth::ColorMode;

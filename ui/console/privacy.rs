@@ -25,7 +25,7 @@ pub fn mask(buffer: &mut Buffer) {
                 .iter()
                 .any(|start| (start.saturating_sub(2)..=start.saturating_add(2)).contains(&from));
             let inner = text.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
-            if !(is_telling(inner) || (rest && is_part(inner))) {
+            if !(is_telling(inner) || is_shortened(&text) || (rest && is_part(inner))) {
                 continue;
             }
             for x in from..to {
@@ -35,7 +35,8 @@ pub fn mask(buffer: &mut Buffer) {
                     cell.set_symbol("•");
                 }
             }
-            if at_the_edge(buffer, to, y, width) {
+            // What was cut off does not go on.
+            if !text.ends_with('…') && at_the_edge(buffer, to, y, width) {
                 ends.push(from);
             }
         }
@@ -78,7 +79,6 @@ fn is_telling(word: &str) -> bool {
     ADDRESSES.iter().any(|begin| word.contains(begin))
         || BEGINNINGS.iter().any(|begin| word.starts_with(begin))
         || word.split(cut).any(is_id)
-        || is_shortened(word)
         || is_ip(word)
 }
 
@@ -109,10 +109,10 @@ fn at_the_edge(buffer: &Buffer, from: u16, y: u16, width: u16) -> bool {
         if cell.symbol().trim().is_empty() {
             blanks += 1;
         } else {
-            return is_gap(cell.symbol()) && blanks <= 2;
+            return is_gap(cell.symbol()) && blanks <= 1;
         }
     }
-    blanks <= 2
+    blanks <= 1
 }
 
 /// Where the text of a line begins, behind the frame.
@@ -141,7 +141,7 @@ mod tests {
         ] {
             let inner =
                 telling.trim_matches(|c: char| !c.is_alphanumeric() && c != '/' && c != '[' && c != ']');
-            assert!(is_telling(inner) || is_telling(telling), "{telling}");
+            assert!(is_telling(inner) || is_telling(telling) || is_shortened(telling), "{telling}");
         }
         for word in [
             "word-count",
@@ -156,7 +156,7 @@ mod tests {
             "41:07",
             "…",
         ] {
-            assert!(!is_telling(word), "{word}");
+            assert!(!is_telling(word) && !is_shortened(word), "{word}");
         }
     }
 
@@ -164,10 +164,10 @@ mod tests {
     fn the_rest_of_an_id_on_the_next_line_is_masked_as_well() {
         let id = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
         let mut buffer = Buffer::with_lines([
-            format!("│ id    {}│", &id[..20]),
-            format!("│       {}│", &id[20..40]),
-            format!("│       {} │", &id[40..]),
-            "│ name  hello               │".to_owned(),
+            format!("│ id    {} │", &id[..20]),
+            format!("│       {} │", &id[20..40]),
+            format!("│       {}  │", &id[40..]),
+            "│ name  hello                │".to_owned(),
         ]);
         mask(&mut buffer);
         let text: String = buffer.content.iter().map(|cell| cell.symbol()).collect();

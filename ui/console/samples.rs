@@ -291,6 +291,51 @@ pub fn busy() -> Snapshot {
     }
 }
 
+/// A node that has been at work for long: so many peers, tasks and receipts, and some of everything else.
+pub fn many(peers: u32, tasks: u32, receipts: u64) -> Snapshot {
+    let mut snapshot = busy();
+    let one = peer(1);
+    snapshot.peers = (0..peers)
+        .map(|n| {
+            let mut secret = [7; 32];
+            secret[..4].copy_from_slice(&n.to_le_bytes());
+            let who = Identity::from_secret(&secret);
+            PeerView {
+                peer_id: who.peer_id(),
+                did: Some(who.did().clone()),
+                name: Some(Untrusted::new(&format!("{}-{n}", NAMES[n as usize % NAMES.len()]))),
+                bytes_in: u64::from(n) * 977 % 100_000,
+                ping_us: vec![n * 7_919 % 200_000; 8],
+                ..one.clone()
+            }
+        })
+        .collect();
+    let states = snapshot.tasks.items.clone();
+    let again = |n: u32| {
+        let mut task = states[n as usize % states.len()].clone();
+        task.record.task_id = format!("{n:032x}");
+        task.record.name = Untrusted::new(&format!("{}-{n}", task.record.name));
+        task
+    };
+    snapshot.tasks = Tail { total: tasks.into(), items: (0..tasks).map(again).collect() };
+    let rows = snapshot.receipts.items.clone();
+    let again = |n: u64| {
+        let mut row = rows[usize::try_from(n).unwrap() % rows.len()].clone();
+        row.cursor = receipts - n;
+        row.receipt_id = content_id(&n.to_le_bytes()).to_string();
+        row.name = Untrusted::new(&format!("{}-{n}", row.name));
+        row.executor = snapshot
+            .peers
+            .get(usize::try_from(n).unwrap() % 64)
+            .and_then(|peer| peer.did.clone())
+            .unwrap_or(row.executor);
+        row
+    };
+    snapshot.receipts = Tail { total: receipts, items: (0..receipts).map(again).collect() };
+    snapshot.node.running = u64::from(tasks) / 4;
+    snapshot
+}
+
 fn events() -> Tail<Event> {
     let task_step = |n: u8, name: &str, step: &str, node: u8, detail: Option<&str>| Happening::Task {
         task_id: format!("{n:02x}").repeat(16),

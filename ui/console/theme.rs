@@ -30,9 +30,9 @@ macro_rules! roles {
         pub enum Role { $($variant,)* }
 
         impl Role {
-            const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            fn name(self) -> &'static str {
+            pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
         }

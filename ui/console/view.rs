@@ -7,6 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 use zerostate::api::{Snapshot, SourceView, short_id};
+use zerostate::document::Untrusted;
 
 use super::action::Action;
 use super::keymap::Binding;
@@ -45,16 +46,17 @@ pub fn view(model: &Model, frame: &mut Frame) {
     if model.settings.ascii {
         ascii::reduce(frame.buffer_mut());
     }
-    backdrop(frame.buffer_mut(), model.theme.style(Role::Screen));
+    finish(frame.buffer_mut(), model.theme.style(Role::Screen));
 }
 
-/// What has no colours of its own has those of the screen, in themes that have some.
-fn backdrop(buffer: &mut Buffer, screen: Style) {
+/// The last look at every cell: what has no colours of its own has those of the screen, in themes that have some; and nothing goes to the
+/// terminal that could steer it, whatever way it came.
+fn finish(buffer: &mut Buffer, screen: Style) {
     let (fg, bg) = (screen.fg.unwrap_or(Color::Reset), screen.bg.unwrap_or(Color::Reset));
-    if (fg, bg) == (Color::Reset, Color::Reset) {
-        return;
-    }
     for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() && cell.symbol().chars().any(Untrusted::changes) {
+            cell.set_char(char::REPLACEMENT_CHARACTER);
+        }
         if cell.fg == Color::Reset {
             cell.fg = fg;
         }

@@ -11,7 +11,7 @@ use crate::console::model::{Model, Pane};
 use crate::console::rows::Listing;
 use crate::console::theme::Role;
 use crate::console::widgets::boxed::{Boxed, lines};
-use crate::console::widgets::columns::row;
+use crate::console::widgets::columns::{row, selected as selected_row};
 use crate::console::widgets::text::{grouped, wrap};
 
 /// Draws a pane.
@@ -48,7 +48,7 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
         // Elsewhere only what one has chosen oneself is shown as chosen.
         if selected == Some(i) && (focused || model.list(pane).selected.is_some()) {
             let role = if focused { Role::Selected } else { Role::SelectedElsewhere };
-            line.spans.iter_mut().for_each(|span| span.style = span.style.patch(model.theme.style(role)));
+            selected_row(&mut line, &model.theme, role);
         }
         line
     });

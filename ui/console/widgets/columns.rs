@@ -5,6 +5,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::text::{cut, width};
+use crate::console::theme::{Role, Theme};
 
 const GAP: usize = 2;
 /// After a glyph, which belongs to the word behind it.
@@ -85,6 +86,15 @@ impl Cell {
         if !self.right && left > 0 {
             line.push(Span::raw(" ".repeat(left)));
         }
+    }
+}
+
+/// A row that is selected: what was dim is text in it, for it has to be read on another ground.
+pub fn selected(line: &mut Line<'static>, theme: &Theme, role: Role) {
+    let (over, dim, text) = (theme.style(role), theme.style(Role::Dim), theme.style(Role::Text));
+    for span in &mut line.spans {
+        let style = if span.style == dim { text } else { span.style };
+        span.style = style.patch(over);
     }
 }
 

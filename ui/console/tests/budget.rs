@@ -1,0 +1,124 @@
+//! What a frame costs in bytes, over a line that may be slow.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use jiff::SignedDuration;
+use ratatui::Terminal;
+use ratatui::layout::Size;
+
+use super::stage::{Data, Look, PLACES, at, model, press};
+use crate::console::backend::Quiet;
+use crate::console::model::Model;
+use crate::console::msg::Msg;
+use crate::console::samples;
+use crate::console::theme::Role;
+use crate::console::update::update;
+use crate::console::view::view;
+
+#[derive(Clone, Default)]
+struct Counted(Arc<Mutex<usize>>);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        *self.0.lock().unwrap() += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A terminal that counts.
+struct Line {
+    out: Counted,
+    terminal: Terminal<Quiet<Counted>>,
+}
+
+impl Line {
+    fn new((width, height): (u16, u16)) -> Self {
+        let out = Counted::default();
+        let terminal = Terminal::new(Quiet::fixed(out.clone(), Size::new(width, height))).unwrap();
+        Self { out, terminal }
+    }
+
+    fn cost(&mut self, model: &Model) -> usize {
+        let before = *self.out.0.lock().unwrap();
+        self.terminal.draw(|frame| view(model, frame)).unwrap();
+        *self.out.0.lock().unwrap() - before
+    }
+}
+
+const SIZE: (u16, u16) = (120, 40);
+
+#[test]
+fn a_frame_costs_what_changed_and_nothing_when_nothing_did() {
+    let mut line = Line::new(SIZE);
+    let mut model = model(SIZE, Data::Little, Arc::new(samples::busy()), Look::Dark);
+    line.cost(&model);
+    assert_eq!(line.cost(&model), 0, "an unchanged model");
+    let mut same = samples::busy();
+    same.at = samples::now().checked_add(SignedDuration::from_millis(100)).unwrap();
+    update(&mut model, Msg::Snapshot(Arc::new(same)));
+    assert_eq!(line.cost(&model), 0, "a snapshot that says the same");
+}
+
+#[test]
+fn a_second_that_goes_by_costs_64_bytes() {
+    // Guilds count down by the second; here none does.
+    let mut quiet = samples::busy();
+    quiet.guilds.items.clear();
+    let mut line = Line::new(SIZE);
+    let mut model = model(SIZE, Data::Little, Arc::new(quiet), Look::Dark);
+    line.cost(&model);
+    for seconds in 1..120 {
+        update(
+            &mut model,
+            Msg::Tick(samples::now().checked_add(SignedDuration::from_secs(seconds)).unwrap()),
+        );
+        let cost = line.cost(&model);
+        // Once in ten seconds the ages move as well.
+        let ages = seconds % 10 == 0 || cost > 64;
+        assert!((1..=64).contains(&cost) || (ages && cost < 400), "second {seconds}: {cost} bytes");
+    }
+}
+
+#[test]
+fn moving_the_selection_costs_500_bytes() {
+    for data in [Data::Little, Data::Evil] {
+        for pane in ["1", "2", "3", "4", "5", "6", "7", "8", "3 z", "4 z", "6 z"] {
+            let mut line = Line::new(SIZE);
+            let mut model = model(SIZE, data, Arc::new(data.snapshot()), Look::Dark);
+            press(&mut model, pane, data);
+            line.cost(&model);
+            for key in ["j", "j", "k", "k"] {
+                press(&mut model, key, data);
+                let cost = line.cost(&model);
+                assert!(cost <= 500, "{data:?}, pane {pane}, {key}: {cost} bytes");
+            }
+        }
+    }
+}
+
+/// A theme with a background of its own has to write every blank, and what replaces a stranger's bytes has three of its own: a screen full
+/// of attacks takes so much more there.
+const PAINTED_ATTACKS: usize = 500;
+
+#[test]
+fn no_frame_costs_more_than_ten_kilobytes() {
+    for data in [Data::Nothing, Data::Little, Data::Fault, Data::Evil] {
+        let snapshot = Arc::new(data.snapshot());
+        for place in PLACES {
+            let mut model = at(place, SIZE, data, &snapshot, Look::Dark);
+            for theme in model.themes.clone() {
+                let painted = theme.style(Role::Screen).bg.is_some();
+                let most = 10_000 + if painted && data == Data::Evil { PAINTED_ATTACKS } else { 0 };
+                model.theme = theme;
+                // From an empty screen, so everything is written.
+                let cost = Line::new(SIZE).cost(&model);
+                assert!(cost <= most, "{} with {data:?} in {}: {cost} bytes", place.name, model.theme.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Whatever comes in, in whatever order: the console goes on, and keeps no more than it should.
+
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use jiff::SignedDuration;
+use zerostate::api::{Answer, ApiError, ErrorKind, Page, Snapshot};
+
+use super::stage::{Data, Look, model, picture};
+use super::strangers;
+use crate::console::layers::Layer;
+use crate::console::model::Model;
+use crate::console::msg::{Effect, Msg, Probe};
+use crate::console::samples;
+use crate::console::update::update;
+
+/// Numbers that look random and are the same each time (splitmix64, Steele and others 2014).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.below(all.len() as u64)).unwrap()]
+    }
+}
+
+const KEYS: [KeyCode; 14] = [
+    KeyCode::Enter,
+    KeyCode::Esc,
+    KeyCode::Tab,
+    KeyCode::BackTab,
+    KeyCode::Up,
+    KeyCode::Down,
+    KeyCode::Left,
+    KeyCode::Right,
+    KeyCode::PageUp,
+    KeyCode::PageDown,
+    KeyCode::Home,
+    KeyCode::End,
+    KeyCode::Backspace,
+    KeyCode::Delete,
+];
+/// Letters that lead somewhere come more often than others.
+const LETTERS: &str = "123456789 jkGgzpisR*yaAbwmonJStTPMIxeucLrq:?/=.!~\u{1b}\u{202e}é日\u{301}";
+
+fn key(chance: &mut Chance) -> Msg {
+    let letters: Vec<char> = LETTERS.chars().collect();
+    let code = match chance.below(4) {
+        0 => chance.of(&KEYS),
+        _ => KeyCode::Char(chance.of(&letters)),
+    };
+    let modifiers = match chance.below(12) {
+        0 => KeyModifiers::CONTROL,
+        1 => KeyModifiers::ALT,
+        _ => KeyModifiers::NONE,
+    };
+    Msg::Key(KeyEvent::new(code, modifiers))
+}
+
+fn mouse(chance: &mut Chance) -> Msg {
+    let kinds = [
+        MouseEventKind::Down(MouseButton::Left),
+        MouseEventKind::ScrollDown,
+        MouseEventKind::ScrollUp,
+        MouseEventKind::Moved,
+    ];
+    let (column, row) =
+        (u16::try_from(chance.below(500)).unwrap(), u16::try_from(chance.below(200)).unwrap());
+    Msg::Mouse(MouseEvent { kind: chance.of(&kinds), column, row, modifiers: KeyModifiers::NONE })
+}
+
+/// Some answer to what was asked, mostly a fitting one.
+fn reply(effect: Effect, chance: &mut Chance) -> Option<Msg> {
+    let error = || ApiError::new(ErrorKind::Failed, strangers::text());
+    Some(match effect {
+        Effect::Execute { ticket, .. } | Effect::Submit { ticket, .. } => {
+            let result = match chance.below(8) {
+                0 => Err(error()),
+                1 => Ok(Answer::Receipt(Box::new(samples::receipt_detail()))),
+                2 => Ok(Answer::Task(Box::new(samples::task_detail()))),
+                3 => Ok(Answer::Receipts(Page {
+                    total: 9,
+                    items: samples::busy().receipts.items,
+                    next: Some(chance.below(1_000)),
+                })),
+                4 => Ok(Answer::Events(samples::busy().events.items)),
+                5 => Ok(samples::examined("bafkreia", zerostate::document::Verdict::Disagree)),
+                6 => Ok(Answer::Submitted { task_id: strangers::text() }),
+                _ => Ok(Answer::Done),
+            };
+            Msg::Answered { ticket, result }
+        }
+        Effect::Probe { generation, .. } if chance.below(2) == 0 => {
+            Msg::Probed { generation, found: Ok(Probe::Module { size: 1 }) }
+        }
+        Effect::Probe { generation, .. } => Msg::Probed { generation, found: Err(strangers::text()) },
+        Effect::Complete { generation, typed } => {
+            Msg::Completed { generation, paths: vec![format!("{typed}a"), format!("{typed}b")] }
+        }
+        Effect::List { folder } => Msg::Listed { folder, found: Ok(Vec::new()) },
+        Effect::Edit(_) => Msg::Edited(Err(strangers::text())),
+        Effect::Bundle { ticket, .. } => Msg::Bundled { ticket, result: Err(error()) },
+        _ => return None,
+    })
+}
+
+/// What the console keeps of everything that came: none of it grows without end.
+fn bounded(model: &Model) {
+    assert!(model.layers.len() <= 64, "{} layers", model.layers.len());
+    assert!(model.toasts.len() <= 4 && model.notices.len() <= 100 && model.pending.len() <= 32);
+    assert!(model.older.receipts.items.len() <= 100_000 && model.older.events.items.len() <= 100_000);
+    assert!(model.prefix.len() <= 2);
+    let typed = |text: &str| assert!(text.chars().count() <= 4_096, "{} characters are typed", text.len());
+    model.filtering.iter().for_each(|input| typed(input.value()));
+    for layer in &model.layers {
+        if let Layer::Palette(palette) = layer {
+            typed(palette.input.value());
+        }
+    }
+}
+
+/// A million events; every sixteenth of them is drawn, and all of those at sizes that people have.
+#[test]
+fn a_million_random_events_leave_it_whole() {
+    const EVENTS: u64 = 1_000_000;
+    const SEEDS: u64 = 8;
+    let workers = (0..SEEDS).map(|seed| std::thread::spawn(move || run(seed, EVENTS / SEEDS)));
+    for worker in workers.collect::<Vec<_>>() {
+        worker.join().unwrap();
+    }
+}
+
+fn run(seed: u64, events: u64) {
+    let mut chance = Chance(seed);
+    let snapshots: Vec<Arc<Snapshot>> = [Data::Little, Data::Nothing, Data::Evil]
+        .map(|data| Arc::new(data.snapshot()))
+        .into_iter()
+        .chain([Arc::new(samples::many(300, 200, 1_000))])
+        .collect();
+    let big = "x\u{1b}[2J\n".repeat(10 << 20 >> 3);
+    let mut model = model((120, 40), Data::Little, Arc::clone(&snapshots[0]), Look::Dark);
+    let (mut waiting, mut now) = (Vec::new(), model.now);
+    for n in 0..events {
+        let msg = match chance.below(100) {
+            0..70 => key(&mut chance),
+            70..78 => mouse(&mut chance),
+            78..80 if n % 1_000 == 0 => Msg::Paste(big.clone()),
+            78..80 => Msg::Paste(strangers::text()),
+            80..82 => {
+                // Mostly what people have; sometimes anything.
+                let (width, height) = match chance.below(8) {
+                    0 => (chance.below(501), chance.below(201)),
+                    1 => (chance.below(90), chance.below(30)),
+                    _ => chance.of(&[(120, 40), (80, 24), (60, 16), (110, 30)]),
+                };
+                Msg::Resize(u16::try_from(width).unwrap(), u16::try_from(height).unwrap())
+            }
+            82..88 => Msg::Snapshot(Arc::clone(&snapshots[usize::try_from(chance.below(4)).unwrap()])),
+            88..91 => {
+                now = now
+                    .checked_add(SignedDuration::from_millis(i64::try_from(chance.below(3_000)).unwrap()))
+                    .unwrap();
+                Msg::Tick(now)
+            }
+            91 => Msg::Gone,
+            _ => match waiting.pop().and_then(|effect| reply(effect, &mut chance)) {
+                Some(msg) => msg,
+                None => continue,
+            },
+        };
+        waiting.extend(update(&mut model, msg));
+        waiting.truncate(64);
+        if n % 16 == 0 {
+            bounded(&model);
+            // A screen of a hundred thousand cells is drawn less often.
+            let large = u32::from(model.size.0) * u32::from(model.size.1) > 5_000;
+            if !large || n % 256 == 0 {
+                picture(&model);
+            }
+        }
+    }
+}
