@@ -1,5 +1,11 @@
 //! The console as a person meets it: the real program in a pseudo-terminal, keys in, a screen out.
 
+mod attached;
+mod plain;
+mod recorded;
+mod ssh;
+mod strangers;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -73,6 +79,11 @@ impl Node {
     fn start(name: &str, more: &[&str]) -> Self {
         let data_dir = TempDir::new().unwrap();
         std::fs::write(data_dir.path().join("config.toml"), format!("name = \"{name}\"\n")).unwrap();
+        Self::on(data_dir, more)
+    }
+
+    /// A node on a directory that is there.
+    fn on(data_dir: TempDir, more: &[&str]) -> Self {
         let args = [&["node", "--json", "--data-dir", path(data_dir.path())], &LISTEN[..], more].concat();
         let process = Lines::start(&args);
         let ready = process.until("the node's first line", |line| line["event"] == "ready");
@@ -87,6 +98,12 @@ impl Node {
 
     fn attach(&self) -> Pty {
         Pty::start(&["attach", "--data-dir", path(self.data_dir.path())], BIG, self.data_dir.path())
+    }
+
+    /// Kills it as a crash would; what it has on the disk stays.
+    fn crash(self) -> TempDir {
+        drop(self.process);
+        self.data_dir
     }
 
     fn lives(&mut self) -> bool {
@@ -118,6 +135,8 @@ fn children(parent: u32) -> Vec<(u32, u64)> {
 struct Stat {
     parent: u32,
     started: u64,
+    /// As proc_pid_stat(5) has it: T for stopped.
+    state: String,
 }
 
 /// What is there of a process that has not ended.
@@ -126,7 +145,11 @@ fn stat(pid: u32) -> Option<Stat> {
     // The name stands in parentheses and may have any in it; the fields after it are proc_pid_stat(5)'s from the third on.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ended = matches!(fields[0], "Z" | "X");
-    (!ended).then(|| Stat { parent: fields[1].parse().unwrap(), started: fields[19].parse().unwrap() })
+    (!ended).then(|| Stat {
+        parent: fields[1].parse().unwrap(),
+        started: fields[19].parse().unwrap(),
+        state: fields[0].to_owned(),
+    })
 }
 
 fn lives((pid, started): (u32, u64)) -> bool {

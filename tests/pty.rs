@@ -7,6 +7,7 @@ use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub struct Pty {
     before: Termios,
     heard: Option<Receiver<Heard>>,
     reader: Option<JoinHandle<()>>,
+    /// Whether what the program writes is read.
+    reads: Arc<(Mutex<bool>, Condvar)>,
     parser: vt100::Parser,
     /// Every byte that the program wrote.
     pub raw: Vec<u8>,
@@ -46,13 +49,24 @@ pub struct Pty {
 
 impl Pty {
     /// Starts the program with `args` on a terminal of `width` by `height`; `temp` is where it makes temporary files.
-    pub fn start(args: &[&str], (width, height): (u16, u16), temp: &Path) -> Self {
+    pub fn start(args: &[&str], size: (u16, u16), temp: &Path) -> Self {
+        Self::run(PROGRAM, args, size, temp, &[])
+    }
+
+    /// Starts any program, with these variables beside the usual ones.
+    pub fn run(
+        program: &str,
+        args: &[&str],
+        (width, height): (u16, u16),
+        temp: &Path,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let pair = native_pty_system().openpty(size(width, height)).unwrap();
         let tty = pair.master.tty_name().unwrap();
         let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
         let slave = rustix::fs::open(tty, flags, rustix::fs::Mode::empty()).unwrap();
         let before = tcgetattr(&slave).unwrap();
-        let mut command = CommandBuilder::new(PROGRAM);
+        let mut command = CommandBuilder::new(program);
         command.args(args);
         command.cwd(temp);
         for (name, value) in
@@ -63,6 +77,9 @@ impl Pty {
         for name in ["NO_COLOR", "COLORTERM", "SSH_CONNECTION", "RUST_BACKTRACE", "ZEROSTATE_PASSPHRASE_FILE"]
         {
             command.env_remove(name);
+        }
+        for (name, value) in variables {
+            command.env(name, value);
         }
         let mut child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
@@ -75,9 +92,14 @@ impl Pty {
             ended.send(Heard::Ended(code)).ok();
         });
         let mut output = pair.master.try_clone_reader().unwrap();
+        let reads = Arc::new((Mutex::new(true), Condvar::new()));
+        let may_read = Arc::clone(&reads);
         let reader = std::thread::spawn(move || {
             let mut buffer = [0; 16 << 10];
-            while let Ok(length @ 1..) = output.read(&mut buffer) {
+            loop {
+                let (reads, changed) = &*may_read;
+                drop(changed.wait_while(reads.lock().unwrap(), |reads| !*reads).unwrap());
+                let Ok(length @ 1..) = output.read(&mut buffer) else { return };
                 if sender.send(Heard::Bytes(Instant::now(), buffer[..length].to_vec())).is_err() {
                     return;
                 }
@@ -92,6 +114,7 @@ impl Pty {
             before,
             heard: Some(heard),
             reader: Some(reader),
+            reads,
             parser: vt100::Parser::new(cells(height), cells(width), 0),
             raw: Vec::new(),
             first_frame: None,
@@ -150,6 +173,12 @@ impl Pty {
         self.until("the screen is painted anew", |pty| contains(&pty.raw[seen..], b"\x1b[2J"));
     }
 
+    /// Reads on, or lets what the program writes wait in the terminal until that is full.
+    pub fn reads(&self, reads: bool) {
+        *self.reads.0.lock().unwrap() = reads;
+        self.reads.1.notify_all();
+    }
+
     /// Sends the program a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid.cast_signed()).unwrap(), signal).unwrap();
@@ -189,6 +218,7 @@ impl Pty {
 
     /// Takes the terminal away, as a cut line does, and waits for the program's end.
     pub fn hang_up(&mut self) {
+        self.reads(true);
         // The program hears of it only when nobody holds this side any more; the reader does until the next bytes come.
         let (sender, waiting) = channel();
         let Some(heard) = self.heard.take() else { panic!("hung up already") };
@@ -237,6 +267,7 @@ impl Pty {
 
 impl Drop for Pty {
     fn drop(&mut self) {
+        self.reads(true);
         if self.exit.is_none() {
             // First in good order, so that it ends what it has started.
             for signal in [Signal::TERM, Signal::KILL] {

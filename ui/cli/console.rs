@@ -29,6 +29,9 @@ pub struct LookArgs {
     /// Draw with ASCII characters alone
     #[arg(long)]
     ascii: bool,
+    /// Print labelled lines instead of a screen, for screen readers and simple terminals
+    #[arg(long)]
+    plain: bool,
     /// Let the mouse choose, open and scroll
     #[arg(long)]
     mouse: bool,
@@ -54,8 +57,14 @@ pub struct AttachVerb {
 }
 
 impl LookArgs {
+    /// Lines are asked for, or the terminal can do no more.
+    fn is_plain(&self) -> bool {
+        self.plain || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+    }
+
     fn options(self, data_dir: &Path) -> ConsoleOptions {
         let keymap = data_dir.join("keymap.toml");
+        let plain = self.is_plain();
         ConsoleOptions {
             color: match self.color {
                 Color::Auto => ColorMode::Auto,
@@ -69,6 +78,7 @@ impl LookArgs {
             keymap: keymap.exists().then_some(keymap),
             theme_dir: Some(data_dir.join("themes")),
             ascii: self.ascii.then_some(true),
+            plain,
             mouse: self.mouse,
             drafts: Some(data_dir.join("drafts")),
             bundles: Some(data_dir.join("bundles")),
@@ -85,7 +95,7 @@ impl LookArgs {
 
 /// The console with the node inside it. The first frame does not wait for the node: the node starts behind it.
 pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outcome {
-    need_terminal("run a node without a console with `zerostate node`")?;
+    need_terminal(&look, "run a node without a console with `zerostate node`")?;
     let (home, config, log) = node::prepare(globals, args)?;
     let options = ConsoleOptions { stop_node_on_quit: true, ..look.options(&globals.data_dir()?) };
     let (publish_node, node) = watch::channel(None);
@@ -116,7 +126,7 @@ pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outc
 
 /// The console on a node in another process.
 pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
-    need_terminal("`zerostate status`, `events --follow` and the other verbs work without one")?;
+    need_terminal(&verb.look, "`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
     // At the start a node that is not there is an error; later it is waited for.
     let link = attached(&globals.client().await?, data_dir.clone());
@@ -126,7 +136,7 @@ pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
 
 /// The console on a journal that was kept.
 pub async fn replay(globals: &Globals, file: &Path, look: LookArgs) -> Outcome {
-    need_terminal("`zerostate events` prints a journal without one")?;
+    need_terminal(&look, "`zerostate events` prints a journal without one")?;
     let shown = file.display();
     let bytes = super::draft::read_bounded(file, JOURNAL_MAX)?;
     let text =
@@ -147,11 +157,12 @@ pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf) -> Outcome {
     ended(run(link, options).await)
 }
 
-fn need_terminal(hint: &str) -> Result<(), Failure> {
-    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+fn need_terminal(look: &LookArgs, hint: &str) -> Result<(), Failure> {
+    if look.is_plain() || std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         return Ok(());
     }
-    Err(Failure::usage("the console needs a terminal, and this is none").hint(hint))
+    Err(Failure::usage("the console needs a terminal, and this is none")
+        .hint(format!("{hint}; --plain needs none either")))
 }
 
 fn ended(exit: anyhow::Result<Exit>) -> Outcome {

@@ -18,6 +18,11 @@ pub fn reduce(buffer: &mut Buffer) {
     }
 }
 
+/// A character as such a terminal can show it.
+pub fn plain(c: char) -> char {
+    if c.is_ascii() { c } else { nearest(c) }
+}
+
 fn nearest(c: char) -> char {
     match c {
         '╭' | '╮' | '╰' | '╯' | '✓' => '+',

@@ -75,7 +75,9 @@ pub fn exact_256(r: u8, g: u8, b: u8) -> Option<u8> {
         |value: u8| CUBE.iter().zip(0u8..).find(|(level, _)| **level == value).map(|(_, index)| index);
     match (level(r), level(g), level(b)) {
         (Some(r), Some(g), Some(b)) => Some(16 + 36 * r + 6 * g + b),
-        _ if r == g && g == b && (8..=238).contains(&r) && (r - 8) % 10 == 0 => Some(232 + (r - 8) / 10),
+        _ if r == g && g == b && (8..=238).contains(&r) && (r - 8).is_multiple_of(10) => {
+            Some(232 + (r - 8) / 10)
+        }
         _ => None,
     }
 }

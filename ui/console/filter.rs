@@ -17,14 +17,14 @@ pub struct Filter {
     terms: Vec<Term>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Term {
     inverse: bool,
     field: Option<&'static str>,
     what: What,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum What {
     /// In lower case.
     Part(String),
@@ -54,6 +54,13 @@ impl Filter {
         self.terms.is_empty()
     }
 
+    /// Whether all that it lets through an earlier one has let through, too: a word went on, or there is another one.
+    pub fn refines(&self, earlier: &Self) -> bool {
+        let Some((last, kept)) = earlier.terms.split_last() else { return false };
+        let same = self.terms.get(..kept.len()) == Some(kept);
+        same && self.terms.get(kept.len()).is_some_and(|now| now.refines(last))
+    }
+
     /// Whether it lets a row through. `fields` hands over the row's fields by name until one of them is said to be enough, and says
     /// whether one was.
     pub fn lets(
@@ -67,6 +74,20 @@ impl Filter {
             });
             found != term.inverse
         })
+    }
+}
+
+impl Term {
+    fn refines(&self, earlier: &Self) -> bool {
+        if self == earlier {
+            return true;
+        }
+        match (&self.what, &earlier.what) {
+            (What::Part(now), What::Part(before)) => {
+                !self.inverse && !earlier.inverse && self.field == earlier.field && now.contains(before)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -186,6 +207,22 @@ mod tests {
             ("where:bafk", false),
         ] {
             assert_eq!(lets(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_line_finds_is_among_what_its_beginning_found() {
+        let refines =
+            |line: &str, earlier: &str| Filter::read(line, &FIELDS).refines(&Filter::read(earlier, &FIELDS));
+        for (line, earlier) in
+            [("wo", "w"), ("w x", "w"), ("w !x", "w"), ("name:wo", "name:w"), ("!x y", "!x"), ("w ~ab", "w")]
+        {
+            assert!(refines(line, earlier), "{line} after {earlier}");
+        }
+        for (line, earlier) in
+            [("!xy", "!x"), ("name:w", "w"), ("w", "wo"), ("w", ""), ("x", "w"), ("~ab", "~a")]
+        {
+            assert!(!refines(line, earlier), "{line} after {earlier}");
         }
     }
 

@@ -6,26 +6,26 @@
 //!                                            Model ──► view(&Model, &mut Frame)
 //! ```
 //!
-//! `update` and `view` are plain functions; this file is the loop around them: it waits for what happens, draws when something has
+//! `update` and `view` are plain functions (`benches/frames.rs` measures them); this file is the loop around them: it waits for what happens, draws when something has
 //! changed and not oftener than it can be seen, and gives the terminal back on every way out.
 
 mod action;
 mod ascii;
 mod backend;
 mod chord;
-mod depth;
+pub(crate) mod depth;
 mod details;
 mod editor;
 mod effects;
 mod encode;
 mod filter;
 mod forms;
-mod keymap;
+pub(crate) mod keymap;
 mod layer_view;
 mod layers;
 mod layout;
-mod model;
-mod msg;
+pub(crate) mod model;
+pub(crate) mod msg;
 mod names;
 mod older;
 mod options;
@@ -33,18 +33,20 @@ mod outlet;
 mod palette;
 mod panes;
 mod pending;
+mod plain;
 mod privacy;
 mod rates;
 mod replay;
 mod rows;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
+mod spoken;
 mod terminal;
 #[cfg(test)]
 mod tests;
-mod theme;
-mod update;
-mod view;
+pub(crate) mod theme;
+pub(crate) mod update;
+pub(crate) mod view;
 mod widgets;
 
 pub use depth::ColorMode;
@@ -90,6 +92,9 @@ pub enum Exit {
 /// # Errors
 /// When there is no terminal or it refuses, or when another part of the program panicked meanwhile.
 pub async fn run(link: Link, options: ConsoleOptions) -> anyhow::Result<Exit> {
+    if options.plain {
+        return plain::run(link, options).await;
+    }
     let model = build(&options);
     let signals = Signals::listen()?;
     let (sender, results) = mpsc::channel(RESULTS_MAX);
@@ -224,8 +229,14 @@ impl Console {
 
     /// Applies a message and does what it asks for.
     fn apply(&mut self, msg: Msg) -> anyhow::Result<After> {
+        let before = matches!(msg, Msg::Snapshot(_)).then(|| self.model.snapshot.clone());
+        let effects = update(&mut self.model, msg);
+        // Of a node with thousands of peers that takes longer than a frame may.
+        if let Some(before) = before {
+            tokio::task::spawn_blocking(move || drop(before));
+        }
         let mut after = After::GoOn;
-        for effect in update(&mut self.model, msg) {
+        for effect in effects {
             match effect {
                 Effect::Execute { ticket, command } => self.runner.execute(ticket, command),
                 Effect::Submit { ticket, module, draft } => self.runner.submit(ticket, module, *draft),

@@ -275,6 +275,11 @@ impl Model {
         self.rows.get(pane.number() - 1).unwrap_or(first)
     }
 
+    /// Takes the rows of a pane, to change them and give them back.
+    pub fn take_rows(&mut self, pane: Pane) -> Rows {
+        self.rows.get_mut(pane.number() - 1).map(std::mem::take).unwrap_or_default()
+    }
+
     /// Keeps the rows of a pane that were worked out.
     pub fn set_rows(&mut self, pane: Pane, rows: Rows) {
         if let Some(place) = self.rows.get_mut(pane.number() - 1) {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use zerostate::api::{Answer, ApiError, Command, Snapshot};
 use zerostate::document::Draft;
 
+use super::action::Action;
 use super::layers::FileEntry;
 
 /// Something that happened.
@@ -15,6 +16,12 @@ use super::layers::FileEntry;
 pub enum Msg {
     Key(KeyEvent),
     Paste(String),
+    /// An action that was asked for by its name, with the word behind it.
+    Act(Action, String),
+    /// Choose the row at a place of the focused pane.
+    Select(usize),
+    /// Put this into the field that is typed into, in place of what stands there.
+    Fill(String),
     /// A button or the wheel, where the mouse was asked for.
     Mouse(MouseEvent),
     Resize(u16, u16),

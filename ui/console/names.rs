@@ -10,24 +10,36 @@ use zerostate::identity::Did;
 #[derive(Debug, Default)]
 pub struct Names {
     known: HashMap<Did, Untrusted>,
+    by_peer: HashMap<String, Untrusted>,
 }
 
 impl Names {
     /// Reads the names of peers; there is nothing to do while they are those of `before`.
     pub fn read(&mut self, before: &[PeerView], peers: &[PeerView]) {
         let same = before.len() == peers.len()
-            && before.iter().zip(peers).all(|(a, b)| a.did == b.did && a.name == b.name);
+            && before
+                .iter()
+                .zip(peers)
+                .all(|(a, b)| a.did == b.did && a.name == b.name && a.peer_id == b.peer_id);
         if same {
             return;
         }
         self.known.clear();
+        self.by_peer.clear();
         for peer in peers {
-            let (Some(did), Some(name)) = (&peer.did, &peer.name) else { continue };
+            let Some(name) = &peer.name else { continue };
+            self.by_peer.insert(peer.peer_id.clone(), name.clone());
+            let Some(did) = &peer.did else { continue };
             let text = name.as_str().trim();
             if !text.is_empty() && !text.eq_ignore_ascii_case("you") {
                 self.known.entry(did.clone()).or_insert_with(|| Untrusted::new(text));
             }
         }
+    }
+
+    /// The name of a peer, if one is known.
+    pub fn of_peer(&self, peer_id: &str) -> Option<&str> {
+        self.by_peer.get(peer_id).map(Untrusted::as_str)
     }
 
     /// The name of somebody, if one is known.

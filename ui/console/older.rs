@@ -1,6 +1,6 @@
 //! What lies beyond the snapshot's tails, fetched page by page when one scrolls there.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use zerostate::api::{AttestationRecord, Event, Page, ReceiptRecord, Snapshot, TaskView};
 
@@ -16,7 +16,7 @@ const KEPT_MAX: usize = 100_000;
 /// One list beyond its tail, newest first.
 #[derive(Debug)]
 pub struct Beyond<T> {
-    pub items: Vec<T>,
+    pub items: VecDeque<T>,
     /// The cursor of the next page, once a first has come.
     pub next: Option<u64>,
     pub asked: bool,
@@ -25,7 +25,7 @@ pub struct Beyond<T> {
 
 impl<T> Default for Beyond<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), next: None, asked: false, ended: false }
+        Self { items: VecDeque::new(), next: None, asked: false, ended: false }
     }
 }
 
@@ -78,7 +78,7 @@ impl Older {
         events.reverse();
         self.events.asked = false;
         self.events.ended = events.last().is_none_or(|event| event.seq <= 1);
-        let known = self.events.items.last().map_or(u64::MAX, |event| event.seq);
+        let known = self.events.items.back().map_or(u64::MAX, |event| event.seq);
         self.events.items.extend(events.into_iter().filter(|event| event.seq < known));
     }
 
@@ -136,7 +136,7 @@ impl Older {
                 .filter(|item| !new.contains(&id(item)) && !kept.contains(&id(item)))
                 .cloned()
                 .collect();
-            beyond.items.splice(0..0, fallen);
+            fallen.into_iter().rev().for_each(|item| beyond.items.push_front(item));
             beyond.items.truncate(KEPT_MAX);
         }
         keep(&mut self.tasks, &before.tasks.items, &after.tasks.items, |task| task.record.task_id.clone());

@@ -29,6 +29,8 @@ pub struct ConsoleOptions {
     /// A word for the header: `attached`, `lab`.
     pub badge: Option<String>,
     pub over_ssh: bool,
+    /// Labelled lines instead of a screen.
+    pub plain: bool,
     /// The mouse is caught from the start.
     pub mouse: bool,
     /// Where manifests that are written in an editor are kept, and bundles.

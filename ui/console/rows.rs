@@ -14,6 +14,10 @@ use super::panes::{Entry, columns, fields};
 /// A list longer than this is put in order once a second and when rows come or go, and not with every number that changes.
 const SMALL: usize = 500;
 const ORDERED_EVERY: SignedDuration = SignedDuration::from_secs(1);
+/// A selected row is looked for so far around the place where it was.
+const NEAR: usize = 500;
+/// Looking through more rows than that is shared out among the processors.
+const SHARED_OUT: usize = 20_000;
 /// Lines of the log that are shown around one that was found.
 const CONTEXT: usize = 2;
 
@@ -124,9 +128,11 @@ impl<'a> Listing<'a> {
         })
     }
 
-    /// Where a row is.
+    /// Where a row is. Rows move by little, so it is looked for where it was, and then everywhere.
     pub fn place_of(&self, id: &str) -> Option<usize> {
-        self.from(0).find(|(_, row)| row.has_id(id)).map(|(at, _)| at)
+        let near = self.model.list(self.pane).index.saturating_sub(NEAR);
+        let is = |(_, row): &(usize, Entry)| row.has_id(id);
+        self.from(near).take(2 * NEAR).find(is).or_else(|| self.from(0).find(is)).map(|(at, _)| at)
     }
 }
 
@@ -149,9 +155,46 @@ pub fn refresh(model: &mut Model, pane: Pane) {
         if same && (old.revision == basis.revision || !due) {
             return;
         }
+        // A letter more: only what was found is looked through.
+        let narrower = Basis { filter: old.filter.clone(), at: old.at, ..basis.clone() } == *old
+            && rows.found.is_none()
+            && Filter::read(&basis.filter, fields(pane)).refines(&Filter::read(&old.filter, fields(pane)));
+        if narrower {
+            let mut rows = model.take_rows(pane);
+            let filter = Filter::read(&basis.filter, fields(pane));
+            let found = look_through(model, pane, rows.doubles, &rows.order, &filter);
+            keep(&mut rows.order, found);
+            rows.basis = Some(Basis { at: rows.basis.map_or(basis.at, |old| old.at), ..basis });
+            return model.set_rows(pane, rows);
+        }
     }
     let rows = work_out(model, pane, basis);
     model.set_rows(pane, rows);
+}
+
+/// Which of these places a filter lets through, in their order.
+fn look_through(model: &Model, pane: Pane, doubles: usize, places: &[u32], filter: &Filter) -> Vec<bool> {
+    let look = |places: &[u32]| -> Vec<bool> {
+        let mut search = Search::default();
+        let mut lets = |row: Entry| filter.lets(&mut search, |see| row.fields(model, see));
+        places.iter().map(|place| entry(model, pane, doubles, *place).is_some_and(&mut lets)).collect()
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    if places.len() < SHARED_OUT || workers < 2 {
+        return look(places);
+    }
+    std::thread::scope(|scope| {
+        let parts = places.chunks(places.len().div_ceil(workers));
+        let others: Vec<_> = parts.map(|part| (part, scope.spawn(|| look(part)))).collect();
+        // A worker that fell is no reason to fall as well: its part is looked through here.
+        others.into_iter().flat_map(|(part, worker)| worker.join().unwrap_or_else(|_| look(part))).collect()
+    })
+}
+
+/// Keeps those that are marked, by their order.
+fn keep(order: &mut Vec<u32>, kept: Vec<bool>) {
+    let mut kept = kept.into_iter();
+    order.retain(|_| kept.next().unwrap_or(false));
 }
 
 fn work_out(model: &Model, pane: Pane, basis: Basis) -> Rows {
@@ -171,21 +214,17 @@ fn work_out(model: &Model, pane: Pane, basis: Basis) -> Rows {
     let filter = Filter::read(&basis.filter, fields(pane));
     let mut found = None;
     if !filter.is_empty() {
-        let mut search = Search::default();
-        let mut lets =
-            |place: u32| at(place).is_some_and(|row| filter.lets(&mut search, |see| row.fields(model, see)));
+        let hits = look_through(model, pane, doubles, &order, &filter);
         if pane == Pane::Log {
-            let hits: Vec<bool> = order.iter().map(|place| lets(*place)).collect();
             found = Some(order.iter().zip(&hits).filter(|(_, hit)| **hit).map(|(place, _)| *place).collect());
             let mut near = vec![false; hits.len()];
             for (i, _) in hits.iter().enumerate().filter(|(_, hit)| **hit) {
                 let (from, to) = (i.saturating_sub(CONTEXT), (i + CONTEXT + 1).min(near.len()));
                 near.get_mut(from..to).unwrap_or_default().fill(true);
             }
-            let mut near = near.into_iter();
-            order.retain(|_| near.next().unwrap_or(false));
+            keep(&mut order, near);
         } else {
-            order.retain(|place| lets(*place));
+            keep(&mut order, hits);
         }
     }
     if columns(pane).get(basis.sort).is_some_and(|column| !column.as_they_come) {

@@ -122,7 +122,7 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     if !snapshot.inbox.is_empty() {
         facts.push((format!("? inbox {}", snapshot.inbox.len()), Role::Warn, 0));
     }
-    if let Some([far, rate, whence]) = transfer_facts(snapshot) {
+    if let Some([far, rate, whence]) = transfer_facts(model, snapshot) {
         facts.extend([(far, Role::Active, 0), (rate, Role::Active, 1), (whence, Role::Dim, 5)]);
     }
     let rate = model.rates.node();
@@ -131,7 +131,7 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
 }
 
 /// The artifact that is on its way into the store: how far it is, how fast, and what and from whom.
-fn transfer_facts(snapshot: &Snapshot) -> Option<[String; 3]> {
+fn transfer_facts(model: &Model, snapshot: &Snapshot) -> Option<[String; 3]> {
     let (first, others) = snapshot.transfers.split_first()?;
     let verb = if first.direction == "add" { "▲ add" } else { "▼ get" };
     let far = match first.size.filter(|size| *size > 0) {
@@ -150,7 +150,7 @@ fn transfer_facts(snapshot: &Snapshot) -> Option<[String; 3]> {
     if let Some(cid) = &first.cid {
         long = format!("{} {long}", short_id(cid));
     }
-    let names: Vec<String> = first.sources.iter().map(|source| source_name(snapshot, source)).collect();
+    let names: Vec<String> = first.sources.iter().map(|source| source_name(model, source)).collect();
     if !names.is_empty() {
         long = format!("{long} from {}", cut(&names.join(", "), 40));
     }
@@ -158,12 +158,14 @@ fn transfer_facts(snapshot: &Snapshot) -> Option<[String; 3]> {
 }
 
 /// A peer by its name where it has one.
-fn source_name(snapshot: &Snapshot, source: &SourceView) -> String {
+fn source_name(model: &Model, source: &SourceView) -> String {
     let from = source.from.as_str();
-    let peer = snapshot.peers.iter().find(|peer| peer.peer_id == from);
-    match peer.and_then(|peer| peer.name.as_ref()) {
-        Some(name) => name.to_string(),
-        None if peer.is_some() => format!("…{}", from.get(from.len().saturating_sub(6)..).unwrap_or(from)),
+    match model.names.of_peer(from) {
+        Some(name) => name.to_owned(),
+        // A peer without a name yet; a gateway is told as it is.
+        None if !from.contains('/') && from.len() > 20 => {
+            format!("…{}", from.get(from.len().saturating_sub(6)..).unwrap_or(from))
+        }
         None => from.to_owned(),
     }
 }

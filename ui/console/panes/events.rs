@@ -11,14 +11,7 @@ use crate::console::widgets::text::clock;
 
 /// What happened in a line, with the names the operator knows.
 pub fn describe(what: &Happening, model: &Model) -> String {
-    // The few names of peers by their peer id are looked for where they are shown.
-    let peer = |peer_id: &str| {
-        let mut peers = model.snapshot.iter().flat_map(|snapshot| &snapshot.peers);
-        peers
-            .find(|peer| peer.peer_id == peer_id)
-            .and_then(|peer| peer.name.as_ref())
-            .map_or_else(|| short_id(peer_id), ToString::to_string)
-    };
+    let peer = |peer_id: &str| model.names.of_peer(peer_id).map_or_else(|| short_id(peer_id), str::to_owned);
     match what {
         Happening::PeerConnected { peer_id, address } => format!("{} at {address}", peer(peer_id)),
         Happening::PeerDisconnected { peer_id, reason } => format!("{}: {reason}", peer(peer_id)),

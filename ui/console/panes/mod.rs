@@ -190,9 +190,9 @@ pub fn fields(pane: Pane) -> &'static [&'static str] {
 
 /// Somebody, as filters find them: by the name on the card, as `you`, or by the DID.
 fn see_did(field: &'static str, did: &zerostate::identity::Did, model: &Model, see: See) -> bool {
-    (model.me() == Some(did) && see(field, "you"))
+    see(field, did.as_str())
         || model.names.of(did).is_some_and(|name| see(field, name))
-        || see(field, did.as_str())
+        || (model.me() == Some(did) && see(field, "you"))
 }
 
 /// How many there are in all, of which only the newest may be here.

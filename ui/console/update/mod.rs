@@ -27,6 +27,7 @@ use super::layers::Layer;
 use super::model::{Model, Tone};
 use super::msg::{Effect, Msg};
 use super::pending::{PENDING_MAX, Pending, Purpose};
+use super::rows::Listing;
 
 /// Applies a message.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
@@ -36,6 +37,22 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             key(model, &event)
         }
         Msg::Paste(text) => paste(model, &text),
+        Msg::Act(action, argument) => actions::act(model, action, &argument),
+        Msg::Select(place) => {
+            let pane = model.focus;
+            if let Some(id) = Listing::of(model, pane).get(place).map(|row| row.id()) {
+                let list = model.list_mut(pane);
+                list.selected = Some(id);
+                list.index = place;
+            }
+            Vec::new()
+        }
+        Msg::Fill(text) => {
+            if let Some(into) = model.layers.last_mut().and_then(Layer::input) {
+                into.reset();
+            }
+            paste(model, &text)
+        }
         Msg::Mouse(event) => mouse::act(model, &event),
         Msg::Resize(width, height) => {
             model.size = (width, height);

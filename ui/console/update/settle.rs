@@ -89,7 +89,7 @@ fn page(model: &mut Model) -> Vec<Effect> {
         Pane::Events if older.events.wants_more(rows, all) => {
             older.events.asked = true;
             let oldest =
-                older.events.items.last().or(snapshot.events.items.last()).map_or(1, |event| event.seq);
+                older.events.items.back().or(snapshot.events.items.last()).map_or(1, |event| event.seq);
             let after = oldest.saturating_sub(u64::from(limit) + 1);
             let limit = u32::try_from(oldest.saturating_sub(after + 1)).unwrap_or(limit);
             Command::Events { after, limit }

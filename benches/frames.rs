@@ -1,0 +1,192 @@
+//! Frames of the console on a node with 10,000 peers, 100,000 receipts and 1,000 tasks, on a screen of 200 by 50: what it takes from a
+//! message to a finished picture (update, layout, draw), and to look through all receipts.
+//!
+//! `cargo bench --bench frames`; it takes about half a minute and prints a table. Beside each time stands what clearing and filling a buffer
+//! of that size takes, in the same run.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a bench takes the console in as it is, uses a part of it, and ends by panicking when it meets the unexpected"
+)]
+
+#[path = "../ui/bundle.rs"]
+mod bundle;
+#[path = "../ui/console/mod.rs"]
+mod console;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Rect;
+use zerostate::api::{Page, ReceiptRecord, Snapshot};
+
+use console::depth::Depth;
+use console::keymap::Keymap;
+use console::model::{Model, Pane, Settings};
+use console::msg::Msg;
+use console::samples;
+use console::theme::Theme;
+use console::update::update;
+use console::view::view;
+
+const SIZE: (u16, u16) = (200, 50);
+const PEERS: u32 = 10_000;
+const TASKS: u32 = 1_000;
+const RECEIPTS: u64 = 100_000;
+/// Of a long list, so much is in a snapshot.
+const TAIL: usize = 200;
+const ROUNDS: usize = 400;
+
+fn key(code: KeyCode) -> Msg {
+    Msg::Key(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+fn letter(c: char) -> Msg {
+    key(KeyCode::Char(c))
+}
+
+struct Stage {
+    model: Model,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Stage {
+    /// A console that has heard the tail of the receipts, and has got all the others page by page.
+    fn new(snapshot: Arc<Snapshot>, others: Vec<ReceiptRecord>) -> Self {
+        let theme = Theme::load("dark", None, Depth::TrueColor).0;
+        let mut model =
+            Model::new(Settings::default(), theme, Keymap::new(None), TimeZone::UTC, samples::now());
+        update(&mut model, Msg::Resize(SIZE.0, SIZE.1));
+        update(&mut model, Msg::Snapshot(snapshot));
+        model.older.take_receipts(Page { total: RECEIPTS, items: others, next: None });
+        model.rows_changed(Pane::Receipts);
+        Self { model, terminal: Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap() }
+    }
+
+    /// From a message to the picture. The snapshot before it is let go of by another thread, as in the console.
+    fn frame(&mut self, msg: Msg) -> Duration {
+        let before = self.model.snapshot.clone();
+        let start = Instant::now();
+        black_box(update(&mut self.model, msg));
+        let model = &self.model;
+        self.terminal.draw(|frame| view(model, frame)).unwrap();
+        let took = start.elapsed();
+        drop(before);
+        took
+    }
+}
+
+fn quantile(times: &mut [Duration], of: f64) -> f64 {
+    times.sort_unstable();
+    #[allow(clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place among some hundreds")]
+    let place = ((times.len() - 1) as f64 * of) as usize;
+    times[place].as_secs_f64() * 1e3
+}
+
+fn main() {
+    let mut big = samples::many(PEERS, TASKS, RECEIPTS);
+    let others = big.receipts.items.split_off(TAIL);
+    let big = Arc::new(big);
+    let mut buffer = ratatui::buffer::Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
+    let mut fills: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            buffer.reset();
+            for y in 0..SIZE.1 {
+                buffer.set_string(0, y, "x".repeat(usize::from(SIZE.0)), ratatui::style::Style::new());
+            }
+            black_box(&buffer);
+            start.elapsed()
+        })
+        .collect();
+    let fill = quantile(&mut fills, 0.5);
+    println!("{:<58} {:>9} {:>9} {:>8} {:>8} {:>5}", "", "p50", "p99", "target", "fills", "ok?");
+    let print = |what: &str, mut times: Vec<Duration>, target: f64| {
+        let (half, most) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
+        let ok = if half <= target { "yes" } else { "NO" };
+        println!("{what:<58} {half:>6.2} ms {most:>6.2} ms {target:>5} ms {:>7.1}x {ok:>5}", half / fill);
+    };
+
+    let mut stage = Stage::new(Arc::clone(&big), others);
+    for (what, pane) in [("peers", '1'), ("tasks", '3'), ("receipts", '4'), ("events", '6')] {
+        stage.frame(letter(pane));
+        let times = (0..ROUNDS).map(|n| stage.frame(letter(if n % 20 < 10 { 'j' } else { 'k' })));
+        let times = times.collect();
+        print(&format!("a key in the {what}"), times, 2.0);
+    }
+    stage.frame(letter('4'));
+    stage.frame(letter('G'));
+    print("a key at the end of the receipts", (0..ROUNDS).map(|_| stage.frame(letter('k'))).collect(), 2.0);
+    stage.frame(letter('z'));
+    print("a key in the receipts, zoomed", (0..ROUNDS).map(|_| stage.frame(letter('k'))).collect(), 2.0);
+    stage.frame(letter('z'));
+    stage.frame(key(KeyCode::Enter));
+    print("a key in an opened receipt", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);
+    stage.frame(key(KeyCode::Esc));
+
+    // A snapshot ten times a second in which every peer's numbers are others.
+    let mut other = (*big).clone();
+    let mut now = samples::now();
+    let times = (0..60u64)
+        .map(|n| {
+            for peer in &mut other.peers {
+                peer.bytes_in += n * 1_000;
+            }
+            let next = Arc::new(other.clone());
+            now = now.checked_add(SignedDuration::from_millis(100)).unwrap();
+            stage.model.now = now;
+            let took = stage.frame(Msg::Snapshot(next));
+            stage.frame(Msg::Tick(now));
+            took
+        })
+        .collect();
+    print("a snapshot, ten a second, other numbers of every peer", times, 2.0);
+    let newest = |n: u64| {
+        let mut next = other.clone();
+        let mut receipt = next.receipts.items[0].clone();
+        receipt.cursor += n + 1;
+        receipt.receipt_id = format!("{n}{}", receipt.receipt_id);
+        next.receipts.items.insert(0, receipt);
+        next.receipts.items.truncate(TAIL);
+        next.receipts.total += 1;
+        Arc::new(next)
+    };
+    let times = (0..60).map(|n| stage.frame(Msg::Snapshot(newest(n)))).collect();
+    print("a snapshot with another receipt", times, 2.0);
+
+    stage.frame(letter('4'));
+    for (what, line) in [
+        ("filter over all receipts: a word that is nowhere", "zyxwv"),
+        ("filter over all receipts: a word in one of ten", "render"),
+        ("filter over all receipts: field, inverse and fuzzy", "status:ok !hello ~rtile"),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..10 {
+            stage.frame(letter('/'));
+            times.extend(line.chars().map(|c| stage.frame(letter(c))));
+            stage.frame(key(KeyCode::Esc));
+        }
+        print(what, times, 16.0);
+    }
+    stage.frame(letter('/'));
+    for c in "render".chars() {
+        stage.frame(letter(c));
+    }
+    stage.frame(key(KeyCode::Enter));
+    print("a key in filtered receipts", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);
+    stage.frame(key(KeyCode::Esc));
+    stage.frame(letter('s'));
+    print("a key in receipts sorted by name", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);
+}

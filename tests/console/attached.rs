@@ -1,0 +1,168 @@
+//! A console on a node in another process: the node may go and come, the terminal may not read, and other programs may have it for a while.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{BIG, HELLO, Node, Signal, TempDir, children, path, stat};
+use crate::pty::{PATIENCE, PROGRAM, Pty, contains};
+
+#[test]
+fn a_console_waits_for_its_node_and_goes_on_when_it_is_back() {
+    let node = Node::start("alder", &[]);
+    let mut console = node.attach();
+    console.until_shows("alder");
+    let data_dir = node.crash();
+    console.until_shows("node gone");
+    // What was known is still there, and what is asked is refused and not lost silently.
+    assert!(console.text().contains("alder"), "{}", console.text());
+    console.keys("c/ip4/127.0.0.1/tcp/1\r");
+    console.until_shows("it is being looked for");
+    let mut node = Node::on(data_dir, &[]);
+    console.until_hides("node gone");
+    console.until_shows("the node answers again");
+    console.keys("q");
+    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+    assert!(node.lives());
+}
+
+#[test]
+fn a_terminal_that_does_not_read_holds_up_neither_the_node_nor_its_end() {
+    let temp = TempDir::new().unwrap();
+    let data_dir = temp.path().join("node");
+    let args = [&["--data-dir", path(&data_dir)], &super::LISTEN[..]].concat();
+    let mut console = Pty::start(&args, BIG, temp.path());
+    console.until_shows("/tcp/");
+    console.reads(false);
+    // Each of these paints everything anew; a terminal holds a few kilobytes.
+    for _ in 0..50 {
+        console.keys("\x0c");
+    }
+    let did = super::ask(&data_dir, &["id"])["did"].clone();
+    for _ in 0..5 {
+        assert_eq!(super::ask(&data_dir, &["status"])["did"], did, "the node waits for the terminal");
+    }
+    console.reads(true);
+    console.keys("8");
+    console.until_shows("listening");
+    console.reads(false);
+    for _ in 0..50 {
+        console.keys("\x0c");
+    }
+    console.signal(Signal::TERM);
+    assert_eq!(console.ended(), 0, "it waits for the terminal to be read");
+}
+
+#[test]
+fn suspended_it_gives_the_terminal_back_and_takes_it_again() {
+    let mut node = Node::start("alder", &[]);
+    let data_dir = path(node.data_dir.path()).to_owned();
+    // A shell with job control, as the console is started from.
+    let script =
+        format!("set -m; {PROGRAM} attach --data-dir {data_dir}; echo stopped; fg >/dev/null; echo ended $?");
+    let mut shell = Pty::run("sh", &["-c", &script], BIG, node.data_dir.path(), &[]);
+    shell.until_shows("alder");
+    shell.keys("\x1a");
+    shell.until_shows("stopped");
+    // It goes on at once; what it had on the screen is painted anew.
+    shell.until_shows("alder");
+    shell.until("the screen is taken again", |shell| {
+        shell.raw.windows(8).filter(|window| window == b"\x1b[?1049h").count() == 2
+    });
+    shell.keys("q");
+    shell.until_shows("ended 0");
+    assert_eq!(shell.ended_with_the_terminal_given_back(), 0);
+    assert!(node.lives());
+}
+
+#[test]
+fn a_manifest_is_written_in_the_editor_and_submitted_from_the_form() {
+    let node = Node::start("alder", &[]);
+    let temp = node.data_dir.path();
+    let editor = temp.join("editor.sh");
+    // It shows that it has the terminal, and waits for a key as editors do.
+    let script = "#!/bin/sh\necho EDITING\nread key\nsed -i 's/^name = .*/name = \"edited\"/' \"$1\"\n";
+    std::fs::write(&editor, script).unwrap();
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let args = ["attach", "--data-dir", path(temp)];
+    let mut console = Pty::run(PROGRAM, &args, BIG, temp, &[("VISUAL", path(&editor))]);
+    console.until_shows("alder");
+    console.keys(&format!("S{HELLO}"));
+    console.until_shows("✓ a module of");
+    console.keys("\x14");
+    console.until_shows("EDITING");
+    console.keys("\n");
+    console.until_shows("✓ a manifest; its module is");
+    assert!(console.text().contains("edited"), "{}", console.text());
+    assert_eq!(std::fs::read_dir(temp.join("drafts")).unwrap().count(), 1, "the draft is kept");
+    console.keys("\x13");
+    console.until_shows("edited submitted as task");
+    console.keys("q");
+    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+}
+
+#[test]
+fn the_mouse_chooses_panes_and_is_given_back() {
+    let node = Node::start("alder", &[]);
+    let args = ["attach", "--mouse", "--data-dir", path(node.data_dir.path())];
+    let mut console = Pty::start(&args, (80, 24), node.data_dir.path());
+    console.until_shows("alder");
+    assert!(contains(&console.raw, b"\x1b[?1000h"), "the mouse is not asked for");
+    // The tab of the receipts: column 26, second row (SGR, as xterm reports it).
+    console.keys("\x1b[<0;26;2M\x1b[<0;26;2m");
+    console.until_shows("No receipts yet.");
+    console.keys("q");
+    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+    let other = Node::start("birch", &[]);
+    let mut console = other.attach();
+    console.until_shows("birch");
+    assert!(!contains(&console.raw, b"\x1b[?1000h"), "the mouse is taken unasked");
+    console.keys("q");
+    assert_eq!(console.ended(), 0);
+}
+
+#[test]
+fn a_bundle_is_written_by_a_key_and_verifies() {
+    let node = Node::start("alder", &[]);
+    let mut console = node.attach();
+    console.until_shows("alder");
+    node.ask(&["run", "--stdin", "/dev/null", HELLO]);
+    console.until_shows("hello");
+    console.keys("4b");
+    console.until_shows("hello is in ");
+    let bundle =
+        std::fs::read_dir(node.data_dir.path().join("bundles")).unwrap().next().unwrap().unwrap().path();
+    let verified = std::process::Command::new(PROGRAM).args(["verify", path(&bundle)]).output().unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+    console.keys("q");
+    assert_eq!(console.ended(), 0);
+}
+
+/// The processes of which the command line has `part` in it.
+pub fn processes_with(part: &str) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        contains(&line, part.as_bytes()) && stat(*pid).is_some()
+    })
+    .collect()
+}
+
+#[test]
+fn a_stopped_console_holds_nothing_up() {
+    let mut node = Node::start("alder", &[]);
+    let mut console = node.attach();
+    console.until_shows("alder");
+    console.signal(Signal::STOP);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while stat(console.pid()).is_some_and(|stat| stat.state != "T") {
+        assert!(std::time::Instant::now() < deadline, "it does not stop");
+        std::thread::yield_now();
+    }
+    for _ in 0..5 {
+        assert!(node.lives(), "the node waits for a console that does not read");
+    }
+    console.signal(Signal::CONT);
+    console.keys("q");
+    assert_eq!(console.ended(), 0);
+    assert!(children(console.pid()).is_empty());
+}
