@@ -44,6 +44,7 @@ pub struct Pty {
     pub raw: Vec<u8>,
     /// When the first frame came.
     pub first_frame: Option<Instant>,
+    last_bytes: Option<Instant>,
     exit: Option<u32>,
 }
 
@@ -118,6 +119,7 @@ impl Pty {
             parser: vt100::Parser::new(cells(height), cells(width), 0),
             raw: Vec::new(),
             first_frame: None,
+            last_bytes: None,
             exit: None,
         }
     }
@@ -162,6 +164,18 @@ impl Pty {
         let writer = self.writer.as_mut().expect("a terminal that was not closed");
         writer.write_all(keys.as_bytes()).unwrap();
         writer.flush().unwrap();
+    }
+
+    /// Types keys, and says how long it took until the first byte came back.
+    pub fn answered(&mut self, keys: &str) -> Duration {
+        let seen = self.raw.len();
+        let start = Instant::now();
+        self.keys(keys);
+        let deadline = start + PATIENCE;
+        while self.raw.len() == seen {
+            assert!(self.hear(deadline), "nothing came back");
+        }
+        self.last_bytes.unwrap_or(start).saturating_duration_since(start)
     }
 
     /// Changes the size of the terminal and waits until the program has painted for it.
@@ -250,6 +264,7 @@ impl Pty {
         match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(Heard::Bytes(at, bytes)) => {
                 self.raw.extend_from_slice(&bytes);
+                self.last_bytes = Some(at);
                 if self.first_frame.is_none() && contains(&self.raw, FRAME) {
                     self.first_frame = Some(at);
                 }

@@ -66,7 +66,7 @@ use tokio::time::{Instant, sleep_until};
 use zerostate::api::Link;
 
 use effects::{RESULTS_MAX, Runner};
-use model::Model;
+use model::{Model, Tone};
 use msg::{Editing, Effect, Msg};
 use options::build;
 use terminal::Screen;
@@ -126,6 +126,15 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Those that end it whatever it does; ^C is meant for the program that has the terminal.
+    async fn ended(&mut self) -> i32 {
+        let kind = tokio::select! {
+            _ = self.hangup.recv() => SignalKind::hangup(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        };
+        kind.as_raw_value()
     }
 
     async fn next(&mut self) -> i32 {
@@ -216,7 +225,7 @@ impl Console {
                     drop(keys);
                     let edited = tokio::select! {
                         edited = self.edit(what) => edited,
-                        number = signals.next() => return Ok(Exit::Signal(number)),
+                        number = signals.ended() => return Ok(Exit::Signal(number)),
                     };
                     self.screen.take_again()?;
                     keys = EventStream::new();
@@ -245,13 +254,16 @@ impl Console {
                 Effect::Copy(text) => {
                     let mut bytes = Vec::new();
                     crossterm::queue!(bytes, CopyToClipboard::to_clipboard_from(text))?;
-                    self.screen.outlet.write_all(&bytes)?;
+                    self.send(&bytes);
                 }
                 Effect::List { folder } => self.runner.list(folder),
                 Effect::Bundle { ticket, receipt_id } => {
                     self.runner.bundle(ticket, receipt_id, self.options.bundles.clone());
                 }
-                Effect::CatchMouse(on) => self.screen.catch_mouse(on)?,
+                Effect::CatchMouse(on) => {
+                    let bytes = self.screen.catch_mouse(on)?;
+                    self.send(&bytes);
+                }
                 Effect::Seek(to) => {
                     if let Some(replay) = &self.options.replay {
                         replay.seek(to);
@@ -269,6 +281,13 @@ impl Console {
             }
         }
         Ok(after)
+    }
+
+    /// Sends something besides frames to the terminal. One that does not read may be sent it again by the operator.
+    fn send(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.screen.outlet.write_all(bytes) {
+            self.model.toast(Tone::Bad, format!("not sent to the terminal: {error}"));
+        }
     }
 
     /// Has a manifest edited while the terminal is the editor's; the path of what it wrote.

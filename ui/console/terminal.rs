@@ -53,11 +53,11 @@ impl Screen {
         Ok(Self { terminal, outlet })
     }
 
-    /// Has the mouse reported to the console, or leaves it to the terminal.
+    /// What has the mouse reported to the console, or leaves it to the terminal.
     ///
     /// # Errors
-    /// Those of the terminal.
-    pub fn catch_mouse(&mut self, on: bool) -> io::Result<()> {
+    /// None that a buffer in memory has.
+    pub fn catch_mouse(&mut self, on: bool) -> io::Result<Vec<u8>> {
         MOUSE.store(on, Ordering::SeqCst);
         let mut bytes = Vec::new();
         if on {
@@ -65,7 +65,7 @@ impl Screen {
         } else {
             queue!(bytes, DisableMouseCapture)?
         }
-        io::Write::write_all(&mut self.outlet, &bytes)
+        Ok(bytes)
     }
 
     /// Gives the terminal to another program.

@@ -5,8 +5,9 @@ use ratatui::text::{Line, Span};
 use zerostate::api::{GuildLine, GuildView};
 
 use super::parts::{LABEL, heading, pairs, rows};
+use crate::console::action::Action;
 use crate::console::model::Model;
-use crate::console::panes::time_left;
+use crate::console::panes::{state_look, time_left};
 use crate::console::theme::Role;
 use crate::console::widgets::text::{age, clock, cut, date, width as cells_of, wrap};
 
@@ -47,40 +48,95 @@ pub fn lines(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
         model,
         width,
     ));
-    lines.extend(heading("members", model));
+    if width < SIDE_BY_SIDE {
+        lines.push(Line::default());
+        lines.extend(people(guild, model));
+        lines.extend(work(guild, model));
+        lines.extend(heading("channel", model));
+        lines.extend(channel(guild, model, width));
+        return lines;
+    }
+    // What is said on the left, who is there and what is done on the right; both end with what is newest.
+    let room = width - SIDE - GAP;
+    let mut left = vec![Line::styled("channel", style(Role::Accent))];
+    left.extend(channel(guild, model, room));
+    let mut right: Vec<Line> = people(guild, model);
+    right.extend(work(guild, model));
+    lines.push(Line::default());
+    for i in 0..left.len().max(right.len()) {
+        let mut line = left.get(i).cloned().unwrap_or_default();
+        let spare = room.saturating_sub(line.width());
+        line.spans.push(Span::raw(" ".repeat(spare)));
+        line.spans.push(Span::styled(" │ ", style(Role::Border)));
+        line.spans.extend(right.get(i).cloned().unwrap_or_default().spans);
+        lines.push(line);
+    }
+    lines
+}
+
+/// From this width on members stand beside the channel, in a column so wide.
+const SIDE_BY_SIDE: usize = 100;
+const SIDE: usize = 46;
+const GAP: usize = 3;
+
+/// Who is in it, and who would like to be.
+fn people(guild: &GuildView, model: &Model) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::styled("members", model.theme.style(Role::Accent))];
     for member in &guild.members {
         let heard = match member.heard_at {
             _ if model.me() == Some(&member.did) => String::new(),
             Some(at) => format!("heard {}", age(at, model.now)),
             None => "not heard by you".to_owned(),
         };
-        lines.push(row(
-            &model.name_of(&member.did),
-            &member.role,
-            &member.did.short(),
-            &heard,
-            Role::Text,
-            model,
-        ));
+        lines.push(row(&model.name_of(&member.did), &member.role, &heard, Role::Text, model));
     }
     for asking in &guild.asking {
         let since = format!("asks since {}", age(asking.since, model.now));
-        lines.push(row(
-            &model.name_of(&asking.did),
-            &asking.role,
-            &asking.did.short(),
-            &since,
-            Role::Warn,
-            model,
-        ));
+        lines.push(row(&model.name_of(&asking.did), &asking.role, &since, Role::Warn, model));
     }
-    lines.extend(heading("channel", model));
+    lines
+}
+
+/// The tasks that are proposed and done in it, as far as this node knows of them.
+fn work(guild: &GuildView, model: &Model) -> Vec<Line<'static>> {
+    let tasks = model.snapshot.iter().flat_map(|snapshot| &snapshot.tasks.items);
+    let here = tasks.filter(|task| {
+        let record = &task.record;
+        record.guild_id.as_ref() == Some(&guild.guild_id)
+            || record.within.is_some_and(|within| within.to_string() == guild.guild_id)
+    });
+    let mut lines: Vec<Line> = here
+        .take(WORK_MAX)
+        .map(|task| {
+            let (glyph, role) = state_look(&task.record.state);
+            let style = |role| model.theme.style(role);
+            Line::from(vec![
+                Span::styled(format!("{glyph} "), style(role)),
+                Span::styled(cut(task.record.name.as_str(), 24), style(Role::Text)),
+                Span::styled(format!("  {}", task.record.state.word()), style(role)),
+            ])
+        })
+        .collect();
+    if !lines.is_empty() {
+        lines.splice(0..0, heading("proposals and tasks", model));
+    }
+    lines
+}
+
+/// More of its tasks are in the pane of tasks.
+const WORK_MAX: usize = 8;
+
+/// What was said in it, and what became of its members.
+fn channel(guild: &GuildView, model: &Model, width: usize) -> Vec<Line<'static>> {
+    let dim = model.theme.style(Role::Dim);
+    let mut lines = Vec::new();
     let older = guild.lines_total.saturating_sub(u64::try_from(guild.lines.len()).unwrap_or(0));
     if older > 0 {
-        lines.push(Line::styled(format!("{older} lines before"), style(Role::Dim)));
+        lines.push(Line::styled(format!("{older} lines before"), dim));
     }
     if guild.lines.is_empty() {
-        lines.push(Line::styled("Nothing was said yet.", style(Role::Dim)));
+        let key = model.keymap.keys_of(&["guild-detail"], Action::GuildSay).unwrap_or_default();
+        lines.push(Line::styled(format!("Nothing was said yet; {key} says something."), dim));
     }
     lines.extend(guild.lines.iter().flat_map(|line| said(line, model, width)));
     lines
@@ -95,15 +151,15 @@ fn admits(guild: &GuildView) -> String {
     .to_owned()
 }
 
-fn row(name: &str, role: &str, did: &str, note: &str, tone: Role, model: &Model) -> Line<'static> {
+fn row(name: &str, role: &str, note: &str, tone: Role, model: &Model) -> Line<'static> {
     let style = |role| model.theme.style(role);
-    let name = cut(name, 16);
+    let (name, role) = (cut(name, 16), cut(role, LABEL - 1));
     let pad = 17usize.saturating_sub(cells_of(&name));
     Line::from(vec![
         Span::styled(name, style(tone)),
         Span::raw(" ".repeat(pad)),
         Span::styled(format!("{role:<LABEL$}"), style(Role::Text)),
-        Span::styled(format!("{did}  {note}"), style(Role::Dim)),
+        Span::styled(note.to_owned(), style(Role::Dim)),
     ])
 }
 

@@ -31,6 +31,8 @@ pub struct Detail {
     /// Why it could not be read.
     pub problem: Option<String>,
     pub scroll: usize,
+    /// It stays at its end while more comes, until one scrolls up.
+    pub follows: bool,
 }
 
 /// What was opened.
@@ -75,7 +77,8 @@ pub enum Loaded {
 impl Detail {
     /// Opens something; what the snapshot does not have is still to come.
     pub fn new(subject: Subject) -> Self {
-        Self { subject, loaded: Loaded::Nothing, signature: None, problem: None, scroll: 0 }
+        let follows = matches!(subject, Subject::Guild { .. });
+        Self { subject, loaded: Loaded::Nothing, signature: None, problem: None, scroll: 0, follows }
     }
 
     /// Takes what the node told of a receipt, and checks that its envelope is signed and says the same.

@@ -7,6 +7,7 @@ use zerostate::document::bytes_text;
 
 use super::parts::rows;
 use crate::console::model::Model;
+use crate::console::panes::in_common;
 use crate::console::theme::Role;
 use crate::console::widgets::bar::spark;
 use crate::console::widgets::text::{age, date, latency, short};
@@ -76,6 +77,14 @@ pub fn lines(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
             ),
             ("agent", peer.agent.to_string()),
             ("can", joined(&peer.capabilities)),
+            (
+                "guilds",
+                match in_common(peer, model).map(|guild| guild.name.to_string()).collect::<Vec<_>>() {
+                    guilds if guilds.is_empty() => "none in common".to_owned(),
+                    guilds => guilds.join(", "),
+                },
+            ),
+            ("score", "not kept by this version".to_owned()),
             ("asks", prices),
             (
                 "faults",

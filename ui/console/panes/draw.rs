@@ -117,6 +117,9 @@ fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
     let Some(snapshot) = model.snapshot.as_deref() else {
         return vec![Line::styled("starting…", dim)];
     };
+    if !model.list(pane).filter.is_empty() && model.older.searched(snapshot, pane).is_some() {
+        return vec![Line::styled("nothing found yet; looking through what is older…", dim)];
+    }
     if !model.list(pane).filter.is_empty() && total(snapshot, pane) > 0 {
         return vec![
             Line::styled("nothing matches the filter", dim),

@@ -14,6 +14,7 @@ pub use attestations::verdict_look;
 pub use draw::draw;
 pub use events::describe;
 pub use guilds::time_left;
+pub use peers::in_common;
 pub use receipts::{attested, status_look};
 pub use tasks::state_look;
 

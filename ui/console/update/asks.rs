@@ -63,8 +63,12 @@ pub fn cancel(model: &mut Model) -> Vec<Effect> {
         facts.extend(pending.iter().map(shown));
         (format!("Cancel {} tasks", pending.len()), format!("Cancel all {}", pending.len()))
     };
-    let what = if others.is_empty() { "The task is" } else { "They are" };
-    facts.push(("what".to_owned(), format!("{what} stopped where it stands. There will be no receipt.")));
+    let stopped = if others.is_empty() {
+        "The task is stopped where it is."
+    } else {
+        "They are stopped where they are."
+    };
+    facts.push(("what".to_owned(), format!("{stopped} There will be no receipt.")));
     let what = pending.iter().map(|task| (task.task_id.clone(), task.name.to_string())).collect();
     push(model, Layer::Confirm(Confirm::new(title, facts, "", yes_label, Confirmed::Cancel(what))))
 }

@@ -58,7 +58,7 @@ pub fn info(model: &mut Model) -> Vec<Effect> {
             add("node", format!("zerostate {}", node.version));
             add("did", node.did.to_string());
             add("peer id", node.peer_id.clone());
-            add("node's data", node.data_dir.clone());
+            add("node data", node.data_dir.clone());
             for address in &node.listen {
                 add("listens", address.to_string());
             }

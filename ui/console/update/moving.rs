@@ -1,6 +1,7 @@
 //! Moving the selection, or the text of an open layer.
 
 use super::layered;
+use crate::console::details::Subject;
 use crate::console::layers::Layer;
 use crate::console::layout::areas;
 use crate::console::model::Model;
@@ -38,6 +39,10 @@ pub fn by(model: &mut Model, how: Move) -> Vec<Effect> {
         } else if let Some(scroll) = layer.scroll() {
             // The end is found where the lines are counted.
             *scroll = moved(*scroll, how, half(body));
+            if let Layer::Detail(detail) = layer {
+                let is_guild = matches!(detail.subject, Subject::Guild { .. });
+                detail.follows = is_guild && matches!(how, Move::Last);
+            }
         }
         return Vec::new();
     }

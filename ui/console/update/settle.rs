@@ -46,8 +46,13 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
         let inside = layer_area(layer, &areas, 0).width.saturating_sub(4);
         let lines = content(model, layer, usize::from(inside)).lines.len();
         let height = usize::from(layer_area(layer, &areas, lines).height).saturating_sub(2);
-        if let Some(scroll) = model.layers.last_mut().and_then(Layer::scroll) {
-            *scroll = (*scroll).min(lines.saturating_sub(height));
+        let end = lines.saturating_sub(height);
+        if let Some(Layer::Detail(detail)) = model.layers.last_mut()
+            && detail.follows
+        {
+            detail.scroll = end;
+        } else if let Some(scroll) = model.layers.last_mut().and_then(Layer::scroll) {
+            *scroll = (*scroll).min(end);
         }
     }
     page(model)
