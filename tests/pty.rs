@@ -205,6 +205,7 @@ impl Pty {
             assert!(self.hear(deadline), "the program goes on:\n{}", self.text());
         }
         // What is still in the terminal comes before its end, and that comes when nobody else holds it.
+        self.reads(true);
         let after = self.slave.as_ref().map(|slave| tcgetattr(slave).unwrap());
         self.slave = None;
         while self.hear(deadline) {}

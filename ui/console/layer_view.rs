@@ -6,7 +6,7 @@ use tui_input::Input;
 use zerostate::document::Untrusted;
 
 use super::action::Action;
-use super::details;
+use super::details::{self, LABEL};
 use super::forms::connect::ConnectForm;
 use super::forms::guild::{About, GuildForm};
 use super::forms::submit::{Field, SubmitForm, found_text};
@@ -160,8 +160,6 @@ fn input_line(
     let pad = width.saturating_sub(cells_of(&shown));
     (Span::styled(format!("{shown}{}", " ".repeat(pad)), style), input.visual_cursor().saturating_sub(scroll))
 }
-
-const LABEL: usize = 11;
 
 fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
     let style = |role| model.theme.style(role);

@@ -52,7 +52,7 @@ fn wide(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
     let rows = [Constraint::Fill(5), Constraint::Fill(5), Constraint::Fill(4)];
     let [upper, middle, lower] = Layout::vertical(rows).areas(body);
     let [peers, guilds, tasks] =
-        Layout::horizontal([Constraint::Fill(11), Constraint::Fill(8), Constraint::Fill(13)]).areas(upper);
+        Layout::horizontal([Constraint::Fill(41), Constraint::Fill(33), Constraint::Fill(46)]).areas(upper);
     let [receipts, attestations] =
         Layout::horizontal([Constraint::Fill(59), Constraint::Fill(41)]).areas(middle);
     vec![

@@ -3,6 +3,7 @@
 use ratatui::text::Line;
 use zerostate::document::{bytes_text, duration_text};
 
+use super::details::LABEL;
 use super::model::Model;
 use super::panes::{Entry, attested, describe, time_left};
 use super::widgets::bar::percent;
@@ -86,6 +87,15 @@ fn since(age: String) -> String {
 /// Lines of a layer without what only the eye needs: bars are left out, columns become commas, a label in the first column ends in a colon.
 pub fn plain_lines(lines: &[Line]) -> Vec<String> {
     let plain = lines.iter().map(|line| {
+        // A label stands by itself in the first column.
+        if let Some((first, rest)) = line.spans.split_first()
+            && first.content.ends_with(' ')
+            && first.content.chars().count() == LABEL
+            && !first.content.trim().is_empty()
+        {
+            let rest = plain_lines(&[Line::from(rest.to_vec())]).join(", ");
+            return format!("{}: {rest}", first.content.trim());
+        }
         let text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
         let text: String = text.chars().filter(|c| !matches!(c, '▓' | '░' | '▁'..='█')).collect();
         let parts: Vec<&str> = text.split("  ").map(str::trim).filter(|part| !part.is_empty()).collect();

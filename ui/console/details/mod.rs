@@ -8,7 +8,7 @@ mod peer;
 mod receipt;
 mod task;
 
-pub use parts::rows;
+pub use parts::{LABEL, rows};
 pub use task::why;
 
 use ratatui::style::Style;

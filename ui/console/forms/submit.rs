@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tui_input::Input;
-use zerostate::document::{
-    ARTIFACT_MAX, ArtifactSource, Cost, Credits, Draft, Limits, bytes_text, duration_text,
-};
+use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Cost, Credits, Draft, Limits, bytes_text};
 
 use super::fields;
 pub use super::fields::{Field, expand};
@@ -23,6 +21,8 @@ pub struct SubmitForm {
     /// The paths that complete what was typed.
     pub completions: Vec<String>,
     pub changed: bool,
+    /// It is submitted as soon as it is known what stands at the path.
+    pub eager: bool,
     /// Whether the name follows the file's until one types another.
     name_is_own: bool,
     /// Shown once one has tried to submit.
@@ -47,6 +47,7 @@ impl Default for SubmitForm {
             generation: 0,
             completions: Vec::new(),
             changed: false,
+            eager: false,
             name_is_own: false,
             tried: false,
         }
@@ -102,6 +103,7 @@ impl SubmitForm {
     /// Something was typed into the field in focus. Says whether the path is another now.
     pub fn typed(&mut self) -> bool {
         self.changed = true;
+        self.eager = false;
         match self.focus {
             Field::Name => self.name_is_own = true,
             Field::Path => {
@@ -127,8 +129,8 @@ impl SubmitForm {
             self.set(Field::Name, draft.name);
             self.set(Field::Function, draft.function);
             self.set(Field::Args, draft.args.join(" "));
-            self.set(Field::Memory, bytes_text(draft.limits.memory_bytes));
-            self.set(Field::Time, duration_text(draft.limits.time()));
+            self.set(Field::Memory, bytes_text(draft.limits.memory_bytes).replace(' ', ""));
+            self.set(Field::Time, plain_duration(draft.limits.time_ms));
             self.set(Field::Fuel, draft.limits.fuel.to_string());
             self.set(Field::Quorum, draft.attestation.quorum.to_string());
             self.set(Field::Witnesses, draft.attestation.witnesses.to_string());
@@ -137,7 +139,7 @@ impl SubmitForm {
             self.set(Field::PerGfuel, draft.payment.per_gfuel_micro.to_string());
             let expires = match draft.expires_at {
                 Some(at) => format!("at {at}"),
-                None => duration_text(std::time::Duration::from_millis(draft.lifetime_ms)),
+                None => plain_duration(draft.lifetime_ms),
             };
             self.set(Field::Lifetime, expires);
             let cap = draft.payment.max_total_micro;
@@ -166,6 +168,11 @@ impl SubmitForm {
 
     fn parsed(&self) -> Result<Draft, Vec<(Field, &'static str)>> {
         fields::parse(|field| self.value(field).to_owned())
+    }
+
+    /// Whether what stands at the path is being looked at.
+    pub fn is_probed(&self) -> bool {
+        self.found.is_none() && !self.value(Field::Path).trim().is_empty()
     }
 
     /// What the fields say as a manifest, to go on with in an editor.
@@ -250,6 +257,16 @@ impl SubmitForm {
             }
             Ok(Probe::Folder) | Err(_) => None,
         }
+    }
+}
+
+/// A time as one would type it: what a manifest has put into a field can be read again when the manifest is gone.
+fn plain_duration(ms: u64) -> String {
+    match ms {
+        ms if ms > 0 && ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        ms if ms > 0 && ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        ms if ms > 0 && ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
     }
 }
 

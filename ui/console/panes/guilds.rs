@@ -41,7 +41,7 @@ pub fn key(guild: &GuildView, column: usize) -> Key {
 pub fn cells(guild: &GuildView, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     vec![
-        Cell::fill(guild.name.as_str(), style(Role::Text), 8),
+        Cell::fill(guild.name.as_str(), style(Role::Text), 11),
         Cell::fixed(guild.role.clone().unwrap_or_default(), style(Role::Dim), 8),
         Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
         Cell::fixed(time_left(guild.expires_at, model.now), style(Role::Dim), 6).right(),

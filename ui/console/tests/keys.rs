@@ -135,6 +135,13 @@ fn every_key_is_described_and_shown_in_help() {
                     "[{context}] {} in\n{shown}",
                     binding.keys_text()
                 );
+                if width == 114 {
+                    assert!(
+                        shown.contains(&binding.desc),
+                        "[{context}] \"{}\" is cut in\n{shown}",
+                        binding.desc
+                    );
+                }
                 let words: Vec<&str> = binding.desc.split(' ').collect();
                 assert!(shown.contains(words[0]), "[{context}] {} in\n{shown}", binding.desc);
             }

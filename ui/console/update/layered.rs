@@ -180,7 +180,7 @@ fn answer(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-fn submit(model: &mut Model) -> Vec<Effect> {
+pub fn submit(model: &mut Model) -> Vec<Effect> {
     let now = model.now;
     match model.layers.last_mut() {
         Some(Layer::Connect(form)) => {
@@ -190,6 +190,10 @@ fn submit(model: &mut Model) -> Vec<Effect> {
         }
         Some(Layer::Submit(form)) => {
             form.tried = true;
+            form.eager = form.is_probed();
+            if form.eager {
+                return Vec::new();
+            }
             let Some((draft, module)) = form.ready(now) else {
                 let wrong = Field::ALL.iter().copied().find(|field| form.problem(*field, now).is_some());
                 if let (Some(field), None) = (wrong, form.manifest()) {

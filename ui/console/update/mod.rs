@@ -70,6 +70,8 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             }
             replay::tick(model)
         }
+        // A node that has not answered yet is not gone.
+        Msg::Gone if model.snapshot.is_none() => Vec::new(),
         Msg::Gone => {
             model.gone.get_or_insert(model.now);
             Vec::new()
@@ -80,8 +82,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 && form.generation == generation
             {
                 form.take(found);
+                if std::mem::take(&mut form.eager) { layered::submit(model) } else { Vec::new() }
+            } else {
+                Vec::new()
             }
-            Vec::new()
         }
         Msg::Completed { generation, paths } => layered::completed(model, generation, paths),
         Msg::Listed { folder, found } => {

@@ -324,8 +324,9 @@ fn a_module_is_submitted_with_its_draft_and_the_answer_becomes_a_toast() {
     assert_eq!(path, "./hello.wasm");
     assert_eq!(press(&mut model, "ctrl-s"), [], "nothing is submitted before the file was looked at");
     update(&mut model, Msg::Probed { generation: generation - 1, found: Err("late".into()) });
-    update(&mut model, Msg::Probed { generation: *generation, found: Ok(Probe::Module { size: 8 }) });
-    let effects = press(&mut model, "ctrl-s");
+    // It is as soon as the file was.
+    let effects =
+        update(&mut model, Msg::Probed { generation: *generation, found: Ok(Probe::Module { size: 8 }) });
     let [Effect::Submit { module: Some(module), draft, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((module.to_str(), draft.name.as_str()), (Some("./hello.wasm"), "hello"));
     assert!(matches!(&draft.artifact, ArtifactSource::Path(_)));
@@ -506,4 +507,158 @@ fn toasts_go_away_by_themselves_and_bad_ones_stay_in_the_log() {
     assert!(model.toasts.is_empty());
     press(&mut model, "8");
     assert!(Listing::of(&model, Pane::Log).from(0).last().unwrap().1.copied().contains("something failed"));
+}
+
+#[test]
+fn a_form_that_is_submitted_before_its_file_was_looked_at_is_submitted_when_it_was() {
+    let mut model = model();
+    press(&mut model, "S hello.wasm");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!("no form") };
+    let generation = form.generation;
+    assert_eq!(press(&mut model, "ctrl-s"), []);
+    assert!(model.toasts.is_empty(), "{:?}", model.toasts);
+    let effects = update(&mut model, Msg::Probed { generation, found: Ok(Probe::Module { size: 9 }) });
+    assert!(matches!(effects.as_slice(), [Effect::Submit { .. }]), "{effects:?}");
+    // What was typed since then is meant otherwise.
+    press(&mut model, "S hello.was");
+    press(&mut model, "ctrl-s");
+    press(&mut model, "m");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!("no form") };
+    let generation = form.generation;
+    assert_eq!(update(&mut model, Msg::Probed { generation, found: Ok(Probe::Module { size: 9 }) }), []);
+}
+
+#[test]
+fn what_is_marked_is_cancelled_copied_and_answered_at_once() {
+    let mut model = model();
+    press(&mut model, "3 space space x");
+    assert!(
+        matches!(model.layers.last(), Some(Layer::Confirm(question)) if question.facts.len() == 3 && !question.yes)
+    );
+    let effects = press(&mut model, "y");
+    let cancelled =
+        effects.iter().filter(|e| matches!(e, Effect::Execute { command: Command::TaskCancel { .. }, .. }));
+    assert_eq!(cancelled.count(), 2, "{effects:?}");
+    assert!(model.list(Pane::Tasks).marked.is_empty());
+    press(&mut model, "4 *");
+    assert_eq!(model.list(Pane::Receipts).marked.len(), 8);
+    let effects = press(&mut model, "y");
+    assert!(matches!(effects.as_slice(), [Effect::Copy(text)] if text.lines().count() == 8), "{effects:?}");
+    press(&mut model, "*");
+    assert!(model.list(Pane::Receipts).marked.is_empty(), "a second time takes the marks away");
+    let effects = press(&mut model, "b");
+    assert!(matches!(effects.as_slice(), [Effect::Bundle { .. }]), "{effects:?}");
+}
+
+#[test]
+fn rows_are_sorted_by_any_column_both_ways_and_the_selection_stays() {
+    let mut model = model();
+    press(&mut model, "4 j j");
+    let before = selected(&model, Pane::Receipts);
+    let costs = |model: &Model| -> Vec<u64> {
+        let rows = Listing::of(model, Pane::Receipts);
+        rows.from(0)
+            .map(|(_, row)| match row {
+                crate::console::panes::Entry::Receipt(receipt) => receipt.total_micro.micro(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    // newest, name, status, cost
+    press(&mut model, "s s s");
+    assert!(costs(&model).is_sorted_by(|a, b| a >= b), "{:?}", costs(&model));
+    assert_eq!(selected(&model, Pane::Receipts), before);
+    press(&mut model, "R");
+    assert!(costs(&model).is_sorted(), "{:?}", costs(&model));
+    assert_eq!(selected(&model, Pane::Receipts), before);
+}
+
+#[test]
+fn a_filter_asks_for_everything_there_is_page_by_page() {
+    let mut model = model();
+    let effects = press(&mut model, "4 / z");
+    let [Effect::Execute { ticket, command: Command::Receipts { page } }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(page.limit, 1_000);
+    let older: Vec<_> = (0..1_000u64)
+        .map(|n| {
+            let mut row = samples::busy().receipts.items[0].clone();
+            row.cursor = 1_000 - n;
+            row.receipt_id = format!("z{n}");
+            row
+        })
+        .collect();
+    let page = Page { total: 1_204, items: older, next: Some(1) };
+    let effects = update(&mut model, Msg::Answered { ticket: *ticket, result: Ok(Answer::Receipts(page)) });
+    assert!(
+        matches!(effects.as_slice(), [Effect::Execute { command: Command::Receipts { page }, .. }] if page.before == Some(1))
+    );
+    assert!(Listing::of(&model, Pane::Receipts).len() >= 1_000);
+    // A list that is not filtered asks for nothing.
+    press(&mut model, "esc");
+    let effects = update(&mut model, Msg::Tick(samples::now()));
+    assert_eq!(effects, []);
+}
+
+#[test]
+fn themes_are_tried_and_left_as_they_were_or_kept() {
+    let mut model = model();
+    model.themes = Theme::all(None, Depth::TrueColor);
+    press(&mut model, "T j");
+    assert_eq!(model.theme.name, "light");
+    press(&mut model, "esc");
+    assert_eq!(model.theme.name, "dark");
+    press(&mut model, "T j j enter");
+    assert_eq!(model.theme.name, "high-contrast");
+    press(&mut model, ": theme space mono enter");
+    assert_eq!(model.theme.name, "mono");
+}
+
+#[test]
+fn a_log_that_is_filtered_shows_what_stands_around_what_was_found() {
+    let mut snapshot = samples::busy();
+    let line = snapshot.log[0].clone();
+    snapshot.log = (0..20)
+        .map(|n| {
+            let mut line = line.clone();
+            line.at = samples::ago(100 - n);
+            line.text = zerostate::document::Untrusted::new(&format!("line {n}"));
+            line.level = if n == 10 { "WARN" } else { "INFO" }.to_owned();
+            line
+        })
+        .collect();
+    let mut model = model();
+    update(&mut model, Msg::Snapshot(Arc::new(snapshot)));
+    press(&mut model, "8 / level:warn enter");
+    let rows = Listing::of(&model, Pane::Log);
+    let context: Vec<bool> = (0..rows.len()).map(|at| rows.is_context(at)).collect();
+    assert_eq!(context, [true, true, false, true, true]);
+    // By level alone nothing stands around it.
+    press(&mut model, "esc L");
+    assert_eq!(Listing::of(&model, Pane::Log).len(), 1);
+    press(&mut model, "L L");
+    assert_eq!(Listing::of(&model, Pane::Log).len(), 20);
+}
+
+#[test]
+fn a_click_goes_where_it_points_and_a_second_one_opens() {
+    use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+    let mut model = model();
+    let click = |model: &mut Model, column, row| {
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        update(model, Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
+    };
+    // The third receipt: the pane's frame is in the row 14.
+    click(&mut model, 10, 17);
+    assert_eq!(model.focus, Pane::Receipts);
+    let chosen = selected(&model, Pane::Receipts);
+    let effects = click(&mut model, 10, 17);
+    assert!(matches!(model.layers.last(), Some(Layer::Detail(detail)) if detail.id() == chosen));
+    assert!(matches!(effects.as_slice(), [Effect::Execute { command: Command::ReceiptShow { .. }, .. }]));
+    let wheel =
+        MouseEvent { kind: MouseEventKind::ScrollDown, column: 100, row: 5, modifiers: KeyModifiers::NONE };
+    press(&mut model, "esc");
+    update(&mut model, Msg::Mouse(wheel));
+    assert_eq!((model.focus, model.list(Pane::Tasks).index), (Pane::Tasks, 3));
 }
