@@ -113,7 +113,7 @@ async fn an_endless_loop_with_endless_fuel_ends_at_its_time() {
     assert_eq!((outcome.status, outcome.fuel_used), (Status::Timeout, 0));
     assert_eq!(error(&outcome), "the time limit of 700 ms was reached");
     assert!(outcome.duration >= Duration::from_millis(690), "{:?}", outcome.duration);
-    let progress = *progress.borrow();
+    let progress = progress.borrow().clone();
     assert_eq!(progress.phase, Phase::Running);
     assert!(progress.fuel_used >= 1_000_000 && progress.memory_bytes == 2 * 65536, "{progress:?}");
 }

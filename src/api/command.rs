@@ -188,6 +188,7 @@ pub struct TaskDetail {
     pub manifest: Manifest,
     pub timeline: Vec<TimelineStep>,
     /// The beginning of what the task printed, cleaned; absent before it ran here.
+    #[serde(default, deserialize_with = "Untrusted::read_some_lines")]
     pub output: Option<Untrusted>,
 }
 
@@ -212,6 +213,7 @@ pub struct ReceiptDetail {
     pub manifest: Option<Manifest>,
     pub attestations: Vec<AttestationView>,
     /// The beginning of the output, cleaned, where it is known here.
+    #[serde(default, deserialize_with = "Untrusted::read_some_lines")]
     pub output: Option<Untrusted>,
 }
 

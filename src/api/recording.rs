@@ -47,6 +47,8 @@ pub enum RecordingError {
 pub struct Recording {
     events: Vec<Event>,
     me: Did,
+    /// Whether the journal says whose it is.
+    known: bool,
     /// Places in `events`, in their order.
     receipts: Vec<usize>,
     attestations: Vec<usize>,
@@ -95,14 +97,18 @@ impl Recording {
         for (at, event) in events.iter().enumerate() {
             match &event.what {
                 Happening::Task { task_id, step, node, .. } => {
-                    if me.is_none() && (step == "drafted" || step == "published") {
-                        me = Some(node.clone());
+                    if matches!(step.as_str(), "drafted" | "published") {
+                        me.get_or_insert_with(|| node.clone());
                     }
                     let place = *places.entry(task_id.clone()).or_insert_with(|| {
                         tasks.push((task_id.clone(), Vec::new()));
                         tasks.len() - 1
                     });
                     tasks.get_mut(place).into_iter().for_each(|(_, steps)| steps.push(at));
+                }
+                // Only who founds a guild writes that it was created.
+                Happening::Guild { step, who, .. } if step == "created" => {
+                    me.get_or_insert_with(|| who.clone());
                 }
                 Happening::Receipt { task_id, .. } => {
                     receipts.push(at);
@@ -115,12 +121,13 @@ impl Recording {
                 _ => {}
             }
         }
+        let known = me.is_some();
         let me = match me {
             Some(me) => me,
             None => NOBODY.parse().map_err(|_| RecordingError::Empty)?,
         };
         let shown = AtomicUsize::new(events.len());
-        Ok(Self { events, me, receipts, attestations, tasks, votes, receipt_of, shown })
+        Ok(Self { events, me, known, receipts, attestations, tasks, votes, receipt_of, shown })
     }
 
     /// How many entries it has.
@@ -145,7 +152,7 @@ impl Recording {
         let mut node = NodeView {
             did: self.me.clone(),
             peer_id: self.me.peer_id(),
-            name: "recording".into(),
+            name: if self.known { "recording" } else { "recording of a node that is not named" }.into(),
             version: String::new(),
             started_at: started,
             listen: Vec::new(),
@@ -445,14 +452,15 @@ fn peer(peer_id: &str, address: &Untrusted, at: Timestamp) -> PeerView {
 fn guilds(past: &[Event], me: &Did, at: Timestamp) -> Tail<GuildView> {
     let mut guilds: BTreeMap<&str, GuildView> = BTreeMap::new();
     for event in past {
-        let Happening::Guild { guild_id, name, step, who, .. } = &event.what else {
+        let Happening::Guild { guild_id, name, step, who, detail } = &event.what else {
             if matches!(event.what, Happening::Started { .. }) {
                 guilds.clear();
             }
             continue;
         };
         let over = matches!(step.as_str(), "dissolved" | "expired" | "creator-lost");
-        if over || (step == "left" && who == me) {
+        let out = matches!(step.as_str(), "left" | "removed" | "evicted");
+        if over || (out && who == me) {
             guilds.remove(guild_id.as_str());
             continue;
         }
@@ -460,7 +468,7 @@ fn guilds(past: &[Event], me: &Did, at: Timestamp) -> Tail<GuildView> {
             guild_id: Untrusted::new(guild_id).to_string(),
             name: name.clone(),
             creator: who.clone(),
-            role: Some(if who == me && step == "founded" { "creator" } else { "member" }.to_owned()),
+            role: Some(if who == me && step == "created" { "creator" } else { "member" }.to_owned()),
             state: "member".to_owned(),
             admit: Admit::Ask,
             capacity: 0,
@@ -473,10 +481,16 @@ fn guilds(past: &[Event], me: &Did, at: Timestamp) -> Tail<GuildView> {
             lines_total: 0,
         });
         guild.members.retain(|member| member.did != *who);
-        if matches!(step.as_str(), "founded" | "joined" | "returned" | "role") {
-            let role = if *who == guild.creator { "creator" } else { "member" }.to_owned();
-            guild.members.push(GuildMember { did: who.clone(), name: None, role, heard_at: Some(event.at) });
+        let role = match (step.as_str(), detail) {
+            ("created", _) => "creator".to_owned(),
+            ("role", Some(role)) => role.to_string(),
+            ("joined" | "returned", _) => "member".to_owned(),
+            _ => continue,
+        };
+        if who == me {
+            guild.role = Some(role.clone());
         }
+        guild.members.push(GuildMember { did: who.clone(), name: None, role, heard_at: Some(event.at) });
     }
     let items: Vec<GuildView> = guilds.into_values().collect();
     Tail { total: number(items.len()), items }
@@ -552,6 +566,35 @@ mod tests {
         assert_eq!(at(9).events.items.len(), 9);
         // Back again, it is as it was.
         assert_eq!(at(5), Recording::read(&journal()).unwrap().snapshot(5));
+    }
+
+    #[test]
+    fn guilds_are_as_the_journal_of_a_node_tells_them() {
+        let other = crate::identity::Identity::from_secret(&[3; 32]).did().to_string();
+        let guild = crate::document::content_id(b"guild").to_string();
+        let steps = [
+            ("created", ME, "null"),
+            ("joined", &other, "null"),
+            ("role", &other, "\"executor\""),
+            ("removed", &other, "null"),
+            ("dissolved", ME, "null"),
+        ];
+        let line = |(i, (step, who, detail)): (usize, &(&str, &str, &str))| {
+            format!(
+                r#"{{"seq":{},"at":"2026-11-23T14:02:0{i}Z","event":"guild","guild_id":"{guild}","name":"g","step":"{step}","who":"{who}","detail":{detail}}}"#,
+                i + 1
+            )
+        };
+        let text: Vec<String> = steps.iter().enumerate().map(line).collect();
+        let recording = Recording::read(&text.join("\n")).unwrap();
+        let at = |count: usize| recording.snapshot(count).guilds.items;
+        assert_eq!((at(1)[0].role.as_deref(), at(1)[0].members.len()), (Some("creator"), 1));
+        assert_eq!(
+            at(3)[0].members.iter().find(|member| member.did.to_string() == other).unwrap().role,
+            "executor"
+        );
+        assert_eq!((at(4)[0].members.len(), at(5).len()), (1, 0));
+        assert_eq!(recording.snapshot(1).node.did.to_string(), ME);
     }
 
     #[test]

@@ -162,7 +162,7 @@ pub struct RerunView {
 }
 
 /// A running task against its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgressView {
     pub fuel_used: u64,
     pub fuel_limit: u64,
@@ -173,6 +173,9 @@ pub struct ProgressView {
     pub output_limit: u64,
     pub elapsed_ms: u64,
     pub time_limit_ms: u64,
+    /// The end of what it has written to stdout so far.
+    #[serde(default, deserialize_with = "Untrusted::read_lines")]
+    pub output: Untrusted,
 }
 
 /// Something that waits for the operator's yes or no.

@@ -33,6 +33,23 @@ impl Untrusted {
         Self(clean(raw, true, max_chars))
     }
 
+    /// Reads what was cleaned as [`Untrusted::lines`] and was sent as text: its line ends stay. For `#[serde(deserialize_with)]`.
+    ///
+    /// # Errors
+    /// When there is something else than text.
+    pub fn read_lines<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self::lines(&text, usize::MAX))
+    }
+
+    /// The same where there may be nothing.
+    ///
+    /// # Errors
+    /// As [`Untrusted::read_lines`].
+    pub fn read_some_lines<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        Ok(text.map(|text| Self::lines(&text, usize::MAX)))
+    }
+
     /// Whether a character is one of those that are taken out.
     pub fn changes(c: char) -> bool {
         c.is_control() || is_invisible(c)

@@ -246,8 +246,11 @@ pub enum Phase {
     Running,
 }
 
+/// Of a running job's stdout, so many bytes of its end are told: a screen full of text.
+pub const OUTPUT_TOLD: usize = 2 << 10;
+
 /// How far a job is; a few times a second while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     pub phase: Phase,
     /// Fuel so far, to within a few hundred thousand.
@@ -258,4 +261,6 @@ pub struct Progress {
     pub output_bytes: u64,
     /// Since the phase began.
     pub elapsed: Duration,
+    /// The end of stdout so far, at most [`OUTPUT_TOLD`] bytes, as the guest wrote them.
+    pub output: Vec<u8>,
 }

@@ -42,7 +42,7 @@ pub use compiler::compile_one;
 pub use engine::environment;
 pub use job::{
     CompileLimits, DEFAULT_OUTPUT_BYTES, Job, Limits, MAX_ARGS_BYTES, MAX_MODULE_BYTES, MAX_OUTPUT_BYTES,
-    MAX_STDIN_BYTES, Module, ModuleSource, Outcome, Phase, Priority, Progress,
+    MAX_STDIN_BYTES, Module, ModuleSource, OUTPUT_TOLD, Outcome, Phase, Priority, Progress,
 };
 pub use pool::{Load, Program, Runners, RunnersConfig};
 pub use runner::serve;

@@ -136,7 +136,7 @@ pub(super) enum Why {
 }
 
 /// A look at a running guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Beat {
     /// To the nearest look at it.
     pub(super) fuel_used: u64,
@@ -145,6 +145,8 @@ pub(super) struct Beat {
     pub(super) elapsed: Duration,
     /// It waits for something, and uses no processor.
     pub(super) asleep: bool,
+    /// The end of its stdout.
+    pub(super) output: Vec<u8>,
 }
 
 /// The measured part of an outcome; the outputs travel beside it.

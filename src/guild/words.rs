@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{Action, Refusal};
-use crate::document::{Draw, Sha256Digest, base64_bytes, cid_text};
+use crate::document::{Draw, Sha256Digest, Untrusted, base64_bytes, cid_text};
 use crate::identity::Did;
 
 /// The longest text in the channel.
@@ -43,6 +43,9 @@ pub enum Content {
         memory_bytes: u64,
         output_bytes: u64,
         elapsed_ms: u64,
+        /// The end of what it has written, as text.
+        #[serde(default, deserialize_with = "Untrusted::read_lines")]
+        output: Untrusted,
     },
     /// There will be no receipt.
     Fail {

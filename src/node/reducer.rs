@@ -16,7 +16,7 @@ use crate::api::{
 use crate::artifact::{Artifacts, Direction, Transfer};
 use crate::config::Attest;
 use crate::document::Untrusted;
-use crate::execution::DEFAULT_OUTPUT_BYTES as OUTPUT_LIMIT;
+use crate::execution::{DEFAULT_OUTPUT_BYTES as OUTPUT_LIMIT, OUTPUT_TOLD};
 use crate::guild::{Guilds, live_secrets};
 use crate::identity::Identity;
 use crate::network::{Ledger, Network, NetworkState, PeerState};
@@ -321,6 +321,7 @@ fn progress(run: &LiveRun) -> ProgressView {
         output_limit: 2 * OUTPUT_LIMIT,
         elapsed_ms: u64::try_from(run.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
         time_limit_ms: run.limits.time_ms,
+        output: Untrusted::lines(&String::from_utf8_lossy(&run.progress.output), OUTPUT_TOLD),
     }
 }
 

@@ -16,7 +16,7 @@ use super::life::Reins;
 use super::member::{answer, invalid};
 use super::{Context, TaskError};
 use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Status, Untrusted};
-use crate::execution::{Phase, Progress};
+use crate::execution::{OUTPUT_TOLD, Phase, Progress};
 use crate::guild::{Content, Guilds};
 use crate::identity::Did;
 use crate::storage::{TaskRecord, TaskState, Write};
@@ -87,13 +87,16 @@ impl Context {
             }
             heard = Instant::now();
             match &word.content {
-                Content::Progress { fuel_used, memory_bytes, output_bytes, elapsed_ms, .. } => {
+                Content::Progress { fuel_used, memory_bytes, output_bytes, elapsed_ms, output, .. } => {
+                    let output = output.as_str().as_bytes();
+                    let from = output.len().saturating_sub(OUTPUT_TOLD);
                     reins.progress.send_replace(Progress {
                         phase: Phase::Running,
                         fuel_used: *fuel_used,
                         memory_bytes: *memory_bytes,
                         output_bytes: *output_bytes,
                         elapsed: Duration::from_millis(*elapsed_ms),
+                        output: output.get(from..).unwrap_or_default().to_vec(),
                     });
                     if record.state != TaskState::Running {
                         // It takes its time, and others need not wait for it.

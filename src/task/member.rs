@@ -13,7 +13,7 @@ use super::execute::Material;
 use super::life::Reins;
 use super::{Context, TaskError};
 use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
-use crate::execution::{Phase, Priority};
+use crate::execution::{OUTPUT_TOLD, Phase, Priority};
 use crate::guild::{Action, Bytes, Content, GuildError, Guilds, KeyError, MemberState, Refusal, Role};
 use crate::identity::Did;
 use crate::storage::{Happening, Write};
@@ -238,7 +238,7 @@ impl Context {
                 biased;
                 outcome = &mut run => break outcome?,
                 _ = look.tick() => {
-                    let seen = *progress.borrow();
+                    let seen = progress.borrow().clone();
                     if seen.phase == Phase::Running {
                         if !seen_running {
                             seen_running = true;
@@ -251,6 +251,7 @@ impl Context {
                             memory_bytes: seen.memory_bytes,
                             output_bytes: seen.output_bytes,
                             elapsed_ms: u64::try_from(seen.elapsed.as_millis()).unwrap_or(u64::MAX),
+                            output: Untrusted::lines(&String::from_utf8_lossy(&seen.output), OUTPUT_TOLD),
                         };
                         let told = guilds.tell(&plan.guild, vec![creator.clone()], told);
                         // The run goes on meanwhile.

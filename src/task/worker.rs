@@ -512,7 +512,7 @@ impl Worker {
 
     fn publish(&mut self) {
         let live = self.running.iter().filter_map(|(id, running)| {
-            let progress = *running.progress.borrow();
+            let progress = running.progress.borrow().clone();
             let runs = progress.phase != Phase::Queued;
             let limits = running.limits.get().copied().unwrap_or_default();
             runs.then(|| LiveRun { id: id.clone(), rerun: running.rerun, limits, progress })

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{BIG, HELLO, Node, Signal, TempDir, children, path, stat};
-use crate::pty::{PATIENCE, PROGRAM, Pty, contains};
+use crate::pty::{FRAME, PATIENCE, PROGRAM, Pty, contains};
 
 #[test]
 fn a_console_waits_for_its_node_and_goes_on_when_it_is_back() {
@@ -63,8 +63,9 @@ fn suspended_it_gives_the_terminal_back_and_takes_it_again() {
     shell.keys("\x1a");
     // It goes on at once; what it had on the screen is painted anew.
     shell.until("the shell says that it is stopped", |shell| contains(&shell.raw, b"stopped"));
-    shell.until("the screen is taken again", |shell| {
-        shell.raw.windows(8).filter(|window| window == b"\x1b[?1049h").count() == 2
+    shell.until("the screen is taken again and painted", |shell| {
+        let taken = shell.raw.windows(8).enumerate().filter(|(_, window)| window == b"\x1b[?1049h");
+        taken.map(|(at, _)| at).nth(1).is_some_and(|at| contains(&shell.raw[at..], FRAME))
     });
     shell.keys("q");
     shell.until_shows("ended 0");
@@ -131,6 +132,51 @@ fn a_bundle_is_written_by_a_key_and_verifies() {
         std::fs::read_dir(node.data_dir.path().join("bundles")).unwrap().next().unwrap().unwrap().path();
     let verified = std::process::Command::new(PROGRAM).args(["verify", path(&bundle)]).output().unwrap();
     assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+    console.keys("q");
+    assert_eq!(console.ended(), 0);
+}
+
+#[test]
+fn what_a_task_prints_is_seen_as_it_comes_and_line_by_line() {
+    let node = Node::start("alder", &[]);
+    let temp = node.data_dir.path();
+    // Two lines, and then computing until its time is up.
+    let module = wat::parse_str(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 16) "first line\nsecond line\n")
+            (func (export "_start")
+                (i32.store (i32.const 0) (i32.const 16))
+                (i32.store (i32.const 4) (i32.const 23))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (loop $on (br $on))))"#,
+    )
+    .unwrap();
+    std::fs::write(temp.join("talker.wasm"), module).unwrap();
+    std::fs::write(
+        temp.join("talker.toml"),
+        "name = \"talker\"\nartifact = { path = \"talker.wasm\" }\n[limits]\nfuel = 9000000000000\ntime = \"30s\"\n",
+    )
+    .unwrap();
+    let mut console = node.attach();
+    console.until_shows("alder");
+    node.ask(&["submit", path(&temp.join("talker.toml"))]);
+    console.until_shows("talker");
+    console.keys("3\r");
+    console.until("both lines, while it runs", |console| {
+        let text = console.text();
+        let line = |wanted: &str| text.lines().position(|line| line.contains(wanted));
+        text.contains("▶ running")
+            && line("first line").is_some()
+            && line("second line") == line("first line").map(|n| n + 1)
+    });
+    console.keys("x");
+    console.until_shows("Cancel talker");
+    console.keys("y");
+    console.until_shows("talker is cancelled");
+    console.keys("\x1b");
+    console.until_hides("Esc back");
     console.keys("q");
     assert_eq!(console.ended(), 0);
 }

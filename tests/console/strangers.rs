@@ -17,7 +17,6 @@ const ATTACKS: [&str; 6] = [
 
 /// No sequence but those that the console itself writes, and none of the characters of the attacks.
 fn clean(raw: &[u8], what: &str) {
-    assert!(contains(raw, b"evil"), "{what}: what the stranger said was not shown");
     for bad in [
         &b"\x1b]"[..],
         b"\x1bP",
@@ -41,6 +40,7 @@ fn text(toml: &str) -> String {
 
 #[test]
 fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
+    let mut said = 0;
     for attack in ATTACKS {
         let evil = Node::start(attack, &[]);
         let honest = Node::start("alder", &["--bootstrap", &evil.address]);
@@ -49,47 +49,61 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
         let mut console = Pty::start(&args, (80, 24), honest.data_dir.path());
         console.until_shows("evil");
 
-        // A task whose name and arguments are the attack, and whose output repeats them.
-        let manifest = evil.data_dir.path().join("task.toml");
-        let module = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/examples/hello.wasm");
-        let manifest_text =
-            format!("name = \"{attack}\"\nartifact = {{ path = \"{module}\" }}\nargs = [\"{attack}\"]\n");
-        std::fs::write(&manifest, manifest_text).unwrap();
-        let sent = Command::new(PROGRAM)
-            .args(["submit", path(&manifest), "--data-dir", path(evil.data_dir.path())])
-            .output()
-            .unwrap();
-        if sent.status.success() {
-            console.keys("4");
-            console.until_shows("unattested");
-        }
+        // A task that prints the attack, run by the honest node itself.
+        let raw = text(attack);
+        let data: String = raw.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        let module = wat::parse_str(format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1) (data (i32.const 16) "{data}")
+                (func (export "_start")
+                    (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const {}))
+                    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+            raw.len()
+        ));
+        let file = honest.data_dir.path().join("prints.wasm");
+        std::fs::write(&file, module.unwrap()).unwrap();
+        honest.ask(&["submit", "--wait", path(&file)]);
+        console.keys("4gg\r");
+        console.until_shows("checked here");
+        console.keys("o");
+        console.until_shows("Output of");
+        console.until_shows("evil");
+        console.keys("\x1b");
+        console.until_hides("Output of");
+        console.keys("\x1b");
+        console.until_hides("Esc back");
 
-        // A guild of that name, in which it is said.
-        let name = text(attack);
-        let founded = Command::new(PROGRAM)
-            .args([
-                "--json",
-                "guild",
-                "create",
-                "--name",
-                &name,
-                "--admit",
-                "open",
-                "--data-dir",
-                path(evil.data_dir.path()),
-            ])
+        // A guild in which it is said, and one of that name. What cannot be called so or said is refused as wrong input.
+        let create = |name: &str| {
+            Command::new(PROGRAM)
+                .args(["--json", "guild", "create", "--name", name, "--admit", "open", "--data-dir"])
+                .arg(evil.data_dir.path())
+                .output()
+                .unwrap()
+        };
+        let named = create(&raw);
+        clean(&[named.stdout, named.stderr].concat(), &format!("guild create with {attack}"));
+        assert!(matches!(named.status.code(), Some(0..=2)), "{:?}", named.status);
+        let founded: serde_json::Value = serde_json::from_slice(&create("plain").stdout).unwrap();
+        let guild = founded["guild_id"].as_str().unwrap();
+        honest.ask(&["guild", "join", founded["invitation"].as_str().unwrap()]);
+        console.keys("2");
+        console.until_shows("plain");
+        console.keys("gg\r");
+        console.until_shows("Esc back");
+        let spoken = Command::new(PROGRAM)
+            .args(["guild", "say", guild, &raw, "--data-dir"])
+            .arg(evil.data_dir.path())
             .output()
             .unwrap();
-        if founded.status.success() {
-            let founded: serde_json::Value = serde_json::from_slice(&founded.stdout).unwrap();
-            let guild = founded["guild_id"].as_str().unwrap();
-            honest.ask(&["guild", "join", founded["invitation"].as_str().unwrap()]);
-            evil.ask(&["guild", "say", guild, &name]);
-            console.keys("2\r");
-            console.until("the message came", |console| console.text().matches("evil").count() >= 2);
-            console.keys("\x1b");
-            console.until_hides("Esc back");
+        clean(&[spoken.stdout, spoken.stderr].concat(), &format!("guild say with {attack}"));
+        if spoken.status.success() {
+            said += 1;
+            console.until_shows("evil");
         }
+        console.keys("\x1b");
+        console.until_hides("Esc back");
         // Every pane, and what can be opened in it.
         let panes = ["Peers", "Guilds", "Tasks", "Receipts", "Attestations", "Events", "Inbox", "Log"];
         for (i, title) in panes.iter().enumerate() {
@@ -123,7 +137,7 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
         {
             let args = [verb, &["--data-dir", path(honest.data_dir.path())]].concat();
             let printed = Command::new(PROGRAM).args(args).output().unwrap();
-            let both = [printed.stdout, printed.stderr, b"evil".to_vec()].concat();
+            let both = [printed.stdout, printed.stderr].concat();
             clean(&both, &format!("{verb:?} with {attack}"));
         }
         let plain = Command::new(PROGRAM)
@@ -132,6 +146,8 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
             .stdin(std::process::Stdio::null())
             .output()
             .unwrap();
-        clean(&[plain.stdout, b"evil".to_vec()].concat(), &format!("plain with {attack}"));
+        assert!(contains(&plain.stdout, b"evil"), "{}", String::from_utf8_lossy(&plain.stdout));
+        clean(&plain.stdout, &format!("plain with {attack}"));
     }
+    assert!(said >= 2, "what is said in a guild is not tested");
 }

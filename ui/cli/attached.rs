@@ -44,6 +44,7 @@ pub fn attached(client: &Client, data_dir: PathBuf) -> Link {
                         return;
                     }
                 }
+                Err(_) if publish.is_closed() => return,
                 Err(error) => tracing::debug!(%error, "the node is not there yet"),
             }
             sleep(LOOKED_FOR).await;
@@ -91,7 +92,7 @@ impl Later {
         if !self.waits {
             let link = node.borrow().clone();
             return link.ok_or_else(|| {
-                ApiError::new(ErrorKind::Unavailable, "the node is gone; it is being looked for")
+                ApiError::new(ErrorKind::Unavailable, "the node is not there now; it is being looked for")
             });
         }
         match node.wait_for(Option::is_some).await.map(|ready| ready.clone()) {

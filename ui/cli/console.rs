@@ -57,6 +57,11 @@ pub struct AttachVerb {
 }
 
 impl LookArgs {
+    /// Lines are asked for.
+    pub fn asks_for_lines(&self) -> bool {
+        self.plain
+    }
+
     /// Lines are asked for, or the terminal can do no more.
     fn is_plain(&self) -> bool {
         self.plain || std::env::var_os("TERM").is_some_and(|term| term == "dumb")

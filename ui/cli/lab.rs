@@ -74,8 +74,8 @@ pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
     let mut signals = Signals::listen()?;
     let interactive = !verb.no_console
         && !globals.json
-        && std::io::stdin().is_terminal()
-        && std::io::stdout().is_terminal();
+        && (verb.look.asks_for_lines()
+            || (std::io::stdin().is_terminal() && std::io::stdout().is_terminal()));
     let lab = tokio::select! {
         lab = Lab::start(usize::from(verb.nodes)) => lab?,
         () = signals.any() => return Err(stopped()),

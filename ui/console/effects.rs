@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use zerostate::api::{Answer, ApiError, Command, ErrorKind, Link, Upload};
 use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Draft, DraftFormat, Untrusted};
 
@@ -27,12 +27,13 @@ pub struct Runner {
     link: Link,
     results: mpsc::Sender<Msg>,
     tasks: JoinSet<()>,
+    probing: Option<AbortHandle>,
 }
 
 impl Runner {
     /// A runner for `link` that answers on `results`.
     pub fn new(link: Link, results: mpsc::Sender<Msg>) -> Self {
-        Self { link, results, tasks: JoinSet::new() }
+        Self { link, results, tasks: JoinSet::new(), probing: None }
     }
 
     /// Has a command done.
@@ -49,9 +50,13 @@ impl Runner {
 
     /// Looks at what stands at a path.
     pub fn probe(&mut self, generation: u64, path: String) {
-        self.spawn(
-            async move { Msg::Probed { generation, found: probe(&PathBuf::from(expand(&path))).await } },
-        );
+        // The one before is out of date; on a file system that hangs they would pile up.
+        if let Some(before) = self.probing.take() {
+            before.abort();
+        }
+        self.probing = Some(self.spawn(async move {
+            Msg::Probed { generation, found: probe(&PathBuf::from(expand(&path))).await }
+        }));
     }
 
     /// Finds the paths that begin with what was typed.
@@ -83,7 +88,7 @@ impl Runner {
         });
     }
 
-    fn spawn(&mut self, work: impl Future<Output = Msg> + Send + 'static) {
+    fn spawn(&mut self, work: impl Future<Output = Msg> + Send + 'static) -> AbortHandle {
         while self.tasks.try_join_next().is_some() {}
         let results = self.results.clone();
         self.tasks.spawn(async move {
@@ -91,7 +96,7 @@ impl Runner {
             if results.send(work.await).await.is_err() {
                 tracing::debug!("an answer came after the console had ended");
             }
-        });
+        })
     }
 }
 

@@ -165,6 +165,18 @@ impl Layer {
         }
     }
 
+    /// Whether another one over it would only be the same again.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Detail(a), Self::Detail(b)) => a.subject == b.subject,
+            (Self::Confirm(a), Self::Confirm(b)) => a.what == b.what,
+            (Self::Facts(a), Self::Facts(b)) => a.title == b.title,
+            (Self::Text(a), Self::Text(b)) => a.title == b.title,
+            (Self::Help(_), Self::Help(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The input that typed text goes into.
     pub fn input(&mut self) -> Option<&mut Input> {
         match self {

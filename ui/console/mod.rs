@@ -189,6 +189,9 @@ impl Console {
                 },
                 // A terminal that has not read the last frame is not sent another: it gets the newest when it has.
                 () = async { sleep_until(due.unwrap_or(self.last_draw)).await; outlet.freed().await }, if due.is_some() => {
+                    if self.screen.is_lost() {
+                        anyhow::bail!("a part of the program panicked; the terminal was given back");
+                    }
                     if let Err(error) = self.draw() {
                         tracing::debug!(%error, "nothing can be drawn any more");
                         return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
@@ -227,6 +230,8 @@ impl Console {
                         edited = self.edit(what) => edited,
                         number = signals.ended() => return Ok(Exit::Signal(number)),
                     };
+                    // A ^C that was typed into the editor came here as well.
+                    signals.interrupt = signal(SignalKind::interrupt())?;
                     self.screen.take_again()?;
                     keys = EventStream::new();
                     self.apply(Msg::Edited(edited))?;

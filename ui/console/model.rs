@@ -190,8 +190,8 @@ pub struct Model {
     pub toasts: Vec<Toast>,
     pub pending: Vec<Pending>,
     pub next_ticket: u64,
-    /// Keys that were pressed.
-    pub keys: u64,
+    /// What the operator has done so far: keys, clicks, lines.
+    pub inputs: u64,
     /// Receipts that were run again, of which the operator has not been asked yet whether to sign.
     pub parked: Option<Round>,
     /// What the console itself has to say in the log.
@@ -242,7 +242,7 @@ impl Model {
             toasts: Vec::new(),
             pending: Vec::new(),
             next_ticket: 1,
-            keys: 0,
+            inputs: 0,
             parked: None,
             notices: Vec::new(),
             interrupted: None,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossterm::event::{KeyEvent, MouseEvent};
+use crossterm::event::{KeyEvent, MouseEvent, MouseEventKind};
 use jiff::Timestamp;
 use zerostate::api::{Answer, ApiError, Command, Snapshot};
 use zerostate::document::Draft;
@@ -57,6 +57,17 @@ pub enum Msg {
         ticket: u64,
         result: Result<String, ApiError>,
     },
+}
+
+impl Msg {
+    /// Whether the operator did something: a question that comes later must not take it for its answer.
+    pub fn is_operators(&self) -> bool {
+        match self {
+            Self::Key(_) | Self::Paste(_) | Self::Act(..) | Self::Select(_) | Self::Fill(_) => true,
+            Self::Mouse(event) => matches!(event.kind, MouseEventKind::Down(_)),
+            _ => false,
+        }
+    }
 }
 
 /// What a path in the submit form leads to.

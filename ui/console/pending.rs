@@ -24,8 +24,8 @@ pub struct Round {
     /// With those that could not be run again.
     pub total: usize,
     pub failed: Vec<String>,
-    /// The keys that had been pressed when it was begun.
-    pub keys: u64,
+    /// What the operator had done when it was begun.
+    pub inputs: u64,
 }
 
 /// What was found of one receipt.

@@ -1,10 +1,15 @@
 //! The console without a screen: labelled lines, one thing after the other, for screen readers and for terminals that can do no more. Lines
 //! that are typed are commands; everything else is the same model and the same `update`.
 
-use std::io::Write as _;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io::{IsTerminal as _, Write as _};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, stdin};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 use zerostate::api::{Event, Link, Snapshot};
 use zerostate::document::Untrusted;
@@ -16,11 +21,12 @@ use super::layers::Layer;
 use super::model::{Model, Pane, Tone};
 use super::msg::{Effect, Msg};
 use super::options::build;
+use super::outlet::Outlet;
 use super::panes::{Entry, describe, total};
 use super::rows::Listing;
 use super::spoken::{plain_lines, row};
 use super::update::update;
-use super::{ConsoleOptions, Exit, Signals, editor, next_second};
+use super::{ConsoleOptions, Exit, Signals, editor, next_second, privacy};
 
 /// No command is longer.
 const LINE_MAX: u64 = 64 << 10;
@@ -38,14 +44,15 @@ NUMBER: open that row. select NUMBER: choose it. mark NUMBER: mark it, for what 
 show: what is open, again. back: close what is open. status: how the node is.
 submit FILE, attest, attest.marked, cancel, connect ADDRESS, guild.new, guild.join PLACE, guild.say, accept, refuse, why, manifest, output, \
 compare, bundle, info: what the console does, for the row that is open or chosen. The names are those of its palette; actions: all of them.
-In a form: a line goes into the field that is asked for, an empty one leaves it as it is; submit sends the form, back leaves it.
+In a form: a line goes into the field that is asked for, an empty one leaves it as it is, = empties it, = WORDS is WORDS even where they \
+are a command; submit sends the form, previous goes back a field, edit opens the editor, back leaves.
 A question is answered with yes or no.
-quiet, loud: do not tell, or tell, what happens. quit: leave.";
+quiet, loud: do not tell, or tell, what happens. quit: close what is open; then leave.";
 
 /// Runs the console in lines until it is left.
 ///
 /// # Errors
-/// When standard output cannot be written any more.
+/// When there is no thread for standard output.
 pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit> {
     options.color = super::ColorMode::Never;
     let model = build(&options);
@@ -53,13 +60,42 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
     let (sender, results) = mpsc::channel(RESULTS_MAX);
     let runner = Runner::new(link.clone(), sender);
     let input = BufReader::new(stdin());
-    let mut console = Plain { model, runner, options, told: Told::default(), loud: true, shown: 0 };
-    console.say("zerostate in plain mode. help lists the commands, quit leaves.")?;
-    tokio::select! {
-        number = signals.next() => Ok(Exit::Signal(number)),
-        ended = console.run(link, results, input) => ended,
-    }
+    // Whoever reads the lines may be slow, or stop for a while.
+    let outlet = Outlet::new(std::io::stdout())?;
+    let editing = Rc::new(Cell::new(false));
+    let mut console = Plain {
+        model,
+        runner,
+        options,
+        told: Told::default(),
+        loud: true,
+        shown: 0,
+        outlet: outlet.clone(),
+        unsaid: String::new(),
+        editing: Rc::clone(&editing),
+    };
+    console.say("zerostate in plain mode. help lists the commands, quit leaves.");
+    let ended = {
+        let running = console.run(link, results, input);
+        tokio::pin!(running);
+        loop {
+            tokio::select! {
+                // A ^C that is typed into the editor comes here as well.
+                number = signals.next() => if !(editing.get() && number == SignalKind::interrupt().as_raw_value()) {
+                    break Ok(Exit::Signal(number));
+                },
+                ended = &mut running => break ended,
+            }
+        }
+    };
+    outlet.drain(LAST_LINES);
+    ended
 }
+
+/// How long the last lines may take to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// When the commands have come to their end, so long is waited for what they have led to.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
 
 struct Plain {
     model: Model,
@@ -70,6 +106,11 @@ struct Plain {
     loud: bool,
     /// Rows of the current list that were told.
     shown: usize,
+    outlet: Outlet,
+    /// Lines that were not handed to the outlet yet.
+    unsaid: String,
+    /// The editor has the terminal.
+    editing: Rc<Cell<bool>>,
 }
 
 /// What was told already.
@@ -98,45 +139,69 @@ impl Plain {
         mut results: mpsc::Receiver<Msg>,
         mut input: BufReader<Stdin>,
     ) -> anyhow::Result<Exit> {
-        let mut tick = tokio::time::interval_at(next_second(), std::time::Duration::from_secs(1));
+        let mut tick = tokio::time::interval_at(next_second(), Duration::from_secs(1));
         link.snapshots.mark_changed();
-        let mut line = Vec::new();
+        let interactive = std::io::stdin().is_terminal();
+        let (mut line, mut over) = (Vec::new(), None::<Instant>);
         loop {
-            tokio::select! {
-                read = read_line(&mut input, &mut line) => {
+            if !self.hand_out().await {
+                return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
+            }
+            // Before the node has spoken there is nothing to ask; and one who does not listen to the answers has them one after the other.
+            let idle = !self.is_waiting();
+            let asks = over.is_none() && self.model.snapshot.is_some() && (interactive || idle);
+            if over.is_some_and(|since| idle || since.elapsed() >= LAST_ANSWERS) {
+                return Ok(Exit::Quit);
+            }
+            let next = tokio::select! {
+                read = read_line(&mut input, &mut line), if asks => {
                     if read? == 0 {
-                        return Ok(Exit::Quit);
+                        over = Some(Instant::now());
+                        continue;
                     }
                     let text = String::from_utf8_lossy(&line).trim().to_owned();
                     line.clear();
-                    if let Next::Leave = self.command(&text).await? {
-                        return Ok(Exit::Quit);
-                    }
+                    self.command(&text).await?
                 }
-                Some(msg) = results.recv() => {
-                    if let Next::Leave = self.apply(msg).await? {
-                        return Ok(Exit::Quit);
-                    }
-                }
+                Some(msg) = results.recv() => self.apply(msg).await?,
                 changed = link.snapshots.changed() => {
                     if changed.is_err() {
                         return Ok(Exit::NodeGone("the node does not answer any more".to_owned()));
                     }
                     let latest = link.snapshots.borrow_and_update().clone();
-                    self.apply(latest.map_or(Msg::Gone, Msg::Snapshot)).await?;
+                    self.apply(latest.map_or(Msg::Gone, Msg::Snapshot)).await?
                 }
-                _ = tick.tick() => {
-                    self.apply(Msg::Tick(Timestamp::now())).await?;
-                }
+                _ = tick.tick() => self.apply(Msg::Tick(Timestamp::now())).await?,
+            };
+            if let Next::Leave = next {
+                self.hand_out().await;
+                return Ok(Exit::Quit);
             }
         }
+    }
+
+    /// Whether something that was asked has not been answered.
+    fn is_waiting(&self) -> bool {
+        let probing =
+            self.model.layers.iter().any(|layer| matches!(layer, Layer::Submit(form) if form.is_probed()));
+        probing || !self.model.pending.is_empty()
+    }
+
+    /// Hands over what is to be said, once what was said before is through; `false` when nobody can hear it any more.
+    async fn hand_out(&mut self) -> bool {
+        if self.unsaid.is_empty() {
+            return true;
+        }
+        self.outlet.freed().await;
+        let lines = std::mem::take(&mut self.unsaid);
+        self.outlet.write_all(lines.as_bytes()).is_ok()
     }
 
     /// Applies a message, does what it asks for, and tells what is new.
     async fn apply(&mut self, msg: Msg) -> anyhow::Result<Next> {
         let mut next = Next::GoOn;
-        let mut todo = update(&mut self.model, msg);
-        while let Some(effect) = todo.pop() {
+        let mut todo = VecDeque::from(update(&mut self.model, msg));
+        while let Some(effect) = todo.pop_front() {
             match effect {
                 Effect::Execute { ticket, command } => self.runner.execute(ticket, command),
                 Effect::Submit { ticket, module, draft } => self.runner.submit(ticket, module, *draft),
@@ -147,11 +212,14 @@ impl Plain {
                     self.runner.bundle(ticket, receipt_id, self.options.bundles.clone());
                 }
                 Effect::Edit(what) => {
-                    let path = editor::prepare(what, self.options.drafts.as_deref());
-                    let edited = match path {
+                    self.hand_out().await;
+                    self.outlet.freed().await;
+                    self.editing.set(true);
+                    let edited = match editor::prepare(what, self.options.drafts.as_deref()) {
                         Ok(path) => editor::run(&path).await.map(|()| path.display().to_string()),
                         Err(why) => Err(why),
                     };
+                    self.editing.set(false);
                     todo.extend(update(&mut self.model, Msg::Edited(edited)));
                 }
                 Effect::Seek(to) => {
@@ -160,12 +228,12 @@ impl Plain {
                     }
                 }
                 // There is no clipboard here: what would go there is told, to be copied from the screen.
-                Effect::Copy(text) => self.say(&text)?,
+                Effect::Copy(text) => self.say(&text),
                 Effect::CatchMouse(_) | Effect::Repaint | Effect::Suspend | Effect::Panic => {}
                 Effect::Quit => next = Next::Leave,
             }
         }
-        self.tell()?;
+        self.tell();
         Ok(next)
     }
 
@@ -177,7 +245,7 @@ impl Plain {
                 ("yes" | "y", true, _) => return self.act(Action::Yes, "").await,
                 ("no" | "n", true, _) => return self.act(Action::No, "").await,
                 (_, true, _) if text != "show" => {
-                    self.say("Question open: type yes or no.")?;
+                    self.say("Question open: type yes or no.");
                     return Ok(Next::GoOn);
                 }
                 ("submit", _, true) => return self.act(Action::FormSubmit, "").await,
@@ -185,8 +253,10 @@ impl Plain {
                 ("previous", _, true) => return self.act(Action::FieldPrevious, "").await,
                 ("edit", _, true) => return self.act(Action::Edit, "").await,
                 (_, _, true) => {
-                    if !text.is_empty() {
-                        self.apply(Msg::Fill(text.to_owned())).await?;
+                    // `= text` is that text, whatever it says; `=` alone empties the field.
+                    let value = text.strip_prefix('=').map(str::trim_start);
+                    if let Some(value) = value.or(Some(text).filter(|text| !text.is_empty())) {
+                        self.apply(Msg::Fill(value.to_owned())).await?;
                     }
                     return self.act(Action::FieldNext, "").await;
                 }
@@ -196,23 +266,23 @@ impl Plain {
         let (word, rest) = text.split_once(' ').map_or((text, ""), |(word, rest)| (word, rest.trim()));
         match (word, rest.parse::<usize>()) {
             ("", _) => {}
-            ("help", _) => self.say(HELP)?,
+            ("help", _) => self.say(HELP),
             ("actions", _) => {
                 for action in
                     Action::ALL.iter().filter(|action| action.in_palette() && **action != Action::DebugPanic)
                 {
-                    self.say(&format!("{}: {}", action.name(), action.about()))?;
+                    self.say(&format!("{}: {}", action.name(), action.about()));
                 }
             }
             ("quiet", _) => self.loud = false,
             ("loud", _) => self.loud = true,
-            ("status", _) => self.status()?,
+            ("status", _) => self.status(),
             ("show", _) => {
                 self.told.top.clear();
-                self.tell()?;
+                self.tell();
             }
             ("back", _) => return self.act(Action::Back, "").await,
-            ("more", _) => self.list(false)?,
+            ("more", _) => self.list(false),
             ("select" | "mark", Ok(number)) => {
                 if !self.select(number).await? {
                     return Ok(Next::GoOn);
@@ -224,13 +294,13 @@ impl Plain {
                 self.say(&format!(
                     "Row {number} is {}. Marked: {marked}.",
                     if word == "mark" { "marked or no longer" } else { "chosen" }
-                ))?;
+                ));
             }
             ("filter", _) => {
                 let focus = self.model.focus;
                 self.model.list_mut(focus).filter = rest.to_owned();
                 self.apply(Msg::Tick(Timestamp::now())).await?;
-                self.list(true)?;
+                self.list(true);
             }
             _ => return self.other(word, rest).await,
         }
@@ -243,7 +313,7 @@ impl Plain {
             self.model.layers.clear();
             self.model.focus_on(pane);
             self.apply(Msg::Tick(Timestamp::now())).await?;
-            self.list(true)?;
+            self.list(true);
             return Ok(Next::GoOn);
         }
         if let Ok(number) = word.parse::<usize>() {
@@ -257,12 +327,12 @@ impl Plain {
         match Action::named(word).filter(|action| action.in_palette()) {
             Some(Action::Sort | Action::SortReverse) => {
                 self.act(if word == "sort" { Action::Sort } else { Action::SortReverse }, "").await?;
-                self.list(true)?;
+                self.list(true);
                 Ok(Next::GoOn)
             }
             Some(action) => self.act(action, rest).await,
             None => {
-                self.say(&format!("No such command: {word}. help lists them."))?;
+                self.say(&format!("No such command: {word}. help lists them."));
                 Ok(Next::GoOn)
             }
         }
@@ -276,7 +346,7 @@ impl Plain {
         let pane = self.model.focus;
         let count = Listing::of(&self.model, pane).len();
         let Some(place) = number.checked_sub(1).filter(|place| *place < count) else {
-            self.say(&format!("No row {number}: {} has {count}.", pane.title()))?;
+            self.say(&format!("No row {number}: {} has {count}.", pane.title()));
             return Ok(false);
         };
         self.apply(Msg::Select(place)).await?;
@@ -284,7 +354,7 @@ impl Plain {
     }
 
     /// Tells the rows of the focused pane, from the beginning or from where it stopped.
-    fn list(&mut self, anew: bool) -> anyhow::Result<()> {
+    fn list(&mut self, anew: bool) {
         let pane = self.model.focus;
         if anew {
             self.shown = 0;
@@ -308,24 +378,23 @@ impl Plain {
         }
         self.shown += count;
         for line in lines {
-            self.say(&line)?;
+            self.say(&line);
         }
-        Ok(())
     }
 
-    fn status(&self) -> anyhow::Result<()> {
+    fn status(&mut self) {
         let Some(snapshot) = self.model.snapshot.as_deref() else { return self.say("Node: starting.") };
         self.say(&summary(snapshot))
     }
 
     /// Tells what has not been told yet: what the node says, notes, what was opened, the field that is to be filled in.
-    fn tell(&mut self) -> anyhow::Result<()> {
-        self.tell_events()?;
+    fn tell(&mut self) {
+        self.tell_events();
         let gone = self.model.gone.is_some();
         if gone != self.told.gone {
             self.told.gone = gone;
             if gone {
-                self.say("Node: gone; it is looked for.")?;
+                self.say("Node: gone; it is looked for.");
             }
         }
         let toasts: Vec<(String, Timestamp, Tone)> =
@@ -339,48 +408,47 @@ impl Plain {
                 Tone::Good => "Done",
                 Tone::Bad => "Failed",
             };
-            self.say(&format!("{kind}: {text}."))?;
+            self.say(&format!("{kind}: {text}."));
         }
         self.told.toasts = toasts.into_iter().map(|(text, until, _)| (text, until)).collect();
         self.tell_top()
     }
 
-    fn tell_events(&mut self) -> anyhow::Result<()> {
-        let Some(snapshot) = self.model.snapshot.clone() else { return Ok(()) };
+    fn tell_events(&mut self) {
+        let Some(snapshot) = self.model.snapshot.clone() else { return };
         let newest = snapshot.events.items.first().map_or(0, |event| event.seq);
         match self.told.event.replace(newest) {
-            None => self.say(&summary(&snapshot))?,
+            None => self.say(&summary(&snapshot)),
             Some(last) if self.loud => {
                 let fresh: Vec<&Event> =
                     snapshot.events.items.iter().take_while(|event| event.seq > last).collect();
                 if fresh.len() > EVENTS_AT_ONCE {
-                    self.say(&format!("Events: {} at once; events tells them.", fresh.len()))?;
+                    self.say(&format!("Events: {} at once; events tells them.", fresh.len()));
                 } else {
                     for event in fresh.into_iter().rev() {
                         self.say(&format!(
                             "Event {}: {}",
                             event.what.word(),
                             describe(&event.what, &self.model)
-                        ))?;
+                        ));
                     }
                 }
             }
             Some(_) => {}
         }
-        Ok(())
     }
 
     /// Tells what lies on top, once it is there and when it is another.
-    fn tell_top(&mut self) -> anyhow::Result<()> {
+    fn tell_top(&mut self) {
         let count = self.model.layers.len();
         let Some(layer) = self.model.layers.last() else {
             if self.told.layers > 0 {
-                self.say("Closed.")?;
+                self.say("Closed.");
             }
             self.told.layers = 0;
             self.told.top.clear();
             self.told.field.clear();
-            return Ok(());
+            return;
         };
         let inside = content(&self.model, layer, WIDTH);
         let title: String = inside.title.iter().map(|(text, _)| text.as_str()).collect();
@@ -399,42 +467,40 @@ impl Plain {
             self.told.layers = count;
             self.told.top.clone_from(&body);
             self.told.field.clear();
-            self.say(&format!("{title}:"))?;
+            self.say(&format!("{title}:"));
             for line in &lines {
-                self.say(line)?;
+                self.say(line);
             }
             if is_question {
-                self.say("Type yes or no.")?;
+                self.say("Type yes or no.");
             }
         } else if is_form && body != self.told.top {
             // Of a form that was told, only what is wrong with it.
-            for line in
-                lines.iter().filter(|line| line.contains('✗') && !self.told.top.contains(line.as_str()))
-            {
-                self.say(line)?;
+            let told = std::mem::take(&mut self.told.top);
+            for line in lines.iter().filter(|line| line.contains('✗') && !told.contains(line.as_str())) {
+                self.say(line);
             }
-            self.told.top.clone_from(&body);
+            self.told.top = body;
         }
         if let (true, Some(field)) = (is_form, focused)
             && field != self.told.field
         {
-            self.say(&format!("Type: {field}"))?;
+            self.say(&format!("Type: {field}"));
             self.told.field = field;
         }
-        Ok(())
     }
 
     /// A line, or some; whatever a stranger put into them, nothing steers the terminal.
-    fn say(&self, text: &str) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
+    fn say(&mut self, text: &str) {
         let mut text = Untrusted::lines(text, usize::MAX).to_string();
+        if self.model.private {
+            text = privacy::mask_text(&text);
+        }
         if self.model.settings.ascii {
             text = text.chars().map(super::ascii::plain).collect();
         }
-        text.push('\n');
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
-        Ok(())
+        self.unsaid.push_str(&text);
+        self.unsaid.push('\n');
     }
 }
 

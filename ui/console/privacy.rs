@@ -14,18 +14,15 @@ const LONG: usize = 16;
 /// Masks every id and address on the screen.
 pub fn mask(buffer: &mut Buffer) {
     let (width, height) = (buffer.area.width, buffer.area.height);
-    // Where a word that was masked went on to the end of its column, the next line begins with the rest of it.
+    // Where a word that was masked went on to the end of its column, the rest of it begins the next line, in the same place.
     let mut goes_on: Vec<u16> = Vec::new();
     for y in 0..height {
         let mut ends = Vec::new();
         for (from, to) in words(buffer, y, width) {
             let text: String =
                 (from..to).filter_map(|x| buffer.cell((x, y))).map(|cell| cell.symbol()).collect();
-            let rest = goes_on
-                .iter()
-                .any(|start| (start.saturating_sub(2)..=start.saturating_add(2)).contains(&from));
-            let inner = text.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
-            if !(is_telling(inner) || is_shortened(&text) || (rest && is_part(inner))) {
+            let rest = goes_on.contains(&from) && is_part(trimmed(&text));
+            if !(tells(&text) || rest) {
                 continue;
             }
             for x in from..to {
@@ -35,16 +32,34 @@ pub fn mask(buffer: &mut Buffer) {
                     cell.set_symbol("•");
                 }
             }
-            // What was cut off does not go on.
-            if !text.ends_with('…') && at_the_edge(buffer, to, y, width) {
+            // What was cut or shortened does not go on.
+            if !text.contains('…') && at_the_edge(buffer, to, y, width) {
                 ends.push(from);
             }
         }
-        // The rest may stand anywhere in the column that the word began in or after.
         goes_on = ends;
-        let labels: Vec<u16> = goes_on.iter().filter_map(|_| first_text(buffer, y + 1, width)).collect();
-        goes_on.extend(labels);
     }
+}
+
+fn trimmed(word: &str) -> &str {
+    word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/')
+}
+
+/// Whether a word, with whatever stands around it, gives away who or where somebody is.
+fn tells(word: &str) -> bool {
+    is_telling(trimmed(word)) || is_shortened(word.trim_end_matches([',', ';', ':', '.', ')']))
+}
+
+/// The same for a line of text.
+pub fn mask_text(text: &str) -> String {
+    let masked = text.split_inclusive(char::is_whitespace).map(|word| {
+        if tells(word.trim_end()) {
+            word.chars().map(|c| if c.is_alphanumeric() { '•' } else { c }).collect()
+        } else {
+            word.to_owned()
+        }
+    });
+    masked.collect()
 }
 
 /// The words of a line, as they are separated by blanks and frames.
@@ -82,18 +97,35 @@ fn is_telling(word: &str) -> bool {
         || is_ip(word)
 }
 
-/// `z6Mkha…q8fT`, `…q8fT`: what is left of a long id.
+/// `z6Mkha…q8fT`, `…q8fT`, `9f2c81…`: what is left of a long id.
 fn is_shortened(word: &str) -> bool {
     word.split_once('…').is_some_and(|(head, tail)| {
         let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric());
-        plain(head) && plain(tail) && tail.len() >= 4
+        let hex = |text: &str| text.len() >= 6 && text.chars().all(|c| c.is_ascii_hexdigit());
+        // Of a word of a language a digit is no part.
+        let digits = |text: &str| text.contains(|c: char| c.is_ascii_digit());
+        (plain(head) && plain(tail) && tail.len() >= 4) || (tail.is_empty() && hex(head) && digits(head))
     })
 }
 
-/// An address with or without its port.
+/// An address, alone or in a URL, with or without its port, also one that was cut off.
 fn is_ip(word: &str) -> bool {
-    word.parse::<std::net::SocketAddr>().is_ok()
-        || word.parse::<std::net::IpAddr>().is_ok_and(|_| word.contains(['.', ':']))
+    let whole = |part: &str| {
+        part.parse::<std::net::SocketAddr>().is_ok()
+            || part.parse::<std::net::IpAddr>().is_ok()
+            || part.rsplit_once(':').is_some_and(|(host, _)| host.parse::<std::net::Ipv4Addr>().is_ok())
+    };
+    let cut = |part: &str| {
+        part.strip_suffix('…').is_some_and(|head| {
+            let numbers =
+                head.chars().all(|c| c.is_ascii_digit() || c == '.') && head.matches('.').count() >= 2;
+            let groups =
+                head.chars().all(|c| c.is_ascii_hexdigit() || c == ':') && head.matches(':').count() >= 2;
+            numbers || groups
+        })
+    };
+    let parts = word.split(['/', '@', '=', '(', ')', '[', ']', ',', '"', '<', '>']);
+    parts.filter(|part| part.contains(['.', ':'])).any(|part| whole(part) || cut(part)) || whole(word)
 }
 
 fn is_part(word: &str) -> bool {
@@ -115,11 +147,6 @@ fn at_the_edge(buffer: &Buffer, from: u16, y: u16, width: u16) -> bool {
     blanks <= 1
 }
 
-/// Where the text of a line begins, behind the frame.
-fn first_text(buffer: &Buffer, y: u16, width: u16) -> Option<u16> {
-    (0..width).find(|x| buffer.cell((*x, y)).is_some_and(|cell| !is_gap(cell.symbol())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,10 +165,13 @@ mod tests {
             "[2001:db8::1]:80",
             "0101010101010101010101010101010101",
             "…q8fT",
+            "203.0.113…",
+            "2001:db8::1…",
+            "http://10.0.0.5:9090/metrics",
+            "peer@203.0.113.7",
+            "9f2c81…",
         ] {
-            let inner =
-                telling.trim_matches(|c: char| !c.is_alphanumeric() && c != '/' && c != '[' && c != ']');
-            assert!(is_telling(inner) || is_telling(telling) || is_shortened(telling), "{telling}");
+            assert!(tells(telling), "{telling}");
         }
         for word in [
             "word-count",
@@ -156,8 +186,16 @@ mod tests {
             "41:07",
             "…",
         ] {
-            assert!(!is_telling(word) && !is_shortened(word), "{word}");
+            assert!(!tells(word), "{word}");
         }
+    }
+
+    #[test]
+    fn lines_are_masked_too() {
+        assert_eq!(
+            mask_text("executor: borealis, z6Mkha…q8fT, at /ip4/192.0.2.1/tcp/1"),
+            "executor: borealis, ••••••…••••, at /•••/•••.•.•.•/•••/•"
+        );
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn look_through(model: &Model, pane: Pane, doubles: usize, places: &[u32], filte
     std::thread::scope(|scope| {
         let parts = places.chunks(places.len().div_ceil(workers));
         let others: Vec<_> = parts.map(|part| (part, scope.spawn(|| look(part)))).collect();
-        // A worker that fell is no reason to fall as well: its part is looked through here.
+        // A panic ends the console in good order, at its next step; until then its part is looked through here.
         others.into_iter().flat_map(|(part, worker)| worker.join().unwrap_or_else(|_| look(part))).collect()
     })
 }

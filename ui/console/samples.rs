@@ -200,6 +200,10 @@ pub fn busy() -> Snapshot {
         output_limit: 16 << 20,
         elapsed_ms: 4_200,
         time_limit_ms: 30_000,
+        output: Untrusted::lines(
+            "counted 7,100 of 10,000 words\nlongest so far: antidisestablishmentarianism\n",
+            1_000,
+        ),
     });
     let mut second = task(2, "classify-2024", TaskState::Running, Some(1), 0);
     second.progress = Some(ProgressView {
@@ -211,6 +215,7 @@ pub fn busy() -> Snapshot {
         output_limit: 16 << 20,
         elapsed_ms: 900,
         time_limit_ms: 30_000,
+        output: Untrusted::default(),
     });
     let tasks = vec![
         running,

@@ -14,6 +14,7 @@ use crossterm::terminal::{
 use crossterm::{cursor, execute, queue, terminal};
 use ratatui::Terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 use super::backend::Quiet;
 use super::outlet::Outlet;
@@ -158,10 +159,10 @@ fn write_in_time(mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let stdout = rustix::stdio::stdout();
         let mut ready = [PollFd::new(&stdout, PollFlags::OUT)];
-        if poll(&mut ready, Some(&patience))? == 0 {
+        if retry_on_intr(|| poll(&mut ready, Some(&patience)))? == 0 {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let written = rustix::io::write(stdout, bytes)?;
+        let written = retry_on_intr(|| rustix::io::write(stdout, bytes))?;
         bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())

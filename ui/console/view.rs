@@ -54,7 +54,7 @@ pub fn view(model: &Model, frame: &mut Frame) {
 fn finish(buffer: &mut Buffer, screen: Style) {
     let (fg, bg) = (screen.fg.unwrap_or(Color::Reset), screen.bg.unwrap_or(Color::Reset));
     for cell in &mut buffer.content {
-        if !cell.symbol().is_ascii() && cell.symbol().chars().any(Untrusted::changes) {
+        if cell.symbol().chars().any(Untrusted::changes) {
             cell.set_char(char::REPLACEMENT_CHARACTER);
         }
         if cell.fg == Color::Reset {
@@ -177,7 +177,7 @@ const WAITING: usize = 30;
 fn how_far(model: &Model, purpose: &Purpose) -> String {
     let Purpose::Examine { receipt_id, .. } = purpose else { return String::new() };
     let reruns = model.snapshot.iter().flat_map(|snapshot| &snapshot.reruns);
-    let run = reruns.into_iter().find(|run| run.receipt_id == *receipt_id).map(|run| run.progress);
+    let run = reruns.into_iter().find(|run| run.receipt_id == *receipt_id).map(|run| &run.progress);
     run.map_or_else(String::new, |run| {
         let percent = u128::from(run.fuel_used) * 100 / u128::from(run.fuel_limit.max(1));
         format!(" {percent} %")

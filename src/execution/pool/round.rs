@@ -55,7 +55,7 @@ impl Round {
 /// When so much memory will be free again, if every guest takes all of its time.
 fn memory_at(wanted: u64, running: &HashMap<u64, Dispatched>, now: Instant) -> Instant {
     let end = |running: &Dispatched| {
-        let began = running.seen.map_or(running.sent, |(began, _)| began);
+        let began = running.seen.as_ref().map_or(running.sent, |(began, _)| *began);
         began.checked_add(running.work.job.limits.time).unwrap_or(now).max(now)
     };
     let mut ends: Vec<(Instant, u64)> =

@@ -10,7 +10,7 @@ use super::super::budget::{guest_data, silence};
 use super::super::compiler::shown_error;
 use super::super::engine::environment;
 use super::super::wire::{Beat, Report};
-use super::super::{ExecutionError, Job, Outcome, Phase, Priority, Progress};
+use super::super::{ExecutionError, Job, OUTPUT_TOLD, Outcome, Phase, Priority, Progress};
 use crate::document::Status;
 
 /// What a clock on either side may be off by.
@@ -84,7 +84,7 @@ pub(super) struct Dispatched {
 impl Dispatched {
     /// When its time is over; the runner may then still be busy with somebody else for as long as it may be silent.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let (began, _) = self.seen?;
+        let (began, _) = self.seen.as_ref()?;
         began.checked_add(self.work.job.limits.time)
     }
 
@@ -104,17 +104,18 @@ impl Dispatched {
 
     /// For how long it can have run, as far as is known here.
     pub(super) fn elapsed(&self, now: Instant) -> Duration {
-        let began = self.seen.map_or(self.sent, |(began, _)| began);
+        let began = self.seen.as_ref().map_or(self.sent, |(began, _)| *began);
         now.saturating_duration_since(began)
     }
 
     /// Takes in how it is, and tells whoever asked.
-    pub(super) fn hear(&mut self, beat: Beat, now: Instant) {
+    pub(super) fn hear(&mut self, mut beat: Beat, now: Instant) {
+        beat.output.truncate(OUTPUT_TOLD);
         // The first word says when it began; no later one turns its clock back.
         let began = now.checked_sub(beat.elapsed).unwrap_or(now).max(self.sent);
-        let began = self.seen.map_or(began, |(began, _)| began);
-        self.seen = Some((began, beat));
+        let began = self.seen.as_ref().map_or(began, |(began, _)| *began);
         self.work.teller.beat(&beat);
+        self.seen = Some((began, beat));
     }
 }
 
@@ -165,6 +166,7 @@ impl Teller {
             memory_bytes: beat.memory_bytes,
             output_bytes: beat.output_bytes,
             elapsed: beat.elapsed,
+            output: beat.output.clone(),
         });
     }
 

@@ -549,7 +549,7 @@ impl Worker {
     /// What becomes of a job whose runner is gone.
     fn orphaned(&mut self, dispatched: Dispatched, why: &str) {
         let overdue = dispatched.deadline().is_some_and(|end| end <= Instant::now());
-        let (beat, elapsed) = (dispatched.beat().copied(), dispatched.elapsed(Instant::now()));
+        let (beat, elapsed) = (dispatched.beat().cloned(), dispatched.elapsed(Instant::now()));
         let Dispatched { mut work, cancelled, .. } = dispatched;
         work.attempts = work.attempts.saturating_add(1);
         let limit = work.job.limits.time;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use wasmtime::{Engine, ExternType, InstancePre, PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use super::super::OUTPUT_TOLD;
 use super::super::budget::guest_memory;
 use super::super::compiler::missing_entry;
 use super::super::wire::{Beat, Report, Task};
@@ -79,6 +80,7 @@ pub(super) async fn run(
             output_bytes: stdout.len().saturating_add(stderr.len()),
             elapsed: pulse.elapsed,
             asleep: pulse.asleep,
+            output: stdout.end(OUTPUT_TOLD),
         });
     })
     .await;

@@ -47,6 +47,13 @@ impl Output {
         u64::try_from(buffer.bytes.len()).unwrap_or(u64::MAX)
     }
 
+    /// The end of it, at most so many bytes.
+    pub(super) fn end(&self, most: usize) -> Vec<u8> {
+        let buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = buffer.bytes.len().saturating_sub(most);
+        buffer.bytes.get(from..).unwrap_or_default().to_vec()
+    }
+
     pub(super) fn exceeded(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).exceeded
     }

@@ -62,11 +62,14 @@ pub fn lines(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static
     lines.extend(limits(view.progress.as_ref(), task, model));
     lines.extend(heading("timeline", model));
     lines.extend(timeline(task, model, width));
+    // While it runs, the end of what it has written; then the beginning of what it wrote in all.
+    let live = view.progress.as_ref().map(|progress| &progress.output).filter(|_| task.output.is_none());
     let absent = match record.state {
-        TaskState::Running => "it is running",
+        TaskState::Running => "it is running, and has not told of any output yet",
         _ => "not known here",
     };
-    lines.extend(output(task.output.as_ref(), absent, model, width));
+    let shown = task.output.as_ref().or(live.filter(|text| !text.as_str().is_empty()));
+    lines.extend(output(shown, absent, model, width));
     lines
 }
 

@@ -195,6 +195,16 @@ pub fn expand(path: &str) -> String {
     }
 }
 
+/// A word as [`split`] reads it.
+pub fn quoted(word: &str) -> String {
+    let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+    match (plain, word.contains('"')) {
+        (true, _) => word.to_owned(),
+        (false, false) => format!("\"{word}\""),
+        (false, true) => word.split('"').map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join("'\"'"),
+    }
+}
+
 /// Words as a shell would split them: by spaces, except between quotes. `None` when a quote is not closed.
 fn split(text: &str) -> Option<Vec<String>> {
     let (mut words, mut word, mut quote, mut inside) = (Vec::new(), String::new(), None, false);
@@ -229,5 +239,8 @@ mod tests {
     fn arguments_split_as_in_a_shell() {
         assert_eq!(split("a  'b c' \"\" d").unwrap(), ["a", "b c", "", "d"]);
         assert_eq!(split("\"open"), None);
+        for word in ["a", "", "b c", "it's", "\"", "say \"hi\" now"] {
+            assert_eq!(split(&quoted(word)).unwrap(), [word], "{}", quoted(word));
+        }
     }
 }

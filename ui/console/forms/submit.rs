@@ -128,7 +128,10 @@ impl SubmitForm {
             let draft = (**draft).clone();
             self.set(Field::Name, draft.name);
             self.set(Field::Function, draft.function);
-            self.set(Field::Args, draft.args.join(" "));
+            self.set(
+                Field::Args,
+                draft.args.iter().map(|arg| fields::quoted(arg)).collect::<Vec<_>>().join(" "),
+            );
             self.set(Field::Memory, bytes_text(draft.limits.memory_bytes).replace(' ', ""));
             self.set(Field::Time, plain_duration(draft.limits.time_ms));
             self.set(Field::Fuel, draft.limits.fuel.to_string());

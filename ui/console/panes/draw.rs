@@ -85,7 +85,9 @@ fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String
 fn corner(model: &Model, pane: Pane, shown: usize) -> Vec<(String, Style)> {
     let dim = model.theme.style(Role::Dim);
     let Some(snapshot) = model.snapshot.as_deref() else { return Vec::new() };
-    let total = total(snapshot, pane);
+    // The console's own lines stand in the log as well.
+    let own = if pane == Pane::Log { model.notices.len() } else { 0 };
+    let total = total(snapshot, pane).saturating_add(own.try_into().unwrap_or(u64::MAX));
     let mut parts = Vec::new();
     if pane == Pane::Tasks && snapshot.node.running > 0 {
         parts.push((format!("{} running · ", snapshot.node.running), model.theme.style(Role::Active)));

@@ -48,11 +48,7 @@ fn ways(context: &str) -> &'static [&'static str] {
 }
 
 fn there(context: &str, way: &str) -> Model {
-    let mut snapshot = samples::busy();
-    // Two more to accept, so that a list can be moved in.
-    snapshot.inbox = vec![snapshot.inbox[0].clone(); 1];
-    snapshot.guilds.items[0].state = "member".to_owned();
-    let mut model = model(SIZE, Data::Little, Arc::new(snapshot), Look::Dark);
+    let mut model = model(SIZE, Data::Little, Arc::new(samples::busy()), Look::Dark);
     if context == "replay" {
         model.settings.replay = Some(100);
         model.replayed = 50;

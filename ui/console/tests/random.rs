@@ -8,8 +8,9 @@ use zerostate::api::{Answer, ApiError, ErrorKind, Page, Snapshot};
 
 use super::stage::{Data, Look, model, picture};
 use super::strangers;
+use crate::console::forms::submit::Field;
 use crate::console::layers::Layer;
-use crate::console::model::Model;
+use crate::console::model::{Model, Pane};
 use crate::console::msg::{Effect, Msg, Probe};
 use crate::console::samples;
 use crate::console::update::update;
@@ -117,15 +118,27 @@ fn reply(effect: Effect, chance: &mut Chance) -> Option<Msg> {
 
 /// What the console keeps of everything that came: none of it grows without end.
 fn bounded(model: &Model) {
-    assert!(model.layers.len() <= 64, "{} layers", model.layers.len());
+    assert!(model.layers.len() <= 13, "{} layers", model.layers.len());
     assert!(model.toasts.len() <= 4 && model.notices.len() <= 100 && model.pending.len() <= 32);
-    assert!(model.older.receipts.items.len() <= 100_000 && model.older.events.items.len() <= 100_000);
+    let older = &model.older;
+    let kept = [
+        older.receipts.items.len(),
+        older.events.items.len(),
+        older.tasks.items.len(),
+        older.attestations.items.len(),
+    ];
+    assert!(kept.iter().all(|kept| *kept <= 100_000), "{kept:?}");
+    assert!(Pane::ALL.into_iter().all(|pane| model.list(pane).marked.len() <= 1_000));
     assert!(model.prefix.len() <= 2);
     let typed = |text: &str| assert!(text.chars().count() <= 4_096, "{} characters are typed", text.len());
     model.filtering.iter().for_each(|input| typed(input.value()));
     for layer in &model.layers {
-        if let Layer::Palette(palette) = layer {
-            typed(palette.input.value());
+        match layer {
+            Layer::Palette(palette) => typed(palette.input.value()),
+            Layer::Connect(form) => typed(form.address.value()),
+            Layer::Submit(form) => Field::ALL.iter().for_each(|field| typed(form.value(*field))),
+            Layer::Guild(form) => form.lines.iter().for_each(|line| typed(line.input.value())),
+            _ => {}
         }
     }
 }
@@ -148,14 +161,15 @@ fn run(seed: u64, events: u64) {
         .into_iter()
         .chain([Arc::new(samples::many(300, 200, 1_000))])
         .collect();
-    let big = "x\u{1b}[2J\n".repeat(10 << 20 >> 3);
+    // Ten megabytes in one line, and with something in it.
+    let big = "x\u{1b}[2J日".repeat((10 << 20) / 8);
     let mut model = model((120, 40), Data::Little, Arc::clone(&snapshots[0]), Look::Dark);
     let (mut waiting, mut now) = (Vec::new(), model.now);
     for n in 0..events {
         let msg = match chance.below(100) {
+            _ if n % 10_000 == 9_999 => Msg::Paste(big.clone()),
             0..70 => key(&mut chance),
             70..78 => mouse(&mut chance),
-            78..80 if n % 1_000 == 0 => Msg::Paste(big.clone()),
             78..80 => Msg::Paste(strangers::text()),
             80..82 => {
                 // Mostly what people have; sometimes anything.

@@ -17,6 +17,9 @@ use crate::console::panes::{Entry, columns};
 use crate::console::pending::Purpose;
 use crate::console::rows::Listing;
 
+/// More over each other nobody finds out of.
+const LAYERS_MAX: usize = 12;
+
 /// Does an action; `argument` is the word that the palette gives some of them.
 pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
     match action {
@@ -140,7 +143,11 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
 
 pub(super) fn push(model: &mut Model, layer: Layer) -> Vec<Effect> {
     model.filtering = None;
-    model.layers.push(layer);
+    if model.layers.len() >= LAYERS_MAX {
+        model.toast(Tone::Info, "so much is open already; Esc closes what is on top");
+    } else if !model.layers.last().is_some_and(|top| top.says_the_same(&layer)) {
+        model.layers.push(layer);
+    }
     Vec::new()
 }
 
@@ -277,7 +284,11 @@ fn subject_of(entry: &Entry) -> Subject {
 pub(super) fn open_subject(model: &mut Model, subject: Subject) -> Vec<Effect> {
     let detail = Detail::new(subject);
     let (command, id) = (detail.command(), detail.id());
+    let before = model.layers.len();
     push(model, Layer::Detail(Box::new(detail)));
+    if model.layers.len() == before {
+        return Vec::new();
+    }
     command.map_or_else(Vec::new, |command| super::execute(model, command, Purpose::Detail { id }))
 }
 

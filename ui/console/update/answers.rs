@@ -5,11 +5,13 @@ use std::sync::Arc;
 use zerostate::api::{Answer, ApiError, Snapshot, short_id};
 use zerostate::document::Verdict;
 
+use super::actions::push;
 use super::{attesting, execute, guilds};
 use crate::console::details::{Detail, Loaded};
 use crate::console::layers::{Layer, Text};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
+use crate::console::older::Older;
 use crate::console::pending::Purpose;
 use crate::console::rows::same_rows;
 
@@ -17,6 +19,7 @@ use crate::console::rows::same_rows;
 pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
     if model.gone.take().is_some() {
         model.toast(Tone::Good, "the node answers again");
+        forget_older(model);
     }
     if let Some((waiting, _)) = &mut model.frozen {
         *waiting = latest;
@@ -24,6 +27,7 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
     }
     if model.settings.replay.is_some() {
         model.now = latest.at;
+        forget_older(model);
     }
     model.revision += 1;
     if let Some(before) = model.snapshot.take() {
@@ -50,6 +54,13 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
     }
     model.snapshot = Some(latest);
     refresh(model)
+}
+
+/// What was fetched page by page is of another time, or of another node: it is fetched again where it is wanted.
+fn forget_older(model: &mut Model) {
+    model.older = Older::default();
+    model.pending.retain(|pending| !matches!(pending.purpose, Purpose::Page(_)));
+    Pane::ALL.into_iter().for_each(|pane| model.rows_changed(pane));
 }
 
 /// Reads the opened thing again when the snapshot says that it is another now.
@@ -178,7 +189,7 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
         }
         (Purpose::Manifest { task_id }, Answer::Task(task)) => {
             let title = format!("Manifest of task {}", short_id(&task_id));
-            model.layers.push(Layer::Text(Text::json(title, &task.manifest)));
+            push(model, Layer::Text(Text::json(title, &task.manifest)));
         }
         (Purpose::Page(pane), Answer::Tasks(page)) => {
             model.older.take_tasks(page);

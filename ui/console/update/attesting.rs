@@ -96,7 +96,7 @@ fn begin(model: &mut Model, left: VecDeque<String>) -> Vec<Effect> {
         return Vec::new();
     }
     let total = left.len();
-    next(model, Round { left, total, keys: model.keys, ..Round::default() })
+    next(model, Round { left, total, inputs: model.inputs, ..Round::default() })
 }
 
 /// Goes on with the next one, or asks what to sign.
@@ -136,7 +136,7 @@ fn ask(model: &mut Model, round: Round) -> Vec<Effect> {
     if round.found.is_empty() {
         return Vec::new();
     }
-    if round.keys == model.keys {
+    if round.inputs == model.inputs {
         return show(model, round);
     }
     let contexts = ["receipts", "global"];

@@ -27,9 +27,11 @@ pub fn browse(model: &mut Model) -> Vec<Effect> {
 
 /// What is in the folder has been read.
 pub fn listed(model: &mut Model, folder: &str, found: Result<Vec<FileEntry>, String>) {
-    if let Some(Layer::Files(files)) = model.layers.last_mut()
-        && files.folder == folder
-    {
+    let files = model.layers.iter_mut().rev().find_map(|layer| match layer {
+        Layer::Files(files) if files.folder == folder => Some(files),
+        _ => None,
+    });
+    if let Some(files) = files {
         files.reading = false;
         files.chosen = 0;
         match found {

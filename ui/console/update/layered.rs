@@ -4,7 +4,7 @@ use zerostate::api::{Command, GuildCommand};
 
 use super::{actions, asks, attesting, execute, files, guilds, ticket};
 use crate::console::action::Action;
-use crate::console::forms::submit::Field;
+use crate::console::forms::submit::{Field, SubmitForm};
 use crate::console::layers::{Confirm, Confirmed, Layer};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::{Effect, Probe};
@@ -113,12 +113,26 @@ pub fn changed(model: &mut Model) -> Vec<Effect> {
     Vec::new()
 }
 
+/// The form that asked, if it is still there, and whether it is on top.
+fn asked(model: &mut Model, generation: u64) -> Option<(&mut SubmitForm, bool)> {
+    let layers = model.layers.len();
+    model.layers.iter_mut().enumerate().rev().find_map(|(at, layer)| match layer {
+        Layer::Submit(form) if form.generation == generation => Some((form.as_mut(), at + 1 == layers)),
+        _ => None,
+    })
+}
+
+/// What stands at the path of a form is known.
+pub fn probed(model: &mut Model, generation: u64, found: Result<Probe, String>) -> Vec<Effect> {
+    let Some((form, on_top)) = asked(model, generation) else { return Vec::new() };
+    form.take(found);
+    // What lies over it by now was not there when it was to be submitted.
+    if std::mem::take(&mut form.eager) && on_top { submit(model) } else { Vec::new() }
+}
+
 /// The paths that complete what was typed have been found.
 pub fn completed(model: &mut Model, generation: u64, paths: Vec<String>) -> Vec<Effect> {
-    let Some(Layer::Submit(form)) = model.layers.last_mut() else { return Vec::new() };
-    if form.generation != generation {
-        return Vec::new();
-    }
+    let Some((form, _)) = asked(model, generation) else { return Vec::new() };
     if paths.is_empty() {
         form.step(true);
         return Vec::new();

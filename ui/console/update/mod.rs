@@ -31,11 +31,11 @@ use super::rows::Listing;
 
 /// Applies a message.
 pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
+    if msg.is_operators() {
+        model.inputs += 1;
+    }
     let mut effects = match msg {
-        Msg::Key(event) => {
-            model.keys += 1;
-            key(model, &event)
-        }
+        Msg::Key(event) => key(model, &event),
         Msg::Paste(text) => paste(model, &text),
         Msg::Act(action, argument) => actions::act(model, action, &argument),
         Msg::Select(place) => {
@@ -77,16 +77,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Answered { ticket, result } => answers::answered(model, ticket, result),
-        Msg::Probed { generation, found } => {
-            if let Some(Layer::Submit(form)) = model.layers.last_mut()
-                && form.generation == generation
-            {
-                form.take(found);
-                if std::mem::take(&mut form.eager) { layered::submit(model) } else { Vec::new() }
-            } else {
-                Vec::new()
-            }
-        }
+        Msg::Probed { generation, found } => layered::probed(model, generation, found),
         Msg::Completed { generation, paths } => layered::completed(model, generation, paths),
         Msg::Listed { folder, found } => {
             files::listed(model, &folder, found);

@@ -662,3 +662,62 @@ fn a_click_goes_where_it_points_and_a_second_one_opens() {
     update(&mut model, Msg::Mouse(wheel));
     assert_eq!((model.focus, model.list(Pane::Tasks).index), (Pane::Tasks, 3));
 }
+
+#[test]
+fn a_question_that_comes_late_takes_no_line_and_no_click_for_its_answer() {
+    use crate::console::action::Action;
+    let mut model = model();
+    press(&mut model, "4 j");
+    let effects = update(&mut model, Msg::Act(Action::Attest, String::new()));
+    let [Effect::Execute { ticket, command: Command::Examine { receipt: Named::ReceiptId(id) } }] =
+        effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    // Something else is begun before the task was run again.
+    update(&mut model, Msg::Act(Action::GuildNew, String::new()));
+    let answer = samples::examined(id, Verdict::Agree);
+    update(&mut model, Msg::Answered { ticket: *ticket, result: Ok(answer) });
+    assert!(matches!(model.layers.as_slice(), [Layer::Guild(_)]), "the question lies over a form");
+    assert!(model.parked.is_some());
+}
+
+#[test]
+fn going_back_in_a_journal_forgets_what_was_fetched_of_later() {
+    let mut model = model();
+    model.settings.replay = Some(9);
+    let rows = samples::busy().receipts.items;
+    model.older.take_receipts(Page { total: 1_204, items: rows, next: None });
+    let mut before = samples::busy();
+    before.receipts.items.truncate(1);
+    press(&mut model, "4");
+    update(&mut model, Msg::Snapshot(Arc::new(before)));
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 1);
+}
+
+#[test]
+fn what_is_opened_over_each_other_has_an_end() {
+    let mut model = model();
+    for _ in 0..40 {
+        press(&mut model, "I");
+    }
+    assert_eq!(model.layers.len(), 1, "the same is not opened over itself");
+    for _ in 0..40 {
+        press(&mut model, "esc 4 enter ? I");
+        press(&mut model, "S");
+    }
+    assert!(model.layers.len() <= 13, "{}", model.layers.len());
+}
+
+#[test]
+fn what_stands_at_a_path_is_taken_in_under_whatever_lies_over_the_form() {
+    let mut model = model();
+    press(&mut model, "S hello.wasm");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!("no form") };
+    let generation = form.generation;
+    press(&mut model, "ctrl-s ctrl-o");
+    let effects = update(&mut model, Msg::Probed { generation, found: Ok(Probe::Module { size: 9 }) });
+    assert_eq!(effects, [], "it was not to be submitted any more");
+    let Some(Layer::Submit(form)) = model.layers.first() else { panic!("no form") };
+    assert!(form.found.is_some());
+}
