@@ -29,7 +29,7 @@ pub fn mask(buffer: &mut Buffer) {
                 if let Some(cell) =
                     buffer.cell_mut((x, y)).filter(|cell| cell.symbol().chars().any(char::is_alphanumeric))
                 {
-                    cell.set_symbol("•");
+                    cell.set_symbol("·");
                 }
             }
             // What was cut or shortened does not go on.
@@ -47,14 +47,15 @@ fn trimmed(word: &str) -> &str {
 
 /// Whether a word, with whatever stands around it, gives away who or where somebody is.
 fn tells(word: &str) -> bool {
-    is_telling(trimmed(word)) || is_shortened(word.trim_end_matches([',', ';', ':', '.', ')']))
+    let bare = word.trim_end_matches([',', ';', ':', '.', ')']);
+    is_telling(trimmed(word)) || is_shortened(bare) || is_ip(bare)
 }
 
 /// The same for a line of text.
 pub fn mask_text(text: &str) -> String {
     let masked = text.split_inclusive(char::is_whitespace).map(|word| {
         if tells(word.trim_end()) {
-            word.chars().map(|c| if c.is_alphanumeric() { '•' } else { c }).collect()
+            word.chars().map(|c| if c.is_alphanumeric() { '·' } else { c }).collect()
         } else {
             word.to_owned()
         }
@@ -194,7 +195,7 @@ mod tests {
     fn lines_are_masked_too() {
         assert_eq!(
             mask_text("executor: borealis, z6Mkha…q8fT, at /ip4/192.0.2.1/tcp/1"),
-            "executor: borealis, ••••••…••••, at /•••/•••.•.•.•/•••/•"
+            "executor: borealis, ······…····, at /···/···.·.·.·/···/·"
         );
     }
 

@@ -342,9 +342,10 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
     let need = |shown: &[(String, &Binding)]| -> usize {
         shown.iter().map(|(keys, binding)| width(keys) + width(&binding.foot) + 4).sum()
     };
-    // What does not fit goes from the end, but the way to all the others stays.
+    // What does not fit goes from the end, but the way back and the way to all the others stay.
     while need(&shown) > room && !shown.is_empty() {
-        let last = shown.iter().rposition(|(_, binding)| binding.action != Action::Help);
+        let last =
+            shown.iter().rposition(|(_, binding)| !matches!(binding.action, Action::Help | Action::Back));
         shown.remove(last.unwrap_or(0));
     }
     for (keys, binding) in shown {
