@@ -1,6 +1,7 @@
 //! What others say is text on the screen, in every pane and in every line that a verb prints.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use super::{Node, path};
 use crate::pty::{PROGRAM, Pty, contains};
@@ -140,12 +141,18 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
             let both = [printed.stdout, printed.stderr].concat();
             clean(&both, &format!("{verb:?} with {attack}"));
         }
-        let plain = Command::new(PROGRAM)
+        let mut plain = Command::new(PROGRAM)
             .args(["attach", "--plain", "--data-dir", path(honest.data_dir.path())])
             .env("LC_ALL", "C.UTF-8")
-            .stdin(std::process::Stdio::null())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
             .unwrap();
+        let lines = b"peers\n1\nback\nguilds\n1\nback\nevents\nlog\nreceipts\n1\noutput\n";
+        plain.stdin.take().unwrap().write_all(lines).unwrap();
+        let plain = plain.wait_with_output().unwrap();
+        assert!(plain.status.success());
         assert!(contains(&plain.stdout, b"evil"), "{}", String::from_utf8_lossy(&plain.stdout));
         clean(&plain.stdout, &format!("plain with {attack}"));
     }
