@@ -40,7 +40,6 @@ mod replay;
 mod rows;
 #[cfg(test)]
 pub(crate) mod samples;
-mod spoken;
 mod terminal;
 #[cfg(test)]
 mod tests;

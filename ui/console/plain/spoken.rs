@@ -3,11 +3,11 @@
 use ratatui::text::Line;
 use zerostate::document::{bytes_text, duration_text};
 
-use super::details::LABEL;
-use super::model::Model;
-use super::panes::{Entry, attested, describe, time_left};
-use super::widgets::bar::percent;
-use super::widgets::text::{age, clock, latency};
+use crate::console::details::LABEL;
+use crate::console::model::Model;
+use crate::console::panes::{Entry, attested, describe, time_left};
+use crate::console::widgets::bar::percent;
+use crate::console::widgets::text::{age, clock, latency};
 
 /// A row in one line.
 pub fn row(entry: &Entry, model: &Model) -> String {

@@ -1,0 +1,227 @@
+//! The console without a screen: labelled lines, one thing after the other, for screen readers and for terminals that can do no more. Lines
+//! that are typed are commands; everything else is the same model and the same `update`.
+
+mod commands;
+mod spoken;
+mod telling;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io::{IsTerminal as _, Write as _};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, stdin};
+use tokio::signal::unix::SignalKind;
+use tokio::sync::mpsc;
+use zerostate::api::Link;
+use zerostate::document::Untrusted;
+
+use super::effects::{RESULTS_MAX, Runner};
+use super::layers::Layer;
+use super::model::Model;
+use super::msg::{Effect, Msg};
+use super::options::build;
+use super::outlet::Outlet;
+use super::update::update;
+use super::{ConsoleOptions, Exit, Signals, editor, next_second, privacy};
+use telling::Told;
+
+/// No command is longer.
+const LINE_MAX: u64 = 64 << 10;
+
+/// Runs the console in lines until it is left.
+///
+/// # Errors
+/// When there is no thread for standard output.
+pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit> {
+    options.color = super::ColorMode::Never;
+    let model = build(&options);
+    let mut signals = Signals::listen()?;
+    let (sender, results) = mpsc::channel(RESULTS_MAX);
+    let runner = Runner::new(link.clone(), sender);
+    let input = BufReader::new(stdin());
+    // Whoever reads the lines may be slow, or stop for a while.
+    let outlet = Outlet::new(std::io::stdout())?;
+    let editing = Rc::new(Cell::new(false));
+    let mut console = Plain {
+        model,
+        runner,
+        options,
+        told: Told::default(),
+        loud: true,
+        shown: 0,
+        outlet: outlet.clone(),
+        unsaid: String::new(),
+        editing: Rc::clone(&editing),
+    };
+    console.say("zerostate in plain mode. help lists the commands, quit leaves.");
+    let ended = {
+        let running = console.run(link, results, input);
+        tokio::pin!(running);
+        loop {
+            tokio::select! {
+                // A ^C that is typed into the editor comes here as well.
+                number = signals.next() => if !(editing.get() && number == SignalKind::interrupt().as_raw_value()) {
+                    break Ok(Exit::Signal(number));
+                },
+                ended = &mut running => break ended,
+            }
+        }
+    };
+    outlet.drain(LAST_LINES);
+    ended
+}
+
+/// How long the last lines may take to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// When the commands have come to their end, so long is waited for what they have led to.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
+
+struct Plain {
+    model: Model,
+    runner: Runner,
+    options: ConsoleOptions,
+    told: Told,
+    /// What happens is told as it comes.
+    loud: bool,
+    /// Rows of the current list that were told.
+    shown: usize,
+    outlet: Outlet,
+    /// Lines that were not handed to the outlet yet.
+    unsaid: String,
+    /// The editor has the terminal.
+    editing: Rc<Cell<bool>>,
+}
+
+enum Next {
+    GoOn,
+    Leave,
+}
+
+impl Plain {
+    async fn run(
+        &mut self,
+        mut link: Link,
+        mut results: mpsc::Receiver<Msg>,
+        mut input: BufReader<Stdin>,
+    ) -> anyhow::Result<Exit> {
+        let mut tick = tokio::time::interval_at(next_second(), Duration::from_secs(1));
+        link.snapshots.mark_changed();
+        let interactive = std::io::stdin().is_terminal();
+        let (mut line, mut over) = (Vec::new(), None::<Instant>);
+        loop {
+            if !self.hand_out().await {
+                return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
+            }
+            // Before the node has spoken there is nothing to ask; and one who does not listen to the answers has them one after the other.
+            let idle = !self.is_waiting();
+            let asks = over.is_none() && self.model.snapshot.is_some() && (interactive || idle);
+            if over.is_some_and(|since| idle || since.elapsed() >= LAST_ANSWERS) {
+                return Ok(Exit::Quit);
+            }
+            let next = tokio::select! {
+                read = read_line(&mut input, &mut line), if asks => {
+                    if read? == 0 {
+                        over = Some(Instant::now());
+                        continue;
+                    }
+                    let text = String::from_utf8_lossy(&line).trim().to_owned();
+                    line.clear();
+                    self.command(&text).await?
+                }
+                Some(msg) = results.recv() => self.apply(msg).await?,
+                changed = link.snapshots.changed() => {
+                    if changed.is_err() {
+                        return Ok(Exit::NodeGone("the node does not answer any more".to_owned()));
+                    }
+                    let latest = link.snapshots.borrow_and_update().clone();
+                    self.apply(latest.map_or(Msg::Gone, Msg::Snapshot)).await?
+                }
+                _ = tick.tick() => self.apply(Msg::Tick(Timestamp::now())).await?,
+            };
+            if let Next::Leave = next {
+                self.hand_out().await;
+                return Ok(Exit::Quit);
+            }
+        }
+    }
+
+    /// Whether something that was asked has not been answered.
+    fn is_waiting(&self) -> bool {
+        let probing =
+            self.model.layers.iter().any(|layer| matches!(layer, Layer::Submit(form) if form.is_probed()));
+        probing || !self.model.pending.is_empty()
+    }
+
+    /// Hands over what is to be said, once what was said before is through; `false` when nobody can hear it any more.
+    async fn hand_out(&mut self) -> bool {
+        if self.unsaid.is_empty() {
+            return true;
+        }
+        self.outlet.freed().await;
+        let lines = std::mem::take(&mut self.unsaid);
+        self.outlet.write_all(lines.as_bytes()).is_ok()
+    }
+
+    /// Applies a message, does what it asks for, and tells what is new.
+    async fn apply(&mut self, msg: Msg) -> anyhow::Result<Next> {
+        let mut next = Next::GoOn;
+        let mut todo = VecDeque::from(update(&mut self.model, msg));
+        while let Some(effect) = todo.pop_front() {
+            match effect {
+                Effect::Execute { ticket, command } => self.runner.execute(ticket, command),
+                Effect::Submit { ticket, module, draft } => self.runner.submit(ticket, module, *draft),
+                Effect::Probe { generation, path } => self.runner.probe(generation, path),
+                Effect::Complete { generation, typed } => self.runner.complete(generation, typed),
+                Effect::List { folder } => self.runner.list(folder),
+                Effect::Bundle { ticket, receipt_id } => {
+                    self.runner.bundle(ticket, receipt_id, self.options.bundles.clone());
+                }
+                Effect::Edit(what) => {
+                    self.hand_out().await;
+                    self.outlet.freed().await;
+                    self.editing.set(true);
+                    let edited = match editor::prepare(what, self.options.drafts.as_deref()) {
+                        Ok(path) => editor::run(&path).await.map(|()| path.display().to_string()),
+                        Err(why) => Err(why),
+                    };
+                    self.editing.set(false);
+                    todo.extend(update(&mut self.model, Msg::Edited(edited)));
+                }
+                Effect::Seek(to) => {
+                    if let Some(replay) = &self.options.replay {
+                        replay.seek(to);
+                    }
+                }
+                // There is no clipboard here: what would go there is told, to be copied from the screen.
+                Effect::Copy(text) => self.say(&text),
+                Effect::CatchMouse(_) | Effect::Repaint | Effect::Suspend | Effect::Panic => {}
+                Effect::Quit => next = Next::Leave,
+            }
+        }
+        self.tell();
+        Ok(next)
+    }
+
+    /// A line, or some; whatever a stranger put into them, nothing steers the terminal.
+    fn say(&mut self, text: &str) {
+        let mut text = Untrusted::lines(text, usize::MAX).to_string();
+        if self.model.private {
+            text = privacy::mask_text(&text);
+        }
+        if self.model.settings.ascii {
+            text = text.chars().map(super::ascii::plain).collect();
+        }
+        self.unsaid.push_str(&text);
+        self.unsaid.push('\n');
+    }
+}
+
+/// Reads on to the end of a line; what was read so far stays where it is when something else comes first.
+async fn read_line(input: &mut BufReader<Stdin>, line: &mut Vec<u8>) -> std::io::Result<usize> {
+    let room = LINE_MAX.saturating_sub(u64::try_from(line.len()).unwrap_or(u64::MAX));
+    input.take(room).read_until(b'\n', line).await?;
+    Ok(line.len())
+}

@@ -1,0 +1,96 @@
+//! Forms: text is text, and what was typed is not lost.
+
+use zerostate::api::{ApiError, Command, ErrorKind};
+use zerostate::document::ArtifactSource;
+
+use super::{model, press, ticket};
+use crate::console::layers::Layer;
+use crate::console::msg::{Effect, Msg, Probe};
+use crate::console::update::update;
+
+#[test]
+fn a_paste_is_text_and_never_a_command() {
+    let mut model = model();
+    assert_eq!(update(&mut model, Msg::Paste("q\n:quit\n".into())), []);
+    press(&mut model, ":");
+    assert_eq!(update(&mut model, Msg::Paste("quit\n".into())), []);
+    assert!(matches!(model.layers.last(), Some(Layer::Palette(palette)) if palette.input.value() == "quit"));
+}
+
+#[test]
+fn a_module_is_submitted_with_its_draft_and_the_answer_becomes_a_toast() {
+    let mut model = model();
+    let effects = press(&mut model, "S ./hello.wasm");
+    let Some(Effect::Probe { generation, path }) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!(path, "./hello.wasm");
+    assert_eq!(press(&mut model, "ctrl-s"), [], "nothing is submitted before the file was looked at");
+    update(&mut model, Msg::Probed { generation: generation - 1, found: Err("late".into()) });
+    // It is as soon as the file was.
+    let effects =
+        update(&mut model, Msg::Probed { generation: *generation, found: Ok(Probe::Module { size: 8 }) });
+    let [Effect::Submit { module: Some(module), draft, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((module.to_str(), draft.name.as_str()), (Some("./hello.wasm"), "hello"));
+    assert!(matches!(&draft.artifact, ArtifactSource::Path(_)));
+    let error = ApiError::new(ErrorKind::Failed, "disk full").hint("make room");
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Err(error) });
+    let toast = &model.toasts.last().unwrap().text;
+    assert!(toast.contains("disk full") && toast.contains("make room"), "{toast}");
+}
+
+#[test]
+fn leaving_a_form_asks_only_when_something_was_typed() {
+    let mut model = model();
+    press(&mut model, "S esc");
+    assert!(model.layers.is_empty());
+    press(&mut model, "S x esc");
+    assert!(matches!(model.layers.last(), Some(Layer::Confirm(_))));
+    press(&mut model, "y");
+    assert!(model.layers.is_empty());
+}
+
+#[test]
+fn connecting_from_the_palette_takes_the_address_and_says_why_it_failed() {
+    let mut model = model();
+    press(&mut model, ":");
+    update(&mut model, Msg::Paste("connect /ip4/192.0.2.9/tcp/4001".into()));
+    let effects = press(&mut model, "enter");
+    assert!(
+        matches!(&effects[..], [Effect::Execute { command: Command::Connect { address }, .. }] if address == "/ip4/192.0.2.9/tcp/4001")
+    );
+    let refused = ApiError::new(ErrorKind::Failed, "connection refused\u{1b}[2J");
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Err(refused) });
+    let toast = &model.toasts.last().unwrap().text;
+    assert!(toast.contains("connection refused") && !toast.contains('\u{1b}'), "{toast}");
+}
+
+#[test]
+fn a_form_that_is_submitted_before_its_file_was_looked_at_is_submitted_when_it_was() {
+    let mut model = model();
+    press(&mut model, "S hello.wasm");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!("no form") };
+    let generation = form.generation;
+    assert_eq!(press(&mut model, "ctrl-s"), []);
+    assert!(model.toasts.is_empty(), "{:?}", model.toasts);
+    let effects = update(&mut model, Msg::Probed { generation, found: Ok(Probe::Module { size: 9 }) });
+    assert!(matches!(effects.as_slice(), [Effect::Submit { .. }]), "{effects:?}");
+    // What was typed since then is meant otherwise.
+    press(&mut model, "S hello.was");
+    press(&mut model, "ctrl-s");
+    press(&mut model, "m");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!("no form") };
+    let generation = form.generation;
+    assert_eq!(update(&mut model, Msg::Probed { generation, found: Ok(Probe::Module { size: 9 }) }), []);
+}
+
+#[test]
+fn what_stands_at_a_path_is_taken_in_under_whatever_lies_over_the_form() {
+    let mut model = model();
+    press(&mut model, "S hello.wasm");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!("no form") };
+    let generation = form.generation;
+    press(&mut model, "ctrl-s ctrl-o");
+    let effects = update(&mut model, Msg::Probed { generation, found: Ok(Probe::Module { size: 9 }) });
+    assert_eq!(effects, [], "it was not to be submitted any more");
+    let Some(Layer::Submit(form)) = model.layers.first() else { panic!("no form") };
+    assert!(form.found.is_some());
+}

@@ -1,0 +1,155 @@
+//! What lies over the panes, and the ways out.
+
+use std::sync::Arc;
+
+use crossterm::event::KeyModifiers;
+use jiff::SignedDuration;
+use zerostate::api::{Answer, Command};
+
+use super::{model, press, selected, ticket};
+use crate::console::depth::Depth;
+use crate::console::details::Subject;
+use crate::console::layers::Layer;
+use crate::console::model::{Model, Pane};
+use crate::console::msg::{Effect, Msg};
+use crate::console::rows::Listing;
+use crate::console::samples;
+use crate::console::theme::Theme;
+use crate::console::update::update;
+
+#[test]
+fn escape_goes_one_level_back_and_never_quits() {
+    let mut model = model();
+    press(&mut model, "4 enter ?");
+    assert_eq!(model.layers.len(), 2);
+    for _ in 0..5 {
+        assert_eq!(press(&mut model, "esc"), []);
+    }
+    assert!(model.layers.is_empty());
+}
+
+#[test]
+fn q_asks_when_tasks_run_and_its_answer_is_no_until_one_moves() {
+    let mut model = model();
+    assert_eq!(press(&mut model, "q"), []);
+    assert!(matches!(model.layers.last(), Some(Layer::Confirm(question)) if !question.yes));
+    assert_eq!(press(&mut model, "enter"), []);
+    assert!(model.layers.is_empty());
+    assert_eq!(press(&mut model, "q y"), [Effect::Quit]);
+}
+
+#[test]
+fn q_quits_at_once_when_nothing_runs_or_the_node_goes_on_anyway() {
+    let mut quiet = model();
+    update(&mut quiet, Msg::Snapshot(Arc::new(samples::nothing())));
+    assert_eq!(press(&mut quiet, "q"), [Effect::Quit]);
+    let mut attached = model();
+    attached.settings.stop_node_on_quit = false;
+    assert_eq!(press(&mut attached, "q"), [Effect::Quit]);
+}
+
+#[test]
+fn interrupt_twice_within_two_seconds_quits_at_once_from_anywhere() {
+    let mut model = model();
+    press(&mut model, "S");
+    assert_eq!(press(&mut model, "ctrl-c"), []);
+    assert_eq!(press(&mut model, "ctrl-c"), [Effect::Quit]);
+    model.interrupted = None;
+    assert_eq!(press(&mut model, "ctrl-c"), []);
+    let later = model.now.checked_add(SignedDuration::from_secs(3)).unwrap();
+    update(&mut model, Msg::Tick(later));
+    assert_eq!(press(&mut model, "ctrl-c"), [], "three seconds later it is the first one again");
+}
+
+#[test]
+fn an_opened_receipt_is_read_again_when_the_snapshot_says_it_changed() {
+    let mut model = model();
+    let effects = press(&mut model, "4 j enter");
+    let detail = Answer::Receipt(Box::new(samples::receipt_detail()));
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(detail) });
+    assert_eq!(
+        update(&mut model, Msg::Snapshot(Arc::new(samples::busy()))),
+        [],
+        "nothing changed, nothing is asked"
+    );
+    let mut next = samples::busy();
+    next.receipts.items[1].agree += 1;
+    let effects = update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert!(matches!(&effects[..], [Effect::Execute { command: Command::ReceiptShow { .. }, .. }]));
+}
+
+#[test]
+fn a_receipt_whose_envelope_says_something_else_is_shown_as_not_holding() {
+    let mut model = model();
+    let effects = press(&mut model, "4 j enter");
+    let mut lie = samples::receipt_detail();
+    lie.receipt.fuel_used -= 1;
+    update(
+        &mut model,
+        Msg::Answered { ticket: ticket(&effects), result: Ok(Answer::Receipt(Box::new(lie))) },
+    );
+    let Some(Layer::Detail(detail)) = model.layers.last() else { panic!("no detail") };
+    assert!(matches!(&detail.signature, Some(Err(_))));
+    assert!(matches!(&detail.subject, Subject::Receipt { .. }));
+}
+
+#[test]
+fn toasts_go_away_by_themselves_and_bad_ones_stay_in_the_log() {
+    let mut model = model();
+    model.toast(crate::console::model::Tone::Bad, "something failed");
+    let later = model.now.checked_add(SignedDuration::from_secs(11)).unwrap();
+    update(&mut model, Msg::Tick(later));
+    assert!(model.toasts.is_empty());
+    press(&mut model, "8");
+    assert!(Listing::of(&model, Pane::Log).from(0).last().unwrap().1.copied().contains("something failed"));
+}
+
+#[test]
+fn themes_are_tried_and_left_as_they_were_or_kept() {
+    let mut model = model();
+    model.themes = Theme::all(None, Depth::TrueColor);
+    press(&mut model, "T j");
+    assert_eq!(model.theme.name, "light");
+    press(&mut model, "esc");
+    assert_eq!(model.theme.name, "dark");
+    press(&mut model, "T j j enter");
+    assert_eq!(model.theme.name, "high-contrast");
+    press(&mut model, ": theme space mono enter");
+    assert_eq!(model.theme.name, "mono");
+}
+
+#[test]
+fn a_click_goes_where_it_points_and_a_second_one_opens() {
+    use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+    let mut model = model();
+    let click = |model: &mut Model, column, row| {
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        update(model, Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
+    };
+    // The third receipt: the pane's frame is in the row 14.
+    click(&mut model, 10, 17);
+    assert_eq!(model.focus, Pane::Receipts);
+    let chosen = selected(&model, Pane::Receipts);
+    let effects = click(&mut model, 10, 17);
+    assert!(matches!(model.layers.last(), Some(Layer::Detail(detail)) if detail.id() == chosen));
+    assert!(matches!(effects.as_slice(), [Effect::Execute { command: Command::ReceiptShow { .. }, .. }]));
+    let wheel =
+        MouseEvent { kind: MouseEventKind::ScrollDown, column: 100, row: 5, modifiers: KeyModifiers::NONE };
+    press(&mut model, "esc");
+    update(&mut model, Msg::Mouse(wheel));
+    assert_eq!((model.focus, model.list(Pane::Tasks).index), (Pane::Tasks, 3));
+}
+
+#[test]
+fn what_is_opened_over_each_other_has_an_end() {
+    let mut model = model();
+    for _ in 0..40 {
+        press(&mut model, "I");
+    }
+    assert_eq!(model.layers.len(), 1, "the same is not opened over itself");
+    for _ in 0..40 {
+        press(&mut model, "esc 4 enter ? I");
+        press(&mut model, "S");
+    }
+    assert!(model.layers.len() <= 13, "{}", model.layers.len());
+}

@@ -1,0 +1,235 @@
+//! Rows: which are selected, found, ordered and marked, and what is fetched of them.
+
+use std::sync::Arc;
+
+use zerostate::api::{Answer, Command, Page};
+
+use super::{model, press, selected, ticket};
+use crate::console::layers::Layer;
+use crate::console::model::{Model, Pane};
+use crate::console::msg::{Effect, Msg};
+use crate::console::rows::Listing;
+use crate::console::samples;
+use crate::console::update::update;
+
+#[test]
+fn selection_is_by_id_so_rows_that_move_do_not_steal_it() {
+    let mut model = model();
+    press(&mut model, "4 j j");
+    let before = selected(&model, Pane::Receipts);
+    let mut next = samples::busy();
+    next.receipts.items.rotate_right(3);
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_eq!(selected(&model, Pane::Receipts), before);
+}
+
+#[test]
+fn a_row_that_goes_away_leaves_the_selection_where_it_was() {
+    let mut model = model();
+    press(&mut model, "4 j j");
+    let mut next = samples::busy();
+    let third = next.receipts.items.remove(2);
+    let expected = next.receipts.items[2].receipt_id.clone();
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_ne!(selected(&model, Pane::Receipts), third.receipt_id);
+    assert_eq!(selected(&model, Pane::Receipts), expected);
+}
+
+#[test]
+fn the_top_of_a_list_sticks_to_the_newest_until_one_moves() {
+    let mut model = model();
+    press(&mut model, "4");
+    let mut next = samples::busy();
+    let newest = next.receipts.items.pop().unwrap();
+    next.receipts.items.insert(0, newest.clone());
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_eq!(selected(&model, Pane::Receipts), newest.receipt_id);
+}
+
+#[test]
+fn events_follow_until_one_scrolls_up_and_again_at_the_end() {
+    let mut model = model();
+    press(&mut model, "6");
+    assert_eq!(selected(&model, Pane::Events), "340");
+    press(&mut model, "k");
+    let mut next = samples::busy();
+    let mut event = next.events.items[0].clone();
+    event.seq = 341;
+    next.events.items.insert(0, event);
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_eq!(selected(&model, Pane::Events), "339");
+    press(&mut model, "G");
+    assert!(model.list(Pane::Events).selected.is_none(), "it follows again");
+}
+
+#[test]
+fn a_filter_narrows_keeps_with_enter_and_clears_with_escape() {
+    let mut model = model();
+    press(&mut model, "4 / classify enter");
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 1);
+    assert!(model.filtering.is_none());
+    press(&mut model, "esc");
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 8);
+}
+
+#[test]
+fn keys_are_text_where_text_is_typed() {
+    let mut model = model();
+    press(&mut model, "4 /");
+    // It begins to look through the older ones, and does nothing else.
+    let effects = press(&mut model, "q");
+    assert!(
+        matches!(effects.as_slice(), [Effect::Execute { command: Command::Receipts { .. }, .. }]),
+        "{effects:?}"
+    );
+    assert_eq!(model.list(Pane::Receipts).filter, "q");
+}
+
+#[test]
+fn frozen_holds_what_is_shown_and_goes_on_with_the_latest() {
+    let mut model = model();
+    press(&mut model, "p");
+    update(&mut model, Msg::Snapshot(Arc::new(samples::nothing())));
+    assert_eq!(Listing::of(&model, Pane::Peers).len(), 12);
+    press(&mut model, "p");
+    assert_eq!(Listing::of(&model, Pane::Peers).len(), 0);
+}
+
+#[test]
+fn the_next_page_is_asked_for_once_at_the_end_of_the_tail() {
+    let mut model = model();
+    let effects = press(&mut model, "4 G");
+    assert!(
+        matches!(&effects[..], [Effect::Execute { command: Command::Receipts { page }, .. }] if page.before.is_none())
+    );
+    assert_eq!(press(&mut model, "k j"), [], "it is on its way");
+    let mut older = samples::busy().receipts.items;
+    for receipt in &mut older {
+        receipt.cursor -= 500;
+        receipt.receipt_id.push_str("-older");
+    }
+    let page =
+        Page { total: 1_204, items: [samples::busy().receipts.items, older].concat(), next: Some(700) };
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(Answer::Receipts(page)) });
+    assert_eq!(
+        Listing::of(&model, Pane::Receipts).len(),
+        16,
+        "what is in the tail already is not there twice"
+    );
+    let effects = press(&mut model, "G");
+    assert!(
+        matches!(&effects[..], [Effect::Execute { command: Command::Receipts { page }, .. }] if page.before == Some(700))
+    );
+}
+
+#[test]
+fn what_is_marked_is_cancelled_copied_and_answered_at_once() {
+    let mut model = model();
+    press(&mut model, "3 space space x");
+    assert!(
+        matches!(model.layers.last(), Some(Layer::Confirm(question)) if question.facts.len() == 3 && !question.yes)
+    );
+    let effects = press(&mut model, "y");
+    let cancelled =
+        effects.iter().filter(|e| matches!(e, Effect::Execute { command: Command::TaskCancel { .. }, .. }));
+    assert_eq!(cancelled.count(), 2, "{effects:?}");
+    assert!(model.list(Pane::Tasks).marked.is_empty());
+    press(&mut model, "4 *");
+    assert_eq!(model.list(Pane::Receipts).marked.len(), 8);
+    let effects = press(&mut model, "y");
+    assert!(matches!(effects.as_slice(), [Effect::Copy(text)] if text.lines().count() == 8), "{effects:?}");
+    press(&mut model, "*");
+    assert!(model.list(Pane::Receipts).marked.is_empty(), "a second time takes the marks away");
+    let effects = press(&mut model, "b");
+    assert!(matches!(effects.as_slice(), [Effect::Bundle { .. }]), "{effects:?}");
+}
+
+#[test]
+fn rows_are_sorted_by_any_column_both_ways_and_the_selection_stays() {
+    let mut model = model();
+    press(&mut model, "4 j j");
+    let before = selected(&model, Pane::Receipts);
+    let costs = |model: &Model| -> Vec<u64> {
+        let rows = Listing::of(model, Pane::Receipts);
+        rows.from(0)
+            .map(|(_, row)| match row {
+                crate::console::panes::Entry::Receipt(receipt) => receipt.total_micro.micro(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    // newest, name, status, cost
+    press(&mut model, "s s s");
+    assert!(costs(&model).is_sorted_by(|a, b| a >= b), "{:?}", costs(&model));
+    assert_eq!(selected(&model, Pane::Receipts), before);
+    press(&mut model, "R");
+    assert!(costs(&model).is_sorted(), "{:?}", costs(&model));
+    assert_eq!(selected(&model, Pane::Receipts), before);
+}
+
+#[test]
+fn a_filter_asks_for_everything_there_is_page_by_page() {
+    let mut model = model();
+    let effects = press(&mut model, "4 / z");
+    let [Effect::Execute { ticket, command: Command::Receipts { page } }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(page.limit, 1_000);
+    let older: Vec<_> = (0..1_000u64)
+        .map(|n| {
+            let mut row = samples::busy().receipts.items[0].clone();
+            row.cursor = 1_000 - n;
+            row.receipt_id = format!("z{n}");
+            row
+        })
+        .collect();
+    let page = Page { total: 1_204, items: older, next: Some(1) };
+    let effects = update(&mut model, Msg::Answered { ticket: *ticket, result: Ok(Answer::Receipts(page)) });
+    assert!(
+        matches!(effects.as_slice(), [Effect::Execute { command: Command::Receipts { page }, .. }] if page.before == Some(1))
+    );
+    assert!(Listing::of(&model, Pane::Receipts).len() >= 1_000);
+    // A list that is not filtered asks for nothing.
+    press(&mut model, "esc");
+    let effects = update(&mut model, Msg::Tick(samples::now()));
+    assert_eq!(effects, []);
+}
+
+#[test]
+fn a_log_that_is_filtered_shows_what_stands_around_what_was_found() {
+    let mut snapshot = samples::busy();
+    let line = snapshot.log[0].clone();
+    snapshot.log = (0..20)
+        .map(|n| {
+            let mut line = line.clone();
+            line.at = samples::ago(100 - n);
+            line.text = zerostate::document::Untrusted::new(&format!("line {n}"));
+            line.level = if n == 10 { "WARN" } else { "INFO" }.to_owned();
+            line
+        })
+        .collect();
+    let mut model = model();
+    update(&mut model, Msg::Snapshot(Arc::new(snapshot)));
+    press(&mut model, "8 / level:warn enter");
+    let rows = Listing::of(&model, Pane::Log);
+    let context: Vec<bool> = (0..rows.len()).map(|at| rows.is_context(at)).collect();
+    assert_eq!(context, [true, true, false, true, true]);
+    // By level alone nothing stands around it.
+    press(&mut model, "esc L");
+    assert_eq!(Listing::of(&model, Pane::Log).len(), 1);
+    press(&mut model, "L L");
+    assert_eq!(Listing::of(&model, Pane::Log).len(), 20);
+}
+
+#[test]
+fn going_back_in_a_journal_forgets_what_was_fetched_of_later() {
+    let mut model = model();
+    model.settings.replay = Some(9);
+    let rows = samples::busy().receipts.items;
+    model.older.take_receipts(Page { total: 1_204, items: rows, next: None });
+    let mut before = samples::busy();
+    before.receipts.items.truncate(1);
+    press(&mut model, "4");
+    update(&mut model, Msg::Snapshot(Arc::new(before)));
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 1);
+}
