@@ -180,6 +180,11 @@ fn attach_to_many(temp: &Path) -> (Vec<Duration>, Vec<Duration>) {
     let mut ready = String::new();
     let output = node.stdout.as_mut().expect("its output");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut ready).expect("that it is ready");
+    // A node that has just started has to look through what it has; this one runs.
+    let mut first = Pty::start(&["attach", "--data-dir", path], SIZE, temp);
+    first.until_shows("✓ task-");
+    first.read_for(SETTLE);
+    leave(first);
     let (mut frames, mut receipts) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let start = Instant::now();
@@ -275,7 +280,7 @@ fn main() {
     row("10,000 receipts: start to the first frame", median(frames), "ms", Some(200.0));
     row("10,000 receipts: start to a receipt on the screen", median(receipts), "ms", None);
     row("100,000 receipts: attach to the first frame", median(attached), "ms", Some(100.0));
-    row("100,000 receipts: attach to a receipt on the screen", median(shown), "ms", None);
+    row("100,000 receipts: attach to a receipt on the screen", median(shown), "ms", Some(100.0));
     row("at full load: a key to the first byte, median", median(keys), "ms", Some(5.0));
     row("at full load: a key to the first byte, worst of 100", worst, "ms", None);
     row("idle with console: processor, of one core", used, "%", Some(0.5));

@@ -90,7 +90,7 @@ pub enum Exit {
 ///
 /// # Errors
 /// When there is no terminal or it refuses, or when another part of the program panicked meanwhile.
-pub async fn run(link: Link, options: ConsoleOptions) -> anyhow::Result<Exit> {
+pub async fn run(mut link: Link, options: ConsoleOptions) -> anyhow::Result<Exit> {
     if options.plain {
         return plain::run(link, options).await;
     }
@@ -107,6 +107,11 @@ pub async fn run(link: Link, options: ConsoleOptions) -> anyhow::Result<Exit> {
     };
     let (width, height) = crossterm::terminal::size()?;
     console.apply(Msg::Resize(width, height))?;
+    // A node that runs already has mostly answered by now, and stands on the first frame.
+    let first = link.snapshots.borrow_and_update().clone();
+    if let Some(snapshot) = first {
+        console.apply(Msg::Snapshot(snapshot))?;
+    }
     console.draw()?;
     console.run(link, results, signals).await
 }
@@ -166,10 +171,6 @@ impl Console {
         let mut keys = EventStream::new();
         let mut tick = tokio::time::interval_at(next_second(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let first = link.snapshots.borrow_and_update().clone();
-        if let Some(snapshot) = first {
-            self.apply(Msg::Snapshot(snapshot))?;
-        }
         let outlet = self.screen.outlet.clone();
         let data_pause = if self.options.over_ssh { DATA_PAUSE_SSH } else { DATA_PAUSE };
         loop {
