@@ -9,7 +9,7 @@ use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 
-use super::encode::encode;
+use super::encode::{encode, erases_in_colour};
 
 /// Begin and end of a synchronized update (DEC private mode 2026): the terminal shows the frame as a whole.
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -21,6 +21,8 @@ pub struct Quiet<W: Write> {
     out: W,
     cursor: Option<Position>,
     shown: Option<bool>,
+    /// Blanks may be erased instead of written.
+    erases: bool,
     /// The size to draw for; asked of the terminal where it is not fixed.
     fixed: Option<Size>,
 }
@@ -28,13 +30,20 @@ pub struct Quiet<W: Write> {
 impl<W: Write> Quiet<W> {
     /// Writes frames to `out`, for the terminal that the process has.
     pub fn new(out: W) -> Self {
-        Self { frame: Vec::with_capacity(64 << 10), out, cursor: None, shown: None, fixed: None }
+        Self {
+            frame: Vec::with_capacity(64 << 10),
+            out,
+            cursor: None,
+            shown: None,
+            erases: erases_in_colour(),
+            fixed: None,
+        }
     }
 
     /// The same for a screen of a given size, without a terminal.
     #[cfg(test)]
     pub fn fixed(out: W, size: Size) -> Self {
-        Self { fixed: Some(size), ..Self::new(out) }
+        Self { fixed: Some(size), erases: true, ..Self::new(out) }
     }
 
     fn begin(&mut self) {
@@ -62,7 +71,7 @@ impl<W: Write> Backend for Quiet<W> {
         }
         self.cursor = None;
         self.begin();
-        encode(content, &mut self.frame);
+        encode(content, self.erases, &mut self.frame);
         Ok(())
     }
 

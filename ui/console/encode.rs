@@ -1,4 +1,4 @@
-//! Cells as bytes, in as few as the terminal needs (ECMA-48: CUP, CUF, SGR).
+//! Cells as bytes, in as few as the terminal needs (ECMA-48: CUP, CUF, ECH, SGR).
 
 use ratatui::buffer::Cell;
 use ratatui::style::{Color, Modifier};
@@ -27,15 +27,47 @@ struct Pen {
 
 const PLAIN: Pen = Pen { fg: Color::Reset, bg: Color::Reset, modifiers: Modifier::empty() };
 
-/// Writes cells where they stand. Afterwards the terminal draws plainly again.
-pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, out: &mut Vec<u8>) {
+/// From so many on, blanks take more bytes than erasing them and going on behind them.
+const BLANKS_LEAST: u16 = 12;
+
+/// Whether the terminal erases in the background that is set (terminfo's `bce`), as all do that have colours, but GNU screen.
+pub fn erases_in_colour() -> bool {
+    let is_screen = std::env::var("TERM").is_ok_and(|term| term.starts_with("screen"));
+    // tmux calls itself so as well, and does.
+    !is_screen || std::env::var_os("TMUX").is_some()
+}
+
+/// Writes cells where they stand. Afterwards the terminal draws plainly again. `erases`: blanks with a background may be erased.
+pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, erases: bool, out: &mut Vec<u8>) {
     let (mut pen, mut next) = (PLAIN, None);
-    for (x, y, cell) in cells {
+    let mut cells = cells.peekable();
+    let is_blank = |cell: &Cell| cell.symbol() == " " && !cell.modifier.intersects(SEEN_ON_BLANKS);
+    let mut blanks: Vec<(u16, u16, &Cell)> = Vec::new();
+    while let Some((x, y, cell)) = blanks.pop().or_else(|| cells.next()) {
         go((x, y), next, out);
         let wanted = wanted(cell, pen);
         if wanted != pen {
             change(pen, wanted, out);
             pen = wanted;
+        }
+        let plain = (pen.modifiers & SEEN_ON_BLANKS).is_empty();
+        if erases && plain && blanks.is_empty() && is_blank(cell) && cell.bg != Color::Reset {
+            let mut count: u16 = 1;
+            while let Some(more) = cells.next_if(|(at, row, other)| {
+                *row == y && *at == x.saturating_add(count) && is_blank(other) && other.bg == cell.bg
+            }) {
+                blanks.push(more);
+                count = count.saturating_add(1);
+            }
+            if count >= BLANKS_LEAST {
+                blanks.clear();
+                csi(&[count], b'X', out);
+                // Erasing leaves the cursor where it is.
+                next = Some((x, y));
+                continue;
+            }
+            // Too few: they are written, the first of them next.
+            blanks.reverse();
         }
         let symbol = cell.symbol();
         out.extend_from_slice(symbol.as_bytes());
@@ -285,11 +317,26 @@ mod tests {
             let (first, second) = (any(&mut seed), any(&mut seed));
             let mut bytes = b"\x1b[?7l".to_vec();
             let empty = Buffer::empty(first.area);
-            encode(empty.diff(&first).into_iter(), &mut bytes);
+            encode(empty.diff(&first).into_iter(), true, &mut bytes);
             same(&first, &shown(&bytes), &format!("round {round}, first"));
-            encode(first.diff(&second).into_iter(), &mut bytes);
+            encode(first.diff(&second).into_iter(), true, &mut bytes);
             same(&second, &shown(&bytes), &format!("round {round}, second"));
         }
+    }
+
+    #[test]
+    fn blanks_with_a_background_are_erased_where_that_is_shorter() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 24, 6));
+        let red = Style::new().bg(Color::Red);
+        buffer.set_string(0, 0, format!("a{}b", " ".repeat(20)), red);
+        buffer.set_string(0, 1, format!("a{}b", " ".repeat(5)), red);
+        let empty = Buffer::empty(buffer.area);
+        let (mut erased, mut written) = (Vec::new(), Vec::new());
+        encode(empty.diff(&buffer).into_iter(), true, &mut erased);
+        encode(empty.diff(&buffer).into_iter(), false, &mut written);
+        assert!(erased.len() < written.len() && erased.windows(5).any(|bytes| bytes == b"\x1b[20X"));
+        same(&buffer, &shown(&erased), "erased");
+        same(&buffer, &shown(&written), "written");
     }
 
     #[test]
@@ -302,7 +349,7 @@ mod tests {
         buffer.set_string(0, 1, "e", blue);
         let mut bytes = Vec::new();
         let empty = Buffer::empty(buffer.area);
-        encode(empty.diff(&buffer).into_iter(), &mut bytes);
+        encode(empty.diff(&buffer).into_iter(), true, &mut bytes);
         assert_eq!(
             String::from_utf8(bytes).unwrap().replace('\x1b', "E"),
             "E[HE[34mabE[CE[mc  E[34md\r\neE[m"

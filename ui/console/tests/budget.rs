@@ -12,7 +12,6 @@ use crate::console::backend::Quiet;
 use crate::console::model::Model;
 use crate::console::msg::Msg;
 use crate::console::samples;
-use crate::console::theme::Role;
 use crate::console::update::update;
 use crate::console::view::view;
 
@@ -100,10 +99,6 @@ fn moving_the_selection_costs_500_bytes() {
     }
 }
 
-/// A theme with a background of its own has to write every blank: a screen that is full of long rows, or of attacks (what replaces a
-/// stranger's bytes has three of its own), takes so much more there.
-const PAINTED: usize = 500;
-
 #[test]
 fn no_frame_costs_more_than_ten_kilobytes() {
     for data in Data::ALL {
@@ -111,13 +106,10 @@ fn no_frame_costs_more_than_ten_kilobytes() {
         for place in PLACES {
             let mut model = at(place, SIZE, data, &snapshot, Look::Dark);
             for theme in model.themes.clone() {
-                let painted = theme.style(Role::Screen).bg.is_some();
-                let most =
-                    10_000 + if painted && matches!(data, Data::Evil | Data::Many) { PAINTED } else { 0 };
                 model.theme = theme;
                 // From an empty screen, so everything is written.
                 let cost = Line::new(SIZE).cost(&model);
-                assert!(cost <= most, "{} with {data:?} in {}: {cost} bytes", place.name, model.theme.name);
+                assert!(cost <= 10_000, "{} with {data:?} in {}: {cost} bytes", place.name, model.theme.name);
             }
         }
     }

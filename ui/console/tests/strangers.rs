@@ -162,7 +162,7 @@ pub fn foreign(bytes: &[u8]) -> Option<String> {
     while let Some(c) = rest.chars().next() {
         if let Some(sequence) = rest.strip_prefix("\x1b[") {
             let end = sequence.find(|c: char| !(c.is_ascii_digit() || c == ';')).unwrap_or(sequence.len());
-            if !sequence[end..].starts_with(['H', 'C', 'm']) {
+            if !sequence[end..].starts_with(['H', 'C', 'X', 'm']) {
                 return Some(format!("{:?}", rest.chars().take(20).collect::<String>()));
             }
             rest = &sequence[end + 1..];
@@ -188,7 +188,7 @@ fn nothing_but_text_comes_out_of_what_strangers_say() {
             for look in [Look::Dark, Look::NoColour, Look::Ascii] {
                 let buffer = picture(&at(place, size, Data::Evil, &snapshot, look));
                 let mut bytes = Vec::new();
-                encode(Buffer::empty(buffer.area).diff(&buffer).into_iter(), &mut bytes);
+                encode(Buffer::empty(buffer.area).diff(&buffer).into_iter(), true, &mut bytes);
                 assert_eq!(foreign(&bytes), None, "{} at {size:?}", place.name);
                 for cell in &buffer.content {
                     let marks = cell
