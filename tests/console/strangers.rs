@@ -65,7 +65,9 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
         let file = honest.data_dir.path().join("prints.wasm");
         std::fs::write(&file, module.unwrap()).unwrap();
         honest.ask(&["submit", "--wait", path(&file)]);
-        console.keys("4gg\r");
+        console.keys("4");
+        console.until_shows("✓ prints");
+        console.keys("gg\r");
         console.until_shows("checked here");
         console.keys("o");
         console.until_shows("Output of");
