@@ -147,10 +147,16 @@ impl Pty {
     /// Reads until `met`; says what stands on the screen when that does not come.
     pub fn until(&mut self, what: &str, met: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !met(self) {
+        while !(self.is_whole() && met(self)) {
             assert!(self.exit.is_none(), "the program ended before {what}:\n{}", self.text());
             assert!(self.hear(deadline), "it never came that {what}:\n{}", self.text());
         }
+    }
+
+    /// Whether the last frame that was begun is here to its end: half of one shows what nobody would see.
+    fn is_whole(&self) -> bool {
+        let last = |bytes: &[u8]| self.raw.windows(bytes.len()).rposition(|window| window == bytes);
+        last(FRAME) <= last(b"\x1b[?2026l")
     }
 
     /// Reads whatever comes in this time.
