@@ -61,16 +61,16 @@ fn a_node_is_operated_in_lines_from_a_submission_to_an_attestation() {
     let a = Node::start("alder", &[]);
     let b = Node::start("birch", &["--bootstrap", &a.address]);
     let mut plain = Plain::attach(&b);
-    plain.until("Event card: alder");
-    plain.say("status");
-    plain.until("peers 1");
-    // The card came, and its name a moment later.
+    plain.until("Node birch");
+    // It is connected sooner or later, and has a name a moment after that.
     loop {
         plain.say("peers");
-        if plain.until("1. ").contains("1. alder, direct") {
+        if !plain.until("Peers: ").contains("Peers: 0") && plain.until("1. ").contains("1. alder, direct") {
             break;
         }
     }
+    plain.say("status");
+    plain.until("peers 1");
 
     plain.say("submit");
     plain.until("Submit a task:");
