@@ -129,8 +129,7 @@ fn keys_at_load(temp: &Path) -> Vec<Duration> {
     std::fs::create_dir(&directory).expect("a folder");
     let mut snapshot = samples::many(10_000, 1_000, MANY as u64);
     let receipts = snapshot.receipts.items.clone();
-    snapshot.receipts.items.truncate(TAIL);
-    snapshot.tasks.items.truncate(TAIL);
+    samples::cut_to_tails(&mut snapshot, TAIL);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -146,7 +145,7 @@ fn keys_at_load(temp: &Path) -> Vec<Duration> {
     let server = runtime.spawn(serve(listener, link, stop.clone()));
     let mut console =
         Pty::start(&["attach", "--data-dir", directory.to_str().expect("UTF-8")], (200, 50), temp);
-    console.until_shows("10000 peers");
+    console.until_shows("10,000 peers");
     // A filter has everything read; nothing matches it but the last one.
     console.keys(&format!("4/-{}", MANY - 1));
     console.until("everything is read", |console| {

@@ -12,6 +12,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     reason = "a bench takes the console in as it is, uses a part of it, and ends by panicking when it meets the unexpected"
 )]
 
@@ -75,6 +76,15 @@ impl Stage {
         Self { model, terminal: Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap() }
     }
 
+    /// Does what was left unfinished.
+    fn rest(&mut self) -> Duration {
+        let start = Instant::now();
+        while self.model.unfinished {
+            black_box(update(&mut self.model, Msg::GoOn));
+        }
+        start.elapsed()
+    }
+
     /// From a message to the picture. The snapshot before it is let go of by another thread, as in the console.
     fn frame(&mut self, msg: Msg) -> Duration {
         let before = self.model.snapshot.clone();
@@ -98,6 +108,7 @@ fn quantile(times: &mut [Duration], of: f64) -> f64 {
 fn main() {
     let mut big = samples::many(PEERS, TASKS, RECEIPTS);
     let others = big.receipts.items.split_off(TAIL);
+    samples::cut_to_tails(&mut big, TAIL);
     let big = Arc::new(big);
     let mut buffer = ratatui::buffer::Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
     let mut fills: Vec<Duration> = (0..ROUNDS)
@@ -136,23 +147,25 @@ fn main() {
     print("a key in an opened receipt", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);
     stage.frame(key(KeyCode::Esc));
 
-    // A snapshot ten times a second in which every peer's numbers are others.
+    // A snapshot ten times a second in which every peer's numbers are others, and in every second one by which they are put in order.
     let mut other = (*big).clone();
-    let mut now = samples::now();
-    let times = (0..60u64)
+    let mut ticks = Vec::new();
+    let times = (0..120u64)
         .map(|n| {
             for peer in &mut other.peers {
                 peer.bytes_in += n * 1_000;
             }
             let next = Arc::new(other.clone());
-            now = now.checked_add(SignedDuration::from_millis(100)).unwrap();
+            let now = samples::now().checked_add(SignedDuration::from_millis(100 * n as i64)).unwrap();
+            if n % 10 == 0 {
+                ticks.push(stage.frame(Msg::Tick(now)));
+            }
             stage.model.now = now;
-            let took = stage.frame(Msg::Snapshot(next));
-            stage.frame(Msg::Tick(now));
-            took
+            stage.frame(Msg::Snapshot(next))
         })
         .collect();
     print("a snapshot, ten a second, other numbers of every peer", times, 2.0);
+    print("a second of the clock, between those", ticks, 2.0);
     let newest = |n: u64| {
         let mut next = other.clone();
         let mut receipt = next.receipts.items[0].clone();
@@ -172,18 +185,24 @@ fn main() {
         ("filter over all receipts: a word in one of ten", "render"),
         ("filter over all receipts: field, inverse and fuzzy", "status:ok !hello ~rtile"),
     ] {
-        let mut times = Vec::new();
+        // From a letter to its picture; and until all receipts were looked through, piece by piece.
+        let (mut times, mut whole) = (Vec::new(), Vec::new());
         for _ in 0..10 {
             stage.frame(letter('/'));
-            times.extend(line.chars().map(|c| stage.frame(letter(c))));
+            for c in line.chars() {
+                times.push(stage.frame(letter(c)));
+                whole.push(times[times.len() - 1] + stage.rest());
+            }
             stage.frame(key(KeyCode::Esc));
         }
         print(what, times, 16.0);
+        print("    until all are looked through", whole, f64::INFINITY);
     }
     stage.frame(letter('/'));
     for c in "render".chars() {
         stage.frame(letter(c));
     }
+    stage.rest();
     stage.frame(key(KeyCode::Enter));
     print("a key in filtered receipts", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);
     stage.frame(key(KeyCode::Esc));

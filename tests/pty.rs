@@ -144,6 +144,17 @@ impl Pty {
         self.until(&format!("the screen hides {gone:?}"), |pty| !pty.text().contains(gone));
     }
 
+    /// Reads until the pane with this title says that it has so many rows; an event may have told of one before it is there.
+    pub fn until_rows(&mut self, title: &str, count: usize) {
+        self.until(&format!("{title} has {count}"), |pty| {
+            let text = pty.text();
+            let behind = text.split_once(&format!("╭ {title} ")).map(|(_, behind)| behind);
+            behind.is_some_and(|behind| {
+                behind.trim_start_matches('─').trim_start().starts_with(&format!("{count} "))
+            })
+        });
+    }
+
     /// Reads until `met`; says what stands on the screen when that does not come.
     pub fn until(&mut self, what: &str, met: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;

@@ -128,7 +128,7 @@ fn a_bundle_is_written_by_a_key_and_verifies() {
     let mut console = node.attach();
     console.until_shows("alder");
     node.ask(&["run", "--stdin", "/dev/null", HELLO]);
-    console.until_shows("hello");
+    console.until_rows("4 Receipts", 1);
     console.keys("4b");
     console.until_shows("hello is in ");
     let bundle =
@@ -165,7 +165,7 @@ fn what_a_task_prints_is_seen_as_it_comes_and_line_by_line() {
     let mut console = node.attach();
     console.until_shows("alder");
     node.ask(&["submit", path(&temp.join("talker.toml"))]);
-    console.until_shows("talker");
+    console.until_rows("3 Tasks", 1);
     console.keys("3\r");
     console.until("both lines, while it runs", |console| {
         let text = console.text();

@@ -92,7 +92,7 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
         let guild = founded["guild_id"].as_str().unwrap();
         honest.ask(&["guild", "join", founded["invitation"].as_str().unwrap()]);
         console.keys("2");
-        console.until_shows("plain");
+        console.until_rows("2 Guilds", 1);
         console.keys("gg\r");
         console.until_shows("Esc back");
         let spoken = Command::new(PROGRAM)

@@ -9,7 +9,7 @@ use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 
-use super::encode::{encode, erases_in_colour};
+use super::encode::{Screen, encode, erases_in_colour};
 
 /// Begin and end of a synchronized update (DEC private mode 2026): the terminal shows the frame as a whole.
 const BEGIN: &[u8] = b"\x1b[?2026h";
@@ -23,6 +23,8 @@ pub struct Quiet<W: Write> {
     shown: Option<bool>,
     /// Blanks may be erased instead of written.
     erases: bool,
+    /// Nothing stands on the screen.
+    is_clear: bool,
     /// The size to draw for; asked of the terminal where it is not fixed.
     fixed: Option<Size>,
 }
@@ -36,6 +38,7 @@ impl<W: Write> Quiet<W> {
             cursor: None,
             shown: None,
             erases: erases_in_colour(),
+            is_clear: false,
             fixed: None,
         }
     }
@@ -71,7 +74,8 @@ impl<W: Write> Backend for Quiet<W> {
         }
         self.cursor = None;
         self.begin();
-        encode(content, self.erases, &mut self.frame);
+        let is_clear = std::mem::take(&mut self.is_clear);
+        encode(content, Screen { erases: self.erases, is_clear }, &mut self.frame);
         Ok(())
     }
 
@@ -109,6 +113,7 @@ impl<W: Write> Backend for Quiet<W> {
     fn clear_region(&mut self, clear_type: ClearType) -> io::Result<()> {
         self.cursor = None;
         self.shown = None;
+        self.is_clear = matches!(clear_type, ClearType::All);
         self.inner().clear_region(clear_type)
     }
 

@@ -11,7 +11,9 @@ use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Draft, DraftFormat, Untr
 
 use super::forms::submit::expand;
 use super::layers::{FileEntry, module_of};
-use super::msg::{Msg, Probe};
+use super::msg::{Effect, Msg, Probe};
+use super::options::ConsoleOptions;
+use super::replay::Replay;
 
 /// Results on their way back; as many as commands that can be pending.
 pub const RESULTS_MAX: usize = 64;
@@ -28,28 +30,56 @@ pub struct Runner {
     results: mpsc::Sender<Msg>,
     tasks: JoinSet<()>,
     probing: Option<AbortHandle>,
+    bundles: Option<PathBuf>,
+    replay: Option<Replay>,
 }
 
 impl Runner {
     /// A runner for `link` that answers on `results`.
-    pub fn new(link: Link, results: mpsc::Sender<Msg>) -> Self {
-        Self { link, results, tasks: JoinSet::new(), probing: None }
+    pub fn new(link: Link, results: mpsc::Sender<Msg>, options: &ConsoleOptions) -> Self {
+        let (bundles, replay) = (options.bundles.clone(), options.replay.clone());
+        Self { link, results, tasks: JoinSet::new(), probing: None, bundles, replay }
+    }
+
+    /// Begins what can be done beside the console, and gives back what has to do with its terminal.
+    pub fn begin(&mut self, effect: Effect) -> Option<Effect> {
+        match effect {
+            Effect::Execute { ticket, command } => self.execute(ticket, command),
+            Effect::Submit { ticket, module, draft } => self.submit(ticket, module, *draft),
+            Effect::Probe { generation, path } => self.probe(generation, path),
+            Effect::Complete { generation, typed } => self.complete(generation, typed),
+            Effect::List { folder } => self.list(folder),
+            Effect::Bundle { ticket, receipt_id } => self.bundle(ticket, receipt_id),
+            Effect::Seek(to) => {
+                if let Some(replay) = &self.replay {
+                    replay.seek(to);
+                }
+            }
+            of_the_terminal @ (Effect::Copy(_)
+            | Effect::CatchMouse(_)
+            | Effect::Edit(_)
+            | Effect::Repaint
+            | Effect::Suspend
+            | Effect::Quit
+            | Effect::Panic) => return Some(of_the_terminal),
+        }
+        None
     }
 
     /// Has a command done.
-    pub fn execute(&mut self, ticket: u64, command: Command) {
+    fn execute(&mut self, ticket: u64, command: Command) {
         let link = self.link.clone();
         self.spawn(async move { Msg::Answered { ticket, result: link.execute(command).await } });
     }
 
     /// Reads a module, hands it over, and submits the draft with it.
-    pub fn submit(&mut self, ticket: u64, module: Option<PathBuf>, draft: Draft) {
+    fn submit(&mut self, ticket: u64, module: Option<PathBuf>, draft: Draft) {
         let link = self.link.clone();
         self.spawn(async move { Msg::Answered { ticket, result: submit(&link, module, draft).await } });
     }
 
     /// Looks at what stands at a path.
-    pub fn probe(&mut self, generation: u64, path: String) {
+    fn probe(&mut self, generation: u64, path: String) {
         // The one before is out of date; on a file system that hangs they would pile up.
         if let Some(before) = self.probing.take() {
             before.abort();
@@ -60,7 +90,7 @@ impl Runner {
     }
 
     /// Finds the paths that begin with what was typed.
-    pub fn complete(&mut self, generation: u64, typed: String) {
+    fn complete(&mut self, generation: u64, typed: String) {
         self.spawn(async move {
             let found = tokio::task::spawn_blocking(move || complete(&typed)).await;
             Msg::Completed { generation, paths: found.unwrap_or_default() }
@@ -68,7 +98,7 @@ impl Runner {
     }
 
     /// Lists a folder.
-    pub fn list(&mut self, folder: String) {
+    fn list(&mut self, folder: String) {
         self.spawn(async move {
             let asked = folder.clone();
             let found = tokio::task::spawn_blocking(move || list(&asked)).await;
@@ -77,8 +107,8 @@ impl Runner {
     }
 
     /// Writes a receipt's bundle into the folder of bundles.
-    pub fn bundle(&mut self, ticket: u64, receipt_id: String, folder: Option<PathBuf>) {
-        let link = self.link.clone();
+    fn bundle(&mut self, ticket: u64, receipt_id: String) {
+        let (link, folder) = (self.link.clone(), self.bundles.clone());
         self.spawn(async move {
             let result = match folder {
                 Some(folder) => bundle(&link, receipt_id, &folder).await,
@@ -258,7 +288,7 @@ mod tests {
         let (_snapshots, watched) = tokio::sync::watch::channel(None);
         let link = Link::new(std::sync::Arc::new(crate::console::samples::Still), watched);
         let (sender, mut results) = mpsc::channel(RESULTS_MAX);
-        let mut runner = Runner::new(link, sender);
+        let mut runner = Runner::new(link, sender, &ConsoleOptions::default());
         let draft = Draft::for_module("good", ArtifactSource::Path(path.clone()));
         runner.submit(7, Some(path), draft.clone());
         let expected = zerostate::document::content_id(b"\0asm\x01\0\0\0").to_string();

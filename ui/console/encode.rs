@@ -28,7 +28,7 @@ struct Pen {
 const PLAIN: Pen = Pen { fg: Color::Reset, bg: Color::Reset, modifiers: Modifier::empty() };
 
 /// From so many on, blanks take more bytes than erasing them and going on behind them.
-const BLANKS_LEAST: u16 = 12;
+const BLANKS_LEAST: u16 = 11;
 
 /// Whether the terminal erases in the background that is set (terminfo's `bce`), as all do that have colours, but GNU screen.
 pub fn erases_in_colour() -> bool {
@@ -37,21 +37,41 @@ pub fn erases_in_colour() -> bool {
     !is_screen || std::env::var_os("TMUX").is_some()
 }
 
-/// Writes cells where they stand. Afterwards the terminal draws plainly again. `erases`: blanks with a background may be erased.
-pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, erases: bool, out: &mut Vec<u8>) {
+/// What the screen is like that is written to.
+#[derive(Debug, Clone, Copy)]
+pub struct Screen {
+    /// Blanks with a background may be erased.
+    pub erases: bool,
+    /// It was cleared: what is not told is blank.
+    pub is_clear: bool,
+}
+
+/// Writes cells where they stand. Afterwards the terminal draws plainly again.
+pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, screen: Screen, out: &mut Vec<u8>) {
     let (mut pen, mut next) = (PLAIN, None);
-    let mut cells = cells.peekable();
     let is_blank = |cell: &Cell| cell.symbol() == " " && !cell.modifier.intersects(SEEN_ON_BLANKS);
+    let mut cells = cells.peekable();
+    // On a screen that is clear, blanks are there already; of a theme that paints its background, once it is cleared in that.
+    let painted = cells.peek().map(|(.., cell)| cell.bg).filter(|bg| screen.erases && *bg != Color::Reset);
+    let ground = painted.unwrap_or(Color::Reset);
+    if screen.is_clear && painted.is_some() {
+        pen.bg = ground;
+        change(PLAIN, pen, out);
+        out.extend_from_slice(b"\x1b[2J");
+    }
+    let is_there = |cell: &Cell| screen.is_clear && is_blank(cell) && cell.bg == ground;
+    let mut cells = cells.filter(|(.., cell)| !is_there(cell)).peekable();
     let mut blanks: Vec<(u16, u16, &Cell)> = Vec::new();
     while let Some((x, y, cell)) = blanks.pop().or_else(|| cells.next()) {
-        go((x, y), next, out);
+        let as_cleared = screen.is_clear && pen.bg == ground && !pen.modifiers.intersects(SEEN_ON_BLANKS);
+        go((x, y), next, as_cleared, out);
         let wanted = wanted(cell, pen);
         if wanted != pen {
             change(pen, wanted, out);
             pen = wanted;
         }
         let plain = (pen.modifiers & SEEN_ON_BLANKS).is_empty();
-        if erases && plain && blanks.is_empty() && is_blank(cell) && cell.bg != Color::Reset {
+        if screen.erases && plain && blanks.is_empty() && is_blank(cell) && cell.bg != Color::Reset {
             let mut count: u16 = 1;
             while let Some(more) = cells.next_if(|(at, row, other)| {
                 *row == y && *at == x.saturating_add(count) && is_blank(other) && other.bg == cell.bg
@@ -80,10 +100,13 @@ pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, erases: boo
     }
 }
 
-/// Moves the cursor from where it stands, if that is known.
-fn go((x, y): (u16, u16), from: Option<(u16, u16)>, out: &mut Vec<u8>) {
+/// Moves the cursor from where it stands, if that is known; over what is blank also by writing blanks, where those are fewer bytes.
+fn go((x, y): (u16, u16), from: Option<(u16, u16)>, over_blanks: bool, out: &mut Vec<u8>) {
     match from {
         Some(at) if at == (x, y) => {}
+        Some((at, row)) if row == y && over_blanks && (1..4).contains(&x.saturating_sub(at)) => {
+            out.extend((at..x).map(|_| b' '));
+        }
         Some((at, row)) if row == y && at < x => csi(&[x - at], b'C', out),
         // Lines do not wrap: a line that was written to its end leaves the cursor in it.
         Some((_, row)) if x == 0 && row.checked_add(1) == Some(y) => out.extend_from_slice(b"\r\n"),
@@ -195,6 +218,7 @@ mod tests {
     use super::*;
 
     const SIZE: (u16, u16) = (24, 6);
+    const ERASES: Screen = Screen { erases: true, is_clear: false };
 
     /// What a terminal shows that was told of `cells`.
     fn shown(bytes: &[u8]) -> vt100::Parser {
@@ -314,12 +338,19 @@ mod tests {
     fn a_terminal_shows_what_was_drawn_frame_after_frame() {
         let mut seed = 7;
         for round in 0..500 {
-            let (first, second) = (any(&mut seed), any(&mut seed));
+            let (mut first, second) = (any(&mut seed), any(&mut seed));
+            if round % 3 == 0 {
+                // As a theme does that paints its background.
+                let unpainted = first.content.iter_mut().filter(|cell| cell.bg == Color::Reset);
+                unpainted.for_each(|cell| cell.bg = Color::Blue);
+            }
             let mut bytes = b"\x1b[?7l".to_vec();
             let empty = Buffer::empty(first.area);
-            encode(empty.diff(&first).into_iter(), true, &mut bytes);
+            // What is blank in the first frame is so on a screen that was cleared, whether it is told or not.
+            let screen = Screen { is_clear: round % 2 == 0, ..ERASES };
+            encode(empty.diff(&first).into_iter(), screen, &mut bytes);
             same(&first, &shown(&bytes), &format!("round {round}, first"));
-            encode(first.diff(&second).into_iter(), true, &mut bytes);
+            encode(first.diff(&second).into_iter(), ERASES, &mut bytes);
             same(&second, &shown(&bytes), &format!("round {round}, second"));
         }
     }
@@ -332,8 +363,8 @@ mod tests {
         buffer.set_string(0, 1, format!("a{}b", " ".repeat(5)), red);
         let empty = Buffer::empty(buffer.area);
         let (mut erased, mut written) = (Vec::new(), Vec::new());
-        encode(empty.diff(&buffer).into_iter(), true, &mut erased);
-        encode(empty.diff(&buffer).into_iter(), false, &mut written);
+        encode(empty.diff(&buffer).into_iter(), ERASES, &mut erased);
+        encode(empty.diff(&buffer).into_iter(), Screen { erases: false, ..ERASES }, &mut written);
         assert!(erased.len() < written.len() && erased.windows(5).any(|bytes| bytes == b"\x1b[20X"));
         same(&buffer, &shown(&erased), "erased");
         same(&buffer, &shown(&written), "written");
@@ -349,10 +380,13 @@ mod tests {
         buffer.set_string(0, 1, "e", blue);
         let mut bytes = Vec::new();
         let empty = Buffer::empty(buffer.area);
-        encode(empty.diff(&buffer).into_iter(), true, &mut bytes);
+        encode(empty.diff(&buffer).into_iter(), ERASES, &mut bytes);
         assert_eq!(
             String::from_utf8(bytes).unwrap().replace('\x1b', "E"),
             "E[HE[34mabE[CE[mc  E[34md\r\neE[m"
         );
+        let mut bytes = Vec::new();
+        encode(empty.diff(&buffer).into_iter(), Screen { is_clear: true, ..ERASES }, &mut bytes);
+        assert_eq!(String::from_utf8(bytes).unwrap().replace('\x1b', "E"), "E[HE[34mab E[mc  E[34md\r\neE[m");
     }
 }

@@ -28,7 +28,8 @@ struct Term {
 enum What {
     /// In lower case.
     Part(String),
-    Fuzzy(Atom),
+    /// Where both are ASCII, the letters in lower case do.
+    Fuzzy { atom: Atom, letters: Option<Vec<u8>> },
 }
 
 /// What looks for letters has to work somewhere; one for all rows.
@@ -119,13 +120,10 @@ fn term(word: &str, fields: &[&'static str]) -> Option<Term> {
     });
     let (field, value) = named.map_or((None, rest), |(field, value)| (Some(field), value));
     let what = match value.strip_prefix('~') {
-        Some(letters) if !letters.is_empty() => What::Fuzzy(Atom::new(
-            letters,
-            CaseMatching::Ignore,
-            Normalization::Smart,
-            AtomKind::Fuzzy,
-            false,
-        )),
+        Some(letters) if !letters.is_empty() => What::Fuzzy {
+            atom: Atom::new(letters, CaseMatching::Ignore, Normalization::Smart, AtomKind::Fuzzy, false),
+            letters: letters.is_ascii().then(|| letters.to_ascii_lowercase().into_bytes()),
+        },
         _ => What::Part(value.trim_start_matches('~').to_lowercase()),
     };
     // While one types, `!` and `field:` alone take nothing away.
@@ -138,7 +136,10 @@ impl What {
         match self {
             Self::Part(part) if part.is_ascii() => contains(text.as_bytes(), part.as_bytes()),
             Self::Part(part) => text.to_lowercase().contains(part),
-            Self::Fuzzy(atom) => {
+            Self::Fuzzy { letters: Some(letters), .. } if text.is_ascii() => {
+                in_order(text.as_bytes(), letters)
+            }
+            Self::Fuzzy { atom, .. } => {
                 atom.score(Utf32Str::new(text, &mut search.letters), &mut search.matcher).is_some()
             }
         }
@@ -152,6 +153,16 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     let starts = text.get(..=last).unwrap_or_default();
     memchr::memchr2_iter(*first, first.to_ascii_uppercase(), starts)
         .any(|at| text.get(at..at + part.len()).is_some_and(|window| window.eq_ignore_ascii_case(part)))
+}
+
+/// Whether these letters, which are in lower case, stand in `text` one after the other with anything between them.
+fn in_order(text: &[u8], letters: &[u8]) -> bool {
+    let mut rest = text;
+    letters.iter().all(|letter| {
+        let at = memchr::memchr2(*letter, letter.to_ascii_uppercase(), rest);
+        rest = at.and_then(|at| rest.get(at + 1..)).unwrap_or_default();
+        at.is_some()
+    })
 }
 
 #[cfg(test)]
@@ -229,6 +240,7 @@ mod tests {
     #[test]
     fn parts_are_found_wherever_they_stand() {
         assert!(contains(b"xABc", b"abc") && contains(b"abc", b"abc") && contains(b"aab", b"ab"));
+        assert!(in_order(b"Word Count", b"wct") && in_order(b"aab", b"ab") && !in_order(b"ab", b"aba"));
         assert!(!contains(b"ab", b"abc") && !contains(b"", b"a") && contains(b"", b""));
     }
 }

@@ -100,7 +100,7 @@ pub async fn run(mut link: Link, options: ConsoleOptions) -> anyhow::Result<Exit
     let mut console = Console {
         screen: Screen::enter(options.mouse)?,
         model,
-        runner: Runner::new(link.clone(), sender),
+        runner: Runner::new(link.clone(), sender, &options),
         options,
         last_draw: Instant::now(),
         draw_at: Some(Instant::now()),
@@ -207,6 +207,7 @@ impl Console {
                     (latest.map_or(Msg::Gone, Msg::Snapshot), data_pause)
                 }
                 _ = tick.tick() => (Msg::Tick(Timestamp::now()), data_pause),
+                () = tokio::task::yield_now(), if self.model.unfinished => (Msg::GoOn, data_pause),
             };
             if self.screen.is_lost() {
                 anyhow::bail!("a part of the program panicked; the terminal was given back");
@@ -251,28 +252,16 @@ impl Console {
         }
         let mut after = After::GoOn;
         for effect in effects {
+            let Some(effect) = self.runner.begin(effect) else { continue };
             match effect {
-                Effect::Execute { ticket, command } => self.runner.execute(ticket, command),
-                Effect::Submit { ticket, module, draft } => self.runner.submit(ticket, module, *draft),
-                Effect::Probe { generation, path } => self.runner.probe(generation, path),
-                Effect::Complete { generation, typed } => self.runner.complete(generation, typed),
                 Effect::Copy(text) => {
                     let mut bytes = Vec::new();
                     crossterm::queue!(bytes, CopyToClipboard::to_clipboard_from(text))?;
                     self.send(&bytes);
                 }
-                Effect::List { folder } => self.runner.list(folder),
-                Effect::Bundle { ticket, receipt_id } => {
-                    self.runner.bundle(ticket, receipt_id, self.options.bundles.clone());
-                }
                 Effect::CatchMouse(on) => {
                     let bytes = self.screen.catch_mouse(on)?;
                     self.send(&bytes);
-                }
-                Effect::Seek(to) => {
-                    if let Some(replay) = &self.options.replay {
-                        replay.seek(to);
-                    }
                 }
                 Effect::Edit(what) => after = After::Edit(what),
                 Effect::Repaint => self.screen.repaint()?,
@@ -283,6 +272,8 @@ impl Console {
                     reason = "the operator asked to see the terminal restored after a crash"
                 )]
                 Effect::Panic => std::panic::panic_any("the console was crashed on purpose"),
+                // Begun.
+                _ => {}
             }
         }
         Ok(after)

@@ -177,6 +177,10 @@ pub struct Model {
     pub playing: bool,
     pub rates: Rates,
     pub older: Older,
+    /// A second has just gone by: what is not done with every message is due.
+    pub ticked: bool,
+    /// Rows are being looked through, with every message some more.
+    pub unfinished: bool,
     pub focus: Pane,
     /// Which of Events, Inbox and Log is at the bottom of a wide screen.
     pub bottom: Pane,
@@ -232,6 +236,8 @@ impl Model {
             frozen: None,
             rates: Rates::default(),
             older: Older::default(),
+            ticked: false,
+            unfinished: false,
             focus: Pane::Tasks,
             bottom: Pane::Events,
             zoomed: false,

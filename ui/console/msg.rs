@@ -28,6 +28,8 @@ pub enum Msg {
     Snapshot(Arc<Snapshot>),
     /// The node does not answer any more; it is looked for.
     Gone,
+    /// There is time for what was left unfinished.
+    GoOn,
     /// A second has gone by.
     Tick(Timestamp),
     /// The node's answer to a command.

@@ -14,14 +14,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// Reads the names of peers; there is nothing to do while they are those of `before`.
-    pub fn read(&mut self, before: &[PeerView], peers: &[PeerView]) {
-        let same = before.len() == peers.len()
-            && before
-                .iter()
-                .zip(peers)
-                .all(|(a, b)| a.did == b.did && a.name == b.name && a.peer_id == b.peer_id);
-        if same {
+    /// Reads the names of peers. There is nothing to do while they are those of `before`, where the same peers stand in the same places.
+    pub fn read(&mut self, before: Option<&[PeerView]>, peers: &[PeerView]) {
+        // A peer's id says what its DID is, once that is known.
+        let same = |(a, b): (&PeerView, &PeerView)| a.did.is_some() == b.did.is_some() && a.name == b.name;
+        if before.is_some_and(|before| before.iter().zip(peers).all(same)) {
             return;
         }
         self.known.clear();

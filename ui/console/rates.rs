@@ -12,7 +12,10 @@ const WINDOW_MS: i64 = 2_000;
 #[derive(Debug, Default)]
 pub struct Rates {
     node: Meter,
-    peers: HashMap<String, Meter>,
+    /// Of the peers, in their order in the snapshots; mostly the next one has the same in the same places, which `version` tells.
+    meters: Vec<Meter>,
+    places: HashMap<String, usize>,
+    version: u64,
 }
 
 /// In and out, in bytes per second.
@@ -52,25 +55,21 @@ impl Meter {
 
 impl Rates {
     /// Reads the counters of a snapshot. Called with every snapshot and every second, so that a rate falls when nothing comes; there
-    /// is something to do once in a window.
-    pub fn read(&mut self, snapshot: &Snapshot, now: Timestamp) {
+    /// is something to do once in a window. With another `version`, its peers are others than before.
+    pub fn read(&mut self, snapshot: &Snapshot, version: u64, now: Timestamp) {
         if !self.node.is_due(now) {
             return;
         }
         self.node.read(now, snapshot.node.bytes_in, snapshot.node.bytes_out);
-        for peer in &snapshot.peers {
-            match self.peers.get_mut(&peer.peer_id) {
-                Some(meter) => meter.read(now, peer.bytes_in, peer.bytes_out),
-                None => {
-                    let mut meter = Meter::default();
-                    meter.read(now, peer.bytes_in, peer.bytes_out);
-                    self.peers.insert(peer.peer_id.clone(), meter);
-                }
-            }
+        if self.version != version {
+            let known = |id: &String| self.places.get(id).and_then(|at| self.meters.get(*at)).copied();
+            self.meters =
+                snapshot.peers.iter().map(|peer| known(&peer.peer_id).unwrap_or_default()).collect();
+            self.places = snapshot.peers.iter().map(|peer| peer.peer_id.clone()).zip(0..).collect();
+            self.version = version;
         }
-        if self.peers.len() > snapshot.peers.len() {
-            // Who was not read now has gone.
-            self.peers.retain(|_, meter| meter.since.is_some_and(|(at, ..)| at == now));
+        for (meter, peer) in self.meters.iter_mut().zip(&snapshot.peers) {
+            meter.read(now, peer.bytes_in, peer.bytes_out);
         }
     }
 
@@ -81,7 +80,8 @@ impl Rates {
 
     /// A peer's rates.
     pub fn peer(&self, peer_id: &str) -> Rate {
-        self.peers.get(peer_id).map(|meter| meter.rate).unwrap_or_default()
+        let meter = self.places.get(peer_id).and_then(|at| self.meters.get(*at));
+        meter.map(|meter| meter.rate).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The rows of a pane, filtered and ordered. That is worked out when something has changed and kept, so that neither a key nor a frame
 //! has to look at every row of a long list.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashSet, VecDeque};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use zerostate::api::Snapshot;
 
 use super::filter::{Filter, Search};
@@ -13,22 +14,23 @@ use super::panes::{Entry, columns, fields};
 
 /// A list longer than this is put in order once a second and when rows come or go, and not with every number that changes.
 const SMALL: usize = 500;
-const ORDERED_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// A selected row is looked for so far around the place where it was.
 const NEAR: usize = 500;
-/// Looking through more rows than that is shared out among the processors.
+/// So many rows are looked through between two keys.
+const PIECE: usize = 4_096;
+/// Looking through more than that at once is shared out among the processors.
 const SHARED_OUT: usize = 20_000;
 /// Lines of the log that are shown around one that was found.
 const CONTEXT: usize = 2;
 
 /// What a column is ordered by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
+pub enum Key<'a> {
     Number(i64),
-    Text(String),
+    Text(Cow<'a, str>),
 }
 
-impl Key {
+impl<'a> Key<'a> {
     /// A count.
     pub fn count(n: u64) -> Self {
         Self::Number(i64::try_from(n).unwrap_or(i64::MAX))
@@ -45,33 +47,57 @@ impl Key {
     }
 
     /// A text, in whatever case.
-    pub fn text(text: &str) -> Self {
-        Self::Text(text.to_lowercase())
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        let text = text.into();
+        // Ten thousand names are put in order between two frames.
+        let lower = text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+        Self::Text(if lower { text } else { text.to_lowercase().into() })
     }
 }
 
-/// Which rows there are, in their order.
+/// Which rows there are, in their order. They are places in what the pane has: its tail, and then what was fetched beyond it.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// Places in what the pane has: its tail, and then what was fetched beyond it.
-    order: Vec<u32>,
+    all: Vec<u32>,
     /// Of what was fetched, so much is in the tail as well.
     doubles: usize,
-    /// With a filter on a log: those that it found, among those around them.
-    found: Option<HashSet<u32>>,
     basis: Option<Basis>,
+    /// What a filter lets through of them.
+    found: Option<Found>,
 }
 
-/// What the rows were worked out from.
+impl Rows {
+    fn order(&self) -> &[u32] {
+        self.found.as_ref().map_or(&self.all, |found| &found.order)
+    }
+}
+
+/// What the order was worked out from.
 #[derive(Debug, Clone, PartialEq)]
 struct Basis {
     version: u64,
-    filter: String,
     sort: usize,
     reversed: bool,
     level: usize,
     revision: u64,
-    at: Timestamp,
+}
+
+impl Basis {
+    /// Whether it is of other rows than `old`, or asks for another order.
+    fn is_of_others(&self, old: &Self) -> bool {
+        Self { revision: old.revision, ..self.clone() } != *old
+    }
+}
+
+#[derive(Debug)]
+struct Found {
+    line: String,
+    filter: Filter,
+    order: Vec<u32>,
+    /// Those that were not looked at yet.
+    left: VecDeque<u32>,
+    /// On a log: those that were found, among those around them.
+    hits: Option<HashSet<u32>>,
 }
 
 /// The rows of a pane as they stand now.
@@ -93,13 +119,18 @@ impl<'a> Listing<'a> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.rows().order.len()
+        self.rows().order().len()
+    }
+
+    /// Whether a filter has not looked at all rows yet.
+    pub fn is_looking(&self) -> bool {
+        self.rows().found.as_ref().is_some_and(|found| !found.left.is_empty())
     }
 
     /// The row at a place.
     pub fn get(&self, at: usize) -> Option<Entry<'a>> {
         let rows = self.rows();
-        rows.order.get(at).and_then(|place| entry(self.model, self.pane, rows.doubles, *place))
+        rows.order().get(at).and_then(|place| entry(self.model, self.pane, rows.doubles, *place))
     }
 
     /// The rows from a place on.
@@ -110,10 +141,8 @@ impl<'a> Listing<'a> {
     /// Whether a row is there only because it stands beside one that was found.
     pub fn is_context(&self, at: usize) -> bool {
         let rows = self.rows();
-        match (&rows.found, rows.order.get(at)) {
-            (Some(found), Some(place)) => !found.contains(place),
-            _ => false,
-        }
+        let hits = rows.found.as_ref().and_then(|found| found.hits.as_ref());
+        hits.zip(rows.order().get(at)).is_some_and(|(hits, place)| !hits.contains(place))
     }
 
     /// Which row is selected. A list that follows is at its end until one moves, the others at their beginning.
@@ -124,7 +153,11 @@ impl<'a> Listing<'a> {
             None if self.pane.follows() => last,
             None => 0,
             Some(id) if self.get(list.index).is_some_and(|row| row.has_id(id)) => list.index,
-            Some(id) => self.place_of(id).unwrap_or(list.index.min(last)),
+            // One that may still be found is not given up for another.
+            Some(id) => match self.place_of(id) {
+                None if self.is_looking() => return None,
+                place => place.unwrap_or(list.index.min(last)),
+            },
         })
     }
 
@@ -136,40 +169,59 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// Works out the rows of a pane anew where something has changed.
+/// Works out the rows of a pane anew where something has changed. What a new filter lets through of a long list is looked for in pieces,
+/// one with every call, so that the next key does not wait for it.
 pub fn refresh(model: &mut Model, pane: Pane) {
-    let list = model.list(pane);
+    let mut rows = model.take_rows(pane);
     let basis = Basis {
         version: model.version(pane),
-        filter: list.filter.clone(),
-        sort: list.sort,
-        reversed: list.reversed,
+        sort: model.list(pane).sort,
+        reversed: model.list(pane).reversed,
         level: if pane == Pane::Log { model.log_level } else { 0 },
         revision: model.revision,
-        at: model.now,
     };
-    let rows = model.rows(pane);
-    if let Some(old) = &rows.basis {
-        let same = Basis { revision: old.revision, at: old.at, ..basis.clone() } == *old;
-        let due = rows.order.len() <= SMALL || basis.at.duration_since(old.at).abs() >= ORDERED_EVERY;
-        if same && (old.revision == basis.revision || !due) {
-            return;
-        }
-        // A letter more: only what was found is looked through.
-        let narrower = Basis { filter: old.filter.clone(), at: old.at, ..basis.clone() } == *old
-            && rows.found.is_none()
-            && Filter::read(&basis.filter, fields(pane)).refines(&Filter::read(&old.filter, fields(pane)));
-        if narrower {
-            let mut rows = model.take_rows(pane);
-            let filter = Filter::read(&basis.filter, fields(pane));
-            let found = look_through(model, pane, rows.doubles, &rows.order, &filter);
-            keep(&mut rows.order, found);
-            rows.basis = Some(Basis { at: rows.basis.map_or(basis.at, |old| old.at), ..basis });
-            return model.set_rows(pane, rows);
+    let stale = rows.basis.as_ref().is_none_or(|old| {
+        let due = rows.all.len() <= SMALL || model.ticked;
+        basis.is_of_others(old) || (old.revision != basis.revision && due)
+    });
+    if stale {
+        // The same rows with other numbers are mostly in order already.
+        let before = rows.basis.take().filter(|old| !basis.is_of_others(old)).map(|_| rows.all);
+        (rows.all, rows.doubles) = ordered(model, pane, &basis, before);
+        rows.basis = Some(basis);
+    }
+    let line = model.list(pane).filter.as_str();
+    rows.found = match rows.found.take() {
+        Some(found) if !stale && found.line == line => Some(found),
+        old => found(model, pane, &rows, old.filter(|_| !stale)),
+    };
+    if let Some(found) = rows.found.as_mut() {
+        // Other data under the same filter: what stands on the screen is not taken away for a moment.
+        let piece = if stale || pane == Pane::Log { found.left.len() } else { PIECE.min(found.left.len()) };
+        let places: Vec<u32> = found.left.drain(..piece).collect();
+        let kept = look_through(model, pane, rows.doubles, &places, &found.filter);
+        if pane == Pane::Log && !places.is_empty() {
+            (found.order, found.hits) = with_context(&places, &kept);
+        } else {
+            let kept = places.iter().zip(kept).filter(|(_, kept)| *kept);
+            found.order.extend(kept.map(|(place, _)| *place));
         }
     }
-    let rows = work_out(model, pane, basis);
     model.set_rows(pane, rows);
+}
+
+/// What has to be looked through for the line that a list is filtered by: with a letter more, only what was found before.
+fn found(model: &Model, pane: Pane, rows: &Rows, old: Option<Found>) -> Option<Found> {
+    let line = model.list(pane).filter.clone();
+    let filter = Filter::read(&line, fields(pane));
+    if filter.is_empty() {
+        return None;
+    }
+    let left = match old {
+        Some(old) if old.left.is_empty() && old.hits.is_none() && filter.refines(&old.filter) => old.order,
+        _ => rows.all.clone(),
+    };
+    Some(Found { line, filter, order: Vec::new(), left: left.into(), hits: None })
 }
 
 /// Which of these places a filter lets through, in their order.
@@ -191,50 +243,50 @@ fn look_through(model: &Model, pane: Pane, doubles: usize, places: &[u32], filte
     })
 }
 
-/// Keeps those that are marked, by their order.
-fn keep(order: &mut Vec<u32>, kept: Vec<bool>) {
-    let mut kept = kept.into_iter();
-    order.retain(|_| kept.next().unwrap_or(false));
+/// The lines that were found with those around them, and which those are that were found.
+fn with_context(places: &[u32], kept: &[bool]) -> (Vec<u32>, Option<HashSet<u32>>) {
+    let mut near = vec![false; places.len()];
+    for (i, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
+        let (from, to) = (i.saturating_sub(CONTEXT), (i + CONTEXT + 1).min(near.len()));
+        near.get_mut(from..to).unwrap_or_default().fill(true);
+    }
+    let those = |which: &[bool]| -> Vec<u32> {
+        places.iter().zip(which).filter(|(_, is)| **is).map(|(place, _)| *place).collect()
+    };
+    (those(&near), Some(those(kept).into_iter().collect()))
 }
 
-fn work_out(model: &Model, pane: Pane, basis: Basis) -> Rows {
+/// All rows of a pane in their order, and how many of those fetched are in its tail as well.
+fn ordered(model: &Model, pane: Pane, basis: &Basis, before: Option<Vec<u32>>) -> (Vec<u32>, usize) {
     let (count, doubles) = extent(model, pane);
-    let mut order: Vec<u32> = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
-    let at = |place: u32| entry(model, pane, doubles, place);
+    let sorted = columns(pane).get(basis.sort).is_some_and(|column| !column.as_they_come);
+    let mut order = match before {
+        Some(mut before) if sorted => {
+            if basis.reversed {
+                before.reverse();
+            }
+            before
+        }
+        _ => (0..u32::try_from(count).unwrap_or(u32::MAX)).collect(),
+    };
+    let at = |place: &u32| entry(model, pane, doubles, *place);
     if pane == Pane::Log {
         // The node's lines and the console's own, by time.
-        order.sort_by_cached_key(|place| at(*place).map_or(Timestamp::MIN, |row| row.at()));
+        order.sort_by_cached_key(|place| at(place).map_or(Timestamp::MIN, |row| row.at()));
         if basis.level > 0 {
-            order.retain(|place| at(*place).is_some_and(|row| row.level() <= basis.level));
+            order.retain(|place| at(place).is_some_and(|row| row.level() <= basis.level));
         }
     }
     if pane == Pane::Events {
         order.reverse();
     }
-    let filter = Filter::read(&basis.filter, fields(pane));
-    let mut found = None;
-    if !filter.is_empty() {
-        let hits = look_through(model, pane, doubles, &order, &filter);
-        if pane == Pane::Log {
-            found = Some(order.iter().zip(&hits).filter(|(_, hit)| **hit).map(|(place, _)| *place).collect());
-            let mut near = vec![false; hits.len()];
-            for (i, _) in hits.iter().enumerate().filter(|(_, hit)| **hit) {
-                let (from, to) = (i.saturating_sub(CONTEXT), (i + CONTEXT + 1).min(near.len()));
-                near.get_mut(from..to).unwrap_or_default().fill(true);
-            }
-            keep(&mut order, near);
-        } else {
-            keep(&mut order, hits);
-        }
-    }
-    if columns(pane).get(basis.sort).is_some_and(|column| !column.as_they_come) {
-        let key = |place: &u32| at(*place).map(|row| row.key(model, basis.sort));
-        order.sort_by_cached_key(key);
+    if sorted {
+        order.sort_by_cached_key(|place| at(place).map(|row| row.key(model, basis.sort)));
     }
     if basis.reversed {
         order.reverse();
     }
-    Rows { order, doubles, found, basis: Some(basis) }
+    (order, doubles)
 }
 
 /// How many rows a pane has before it is filtered, and how many of those fetched are in its tail as well.

@@ -17,7 +17,7 @@ use super::model::{Model, Pane, Tone};
 use super::pending::Purpose;
 use super::theme::Role;
 use super::widgets::boxed::{Boxed, lines};
-use super::widgets::text::{cells, clock, cut, short, width};
+use super::widgets::text::{cells, clock, cut, grouped, short, width};
 use super::{ascii, layer_view, panes, privacy};
 
 /// Draws everything.
@@ -96,6 +96,10 @@ fn header(model: &Model, frame: &mut Frame, area: Rect) {
     both_ends(frame, area, left, right);
 }
 
+fn counted(n: usize) -> String {
+    grouped(n.try_into().unwrap_or(u64::MAX))
+}
+
 /// Text, meaning, and how soon it can be done without.
 fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     let node = &snapshot.node;
@@ -114,13 +118,13 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     facts.push(match snapshot.peers.len() {
         0 => ("○ alone".to_owned(), Role::Warn, 0),
         1 => ("● 1 peer".to_owned(), Role::Ok, 0),
-        n => (format!("● {n} peers"), Role::Ok, 0),
+        n => (format!("● {} peers", counted(n)), Role::Ok, 0),
     });
     if node.running > 0 {
-        facts.push((format!("▶ {} running", node.running), Role::Active, 1));
+        facts.push((format!("▶ {} running", grouped(node.running)), Role::Active, 1));
     }
     if !snapshot.inbox.is_empty() {
-        facts.push((format!("? inbox {}", snapshot.inbox.len()), Role::Warn, 0));
+        facts.push((format!("? inbox {}", counted(snapshot.inbox.len())), Role::Warn, 0));
     }
     if let Some([far, rate, whence]) = transfer_facts(model, snapshot) {
         facts.extend([(far, Role::Active, 0), (rate, Role::Active, 1), (whence, Role::Dim, 5)]);

@@ -44,7 +44,7 @@ pub fn fields(attestation: &AttestationRecord, model: &Model, see: See) -> bool 
         || see("receipt", &attestation.receipt_id)
 }
 
-pub fn key(attestation: &AttestationRecord, model: &Model, column: usize) -> Key {
+pub fn key<'a>(attestation: &'a AttestationRecord, model: &Model, column: usize) -> Key<'a> {
     match column {
         1 => Key::Number(match attestation.verdict {
             Verdict::Disagree => 0,
@@ -52,7 +52,7 @@ pub fn key(attestation: &AttestationRecord, model: &Model, column: usize) -> Key
             Verdict::Agree => 2,
         }),
         2 => Key::text(attestation.name.as_str()),
-        3 => Key::text(&model.name_of(&attestation.witness)),
+        3 => Key::text(model.name_of(&attestation.witness)),
         _ => Key::latest(attestation.at),
     }
 }

@@ -103,7 +103,8 @@ fn corner(model: &Model, pane: Pane, shown: usize) -> Vec<(String, Style)> {
                 .searched(snapshot, pane)
                 .map(|percent| (format!("searching {percent} % · "), model.theme.style(Role::Active))),
         );
-        parts.push((format!("{} of ", grouped(shown.try_into().unwrap_or(u64::MAX))), dim));
+        let more = if Listing::of(model, pane).is_looking() { "…" } else { "" };
+        parts.push((format!("{}{more} of ", grouped(shown.try_into().unwrap_or(u64::MAX))), dim));
     }
     parts.push((grouped(total), dim));
     if pane.follows() {
@@ -119,6 +120,9 @@ fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
     let Some(snapshot) = model.snapshot.as_deref() else {
         return vec![Line::styled("starting…", dim)];
     };
+    if Listing::of(model, pane).is_looking() {
+        return vec![Line::styled("nothing found yet; looking…", dim)];
+    }
     if !model.list(pane).filter.is_empty() && model.older.searched(snapshot, pane).is_some() {
         return vec![Line::styled("nothing found yet; looking through what is older…", dim)];
     }

@@ -29,10 +29,10 @@ pub fn fields(guild: &GuildView, model: &Model, see: See) -> bool {
         || see("id", &guild.guild_id)
 }
 
-pub fn key(guild: &GuildView, column: usize) -> Key {
+pub fn key<'a>(guild: &'a GuildView, column: usize) -> Key<'a> {
     match column {
         1 => Key::text(guild.name.as_str()),
-        2 => Key::Text(guild.role.clone().unwrap_or_default()),
+        2 => Key::text(guild.role.as_deref().unwrap_or_default()),
         3 => Key::most(guild.members.len().try_into().unwrap_or(u64::MAX)),
         _ => Key::Number(guild.expires_at.as_millisecond()),
     }

@@ -20,10 +20,10 @@ pub fn fields(item: &InboxItem, model: &Model, see: See) -> bool {
         || see("about", &item.subject)
 }
 
-pub fn key(item: &InboxItem, model: &Model, column: usize) -> Key {
+pub fn key<'a>(item: &'a InboxItem, model: &Model, column: usize) -> Key<'a> {
     match column {
-        1 => Key::Text(item.kind.clone()),
-        2 => Key::text(&model.name_of(&item.from)),
+        1 => Key::text(item.kind.as_str()),
+        2 => Key::text(model.name_of(&item.from)),
         _ => Key::latest(item.at),
     }
 }

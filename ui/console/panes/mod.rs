@@ -60,7 +60,7 @@ pub enum Entry<'a> {
     Log(&'a LogLine),
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     /// What selection and marks hold on to.
     pub fn id(&self) -> String {
         match self {
@@ -136,7 +136,7 @@ impl Entry<'_> {
     }
 
     /// What it is ordered by in a column.
-    pub fn key(&self, model: &Model, column: usize) -> Key {
+    pub fn key(&self, model: &Model, column: usize) -> Key<'a> {
         match self {
             Self::Peer(peer) => peers::key(peer, model, column),
             Self::Guild(guild) => guilds::key(guild, column),

@@ -27,8 +27,11 @@ const HISTORY: usize = 6;
 
 /// The name on the agent card, or the short peer id until there is one.
 pub fn name(peer: &PeerView) -> String {
-    let name = peer.name.as_ref().map(|name| name.as_str().trim()).filter(|name| !name.is_empty());
-    name.map_or_else(|| short_id(&peer.peer_id), str::to_owned)
+    called(peer).map_or_else(|| short_id(&peer.peer_id), str::to_owned)
+}
+
+fn called(peer: &PeerView) -> Option<&str> {
+    peer.name.as_ref().map(|name| name.as_str().trim()).filter(|name| !name.is_empty())
 }
 
 pub fn fields(peer: &PeerView, model: &Model, see: See) -> bool {
@@ -42,7 +45,7 @@ pub fn fields(peer: &PeerView, model: &Model, see: See) -> bool {
         || see("id", &peer.peer_id)
 }
 
-pub fn key(peer: &PeerView, model: &Model, column: usize) -> Key {
+pub fn key<'a>(peer: &'a PeerView, model: &Model, column: usize) -> Key<'a> {
     match column {
         1 => Key::count(peer.ping_us.last().copied().unwrap_or(u32::MAX).into()),
         2 => Key::most(peer.bytes_in.saturating_add(peer.bytes_out)),
@@ -52,7 +55,7 @@ pub fn key(peer: &PeerView, model: &Model, column: usize) -> Key {
         6 => Key::most(peer.faults.into()),
         7 => Key::most(in_common(peer, model).count().try_into().unwrap_or(u64::MAX)),
         // Who has no name yet comes last.
-        _ => Key::Text(format!("{}{}", u8::from(peer.name.is_none()), name(peer).to_lowercase())),
+        _ => called(peer).map_or_else(|| Key::text(format!("\u{10ffff}{}", peer.peer_id)), Key::text),
     }
 }
 

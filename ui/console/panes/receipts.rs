@@ -72,13 +72,13 @@ fn standing(receipt: &ReceiptRecord) -> &'static str {
     }
 }
 
-pub fn key(receipt: &ReceiptRecord, model: &Model, column: usize) -> Key {
+pub fn key<'a>(receipt: &'a ReceiptRecord, model: &Model, column: usize) -> Key<'a> {
     match column {
         1 => Key::text(receipt.name.as_str()),
-        2 => Key::Text(format!("{}{}", u8::from(receipt.status == Status::Ok), receipt.status)),
+        2 => Key::text(format!("{}{}", u8::from(receipt.status == Status::Ok), receipt.status)),
         3 => Key::most(receipt.total_micro.micro()),
-        4 => Key::text(&model.name_of(&receipt.executor)),
-        5 => Key::Text(standing(receipt).to_owned()),
+        4 => Key::text(model.name_of(&receipt.executor)),
+        5 => Key::text(standing(receipt)),
         6 => Key::most(receipt.duration_ns),
         7 => Key::most(receipt.fuel_used),
         8 => Key::most(receipt.peak_memory_bytes),

@@ -54,12 +54,12 @@ pub fn fields(task: &TaskView, model: &Model, see: See) -> bool {
         || see("id", &record.task_id)
 }
 
-pub fn key(task: &TaskView, model: &Model, column: usize) -> Key {
+pub fn key<'a>(task: &'a TaskView, model: &Model, column: usize) -> Key<'a> {
     let record = &task.record;
     match column {
         1 => Key::Number(rank(&record.state)),
         2 => Key::text(record.name.as_str()),
-        3 => Key::text(&record.executor.as_ref().map(|did| model.name_of(did)).unwrap_or_default()),
+        3 => Key::text(record.executor.as_ref().map(|did| model.name_of(did)).unwrap_or_default()),
         4 => Key::latest(record.updated_at),
         _ => Key::latest(record.created_at),
     }

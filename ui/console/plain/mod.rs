@@ -40,7 +40,7 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
     let model = build(&options);
     let mut signals = Signals::listen()?;
     let (sender, results) = mpsc::channel(RESULTS_MAX);
-    let runner = Runner::new(link.clone(), sender);
+    let runner = Runner::new(link.clone(), sender, &options);
     let input = BufReader::new(stdin());
     // Whoever reads the lines may be slow, or stop for a while.
     let outlet = Outlet::new(std::io::stdout())?;
@@ -169,16 +169,13 @@ impl Plain {
     async fn apply(&mut self, msg: Msg) -> anyhow::Result<Next> {
         let mut next = Next::GoOn;
         let mut todo = VecDeque::from(update(&mut self.model, msg));
+        // What is told is told once, so it waits for all that a filter finds.
+        while self.model.unfinished {
+            todo.extend(update(&mut self.model, Msg::GoOn));
+        }
         while let Some(effect) = todo.pop_front() {
+            let Some(effect) = self.runner.begin(effect) else { continue };
             match effect {
-                Effect::Execute { ticket, command } => self.runner.execute(ticket, command),
-                Effect::Submit { ticket, module, draft } => self.runner.submit(ticket, module, *draft),
-                Effect::Probe { generation, path } => self.runner.probe(generation, path),
-                Effect::Complete { generation, typed } => self.runner.complete(generation, typed),
-                Effect::List { folder } => self.runner.list(folder),
-                Effect::Bundle { ticket, receipt_id } => {
-                    self.runner.bundle(ticket, receipt_id, self.options.bundles.clone());
-                }
                 Effect::Edit(what) => {
                     self.hand_out().await;
                     self.outlet.freed().await;
@@ -190,15 +187,11 @@ impl Plain {
                     self.editing.set(false);
                     todo.extend(update(&mut self.model, Msg::Edited(edited)));
                 }
-                Effect::Seek(to) => {
-                    if let Some(replay) = &self.options.replay {
-                        replay.seek(to);
-                    }
-                }
                 // There is no clipboard here: what would go there is told, to be copied from the screen.
                 Effect::Copy(text) => self.say(&text),
-                Effect::CatchMouse(_) | Effect::Repaint | Effect::Suspend | Effect::Panic => {}
                 Effect::Quit => next = Next::Leave,
+                // The rest is of the screen.
+                _ => {}
             }
         }
         self.tell();

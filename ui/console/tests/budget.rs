@@ -101,6 +101,7 @@ fn moving_the_selection_costs_500_bytes() {
 
 #[test]
 fn no_frame_costs_more_than_ten_kilobytes() {
+    let mut most = (0, String::new());
     for data in Data::ALL {
         let snapshot = Arc::new(data.snapshot());
         for place in PLACES {
@@ -108,9 +109,12 @@ fn no_frame_costs_more_than_ten_kilobytes() {
             for theme in model.themes.clone() {
                 model.theme = theme;
                 // From an empty screen, so everything is written.
-                let cost = Line::new(SIZE).cost(&model);
-                assert!(cost <= 10_000, "{} with {data:?} in {}: {cost} bytes", place.name, model.theme.name);
+                let mut line = Line::new(SIZE);
+                line.terminal.clear().unwrap();
+                let cost = line.cost(&model);
+                most = most.max((cost, format!("{} with {data:?} in {}", place.name, model.theme.name)));
             }
         }
     }
+    assert!(most.0 <= 10_000, "{}: {} bytes", most.1, most.0);
 }

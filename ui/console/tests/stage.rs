@@ -175,6 +175,9 @@ pub fn press(model: &mut Model, keys: &str, data: Data) {
         for event in events {
             let effects = update(model, Msg::Key(event));
             answer(model, effects, data);
+            while model.unfinished {
+                update(model, Msg::GoOn);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use zerostate::api::{Happening, ReceiptDetail, Snapshot, SourceView, TaskDetail,
 use zerostate::document::Untrusted;
 
 use super::stage::{Data, Look, PLACES, SIZES, at, picture};
-use crate::console::encode::encode;
+use crate::console::encode::{Screen, encode};
 use crate::console::samples;
 
 /// Attacks on terminals and on eyes.
@@ -188,7 +188,11 @@ fn nothing_but_text_comes_out_of_what_strangers_say() {
             for look in [Look::Dark, Look::NoColour, Look::Ascii] {
                 let buffer = picture(&at(place, size, Data::Evil, &snapshot, look));
                 let mut bytes = Vec::new();
-                encode(Buffer::empty(buffer.area).diff(&buffer).into_iter(), true, &mut bytes);
+                encode(
+                    Buffer::empty(buffer.area).diff(&buffer).into_iter(),
+                    Screen { erases: true, is_clear: false },
+                    &mut bytes,
+                );
                 assert_eq!(foreign(&bytes), None, "{} at {size:?}", place.name);
                 for cell in &buffer.content {
                     let marks = cell

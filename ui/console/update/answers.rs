@@ -32,15 +32,20 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
     model.revision += 1;
     if let Some(before) = model.snapshot.take() {
         model.older.carry(&before, &latest);
-        model.names.read(&before.peers, &latest.peers);
-        for pane in Pane::ALL.into_iter().filter(|pane| !same_rows(*pane, &before, &latest)) {
+        let same = same_rows(Pane::Peers, &before, &latest).then_some(before.peers.as_slice());
+        model.names.read(same, &latest.peers);
+        if same.is_none() {
+            model.rows_changed(Pane::Peers);
+        }
+        let others = Pane::ALL.into_iter().filter(|pane| *pane != Pane::Peers);
+        for pane in others.filter(|pane| !same_rows(*pane, &before, &latest)) {
             model.rows_changed(pane);
         }
     } else {
-        model.names.read(&[], &latest.peers);
+        model.names.read(None, &latest.peers);
         Pane::ALL.into_iter().for_each(|pane| model.rows_changed(pane));
     }
-    model.rates.read(&latest, model.now);
+    model.rates.read(&latest, model.version(Pane::Peers), model.now);
     for pane in Pane::ALL {
         // Marks on what is gone would count what cannot be seen. Long lists are marked beyond the tail, so theirs stay.
         if matches!(pane, Pane::Peers | Pane::Guilds | Pane::Inbox) && !model.list(pane).marked.is_empty() {

@@ -24,7 +24,7 @@ use super::chord::Chord;
 use super::forms::input;
 use super::keymap::Lookup;
 use super::layers::Layer;
-use super::model::{Model, Tone};
+use super::model::{Model, Pane, Tone};
 use super::msg::{Effect, Msg};
 use super::pending::{PENDING_MAX, Pending, Purpose};
 use super::rows::Listing;
@@ -58,15 +58,17 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             model.size = (width, height);
             Vec::new()
         }
+        Msg::GoOn => Vec::new(),
         Msg::Snapshot(snapshot) => answers::snapshot(model, snapshot),
         Msg::Tick(now) => {
             model.clock = now;
+            model.ticked = true;
             if model.settings.replay.is_none() {
                 model.now = now;
             }
             model.toasts.retain(|toast| toast.until > now);
             if let Some(snapshot) = model.snapshot.clone() {
-                model.rates.read(&snapshot, now);
+                model.rates.read(&snapshot, model.version(Pane::Peers), now);
             }
             replay::tick(model)
         }
@@ -90,6 +92,7 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
     };
     effects.extend(settle::settle(model));
+    model.ticked = false;
     effects
 }
 

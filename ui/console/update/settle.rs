@@ -19,12 +19,19 @@ const NEAR_END: usize = 5;
 /// Brings the model in order for the next frame.
 pub fn settle(model: &mut Model) -> Vec<Effect> {
     let screen = Rect::new(0, 0, model.size.0, model.size.1);
+    model.unfinished = false;
     let Some(areas) = areas(model, screen) else { return Vec::new() };
+    let mut unfinished = false;
     for (pane, area) in &areas.panes {
         refresh(model, *pane);
         let rows = Listing::of(model, *pane);
-        let index = rows.selected().unwrap_or(0);
         let (count, height) = (rows.len(), usize::from(area.height).saturating_sub(2));
+        unfinished |= rows.is_looking();
+        let (selected, looking) = (rows.selected(), rows.is_looking());
+        if looking && selected.is_none() {
+            continue;
+        }
+        let index = selected.unwrap_or(0);
         let gone = match &model.list(*pane).selected {
             Some(id) => !rows.get(index).is_some_and(|row| row.has_id(id)),
             None => false,
@@ -42,6 +49,7 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
         }
         list.top = list.top.min(count.saturating_sub(height));
     }
+    model.unfinished = unfinished;
     if let Some(layer) = model.layers.last() {
         let inside = layer_area(layer, &areas, 0).width.saturating_sub(4);
         let lines = content(model, layer, usize::from(inside)).lines.len();

@@ -196,6 +196,60 @@ fn a_filter_asks_for_everything_there_is_page_by_page() {
 }
 
 #[test]
+fn a_long_list_is_looked_through_between_the_keys_and_the_selection_waits_for_it() {
+    let mut model = model();
+    update(&mut model, Msg::Snapshot(Arc::new(samples::many(3, 3, 30_000))));
+    press(&mut model, "4 G");
+    let last = selected(&model, Pane::Receipts);
+    press(&mut model, "/ name:fold");
+    assert!(model.unfinished, "all rows were looked at between two keys");
+    let rows = Listing::of(&model, Pane::Receipts);
+    let at_first = rows.len();
+    assert!(at_first > 0 && at_first < 3_750, "{at_first} are found already");
+    // It is among those that were not looked at yet; nothing else is taken for it meanwhile.
+    assert_eq!(rows.selected(), None);
+    // A key in between is taken at once, and begins anew with what it asks for.
+    press(&mut model, "+");
+    while model.unfinished {
+        let before = Listing::of(&model, Pane::Receipts).len();
+        assert_eq!(update(&mut model, Msg::GoOn), []);
+        assert!(Listing::of(&model, Pane::Receipts).len() >= before);
+    }
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 0);
+    press(&mut model, "backspace");
+    while model.unfinished {
+        update(&mut model, Msg::GoOn);
+    }
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 3_750, "every eighth");
+    press(&mut model, "enter");
+    // Other data under the same filter are looked through at once: nothing that stands there goes for a moment.
+    let mut one_more = samples::many(3, 3, 30_000);
+    one_more.receipts.items.remove(0);
+    update(&mut model, Msg::Snapshot(Arc::new(one_more)));
+    assert!(!model.unfinished);
+    assert_eq!(Listing::of(&model, Pane::Receipts).len(), 3_750);
+    press(&mut model, "esc G");
+    assert_eq!(selected(&model, Pane::Receipts), last);
+}
+
+#[test]
+fn a_long_list_is_put_in_order_once_a_second() {
+    let mut model = model();
+    let mut snapshot = samples::many(600, 3, 3);
+    update(&mut model, Msg::Snapshot(Arc::new(snapshot.clone())));
+    press(&mut model, "1 s s");
+    let first = |model: &Model| Listing::of(model, Pane::Peers).get(0).unwrap().id();
+    let before = first(&model);
+    let slowest = snapshot.peers.iter().position(|peer| peer.peer_id != before).unwrap();
+    snapshot.peers[slowest].bytes_in = u64::MAX / 2;
+    let now_first = snapshot.peers[slowest].peer_id.clone();
+    update(&mut model, Msg::Snapshot(Arc::new(snapshot)));
+    assert_eq!(first(&model), before);
+    update(&mut model, Msg::Tick(samples::now()));
+    assert_eq!(first(&model), now_first);
+}
+
+#[test]
 fn a_log_that_is_filtered_shows_what_stands_around_what_was_found() {
     let mut snapshot = samples::busy();
     let line = snapshot.log[0].clone();
