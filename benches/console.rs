@@ -23,7 +23,8 @@
 #[path = "../tests/pty.rs"]
 mod pty;
 mod receipt;
-#[path = "../ui/console/samples.rs"]
+#[allow(unused_imports, reason = "the tests of the console use the rest")]
+#[path = "../ui/console/samples/mod.rs"]
 mod samples;
 
 use std::path::Path;

@@ -74,6 +74,51 @@ pub struct NodeView {
     pub attest_policy: String,
 }
 
+impl NodeView {
+    /// A node that has just started, and of which nothing else is known.
+    pub fn new(did: Did, started_at: Timestamp) -> Self {
+        Self {
+            peer_id: did.peer_id(),
+            did,
+            name: Untrusted::default(),
+            version: String::new(),
+            started_at,
+            listen: Vec::new(),
+            data_dir: String::new(),
+            bytes_in: 0,
+            bytes_out: 0,
+            dht_peers: 0,
+            ipfs_dht_peers: None,
+            bitswap: LedgerView::default(),
+            store_used: 0,
+            store_quota: 0,
+            running: 0,
+            guild_secrets: 0,
+            attest_policy: "ask".to_owned(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Of a node that has just started, and knows nobody.
+    pub fn of(node: NodeView) -> Self {
+        Self {
+            at: node.started_at,
+            node,
+            peers: Vec::new(),
+            guilds: Tail::default(),
+            tasks: Tail::default(),
+            receipts: Tail::default(),
+            attestations: Tail::default(),
+            events: Tail::default(),
+            reruns: Vec::new(),
+            transfers: Vec::new(),
+            inbox: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+}
+
 /// A connected peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerView {

@@ -174,6 +174,7 @@ fn ended(exit: anyhow::Result<Exit>) -> Outcome {
     match exit? {
         // After a hangup there is nothing to print to; a stop by signal is a stop in good order.
         Exit::Quit | Exit::Signal(_) => Ok(0),
+        Exit::Undone => Ok(1),
         Exit::NodeGone(why) => Err(Failure::failed(why)),
     }
 }

@@ -76,10 +76,13 @@ const KEY_PAUSE: Duration = Duration::from_millis(10);
 /// Data is drawn at most 30 times a second, and 10 times over a slow line.
 const DATA_PAUSE: Duration = Duration::from_millis(33);
 const DATA_PAUSE_SSH: Duration = Duration::from_millis(100);
+
 /// Why the console ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
     Quit,
+    /// Something that was asked for in plain mode by a program, not by a person, was not done; what, was told.
+    Undone,
     /// The signal's number.
     Signal(i32),
     /// The node's side of the link ended; a sentence for the operator.
@@ -103,6 +106,8 @@ pub async fn run(mut link: Link, options: ConsoleOptions) -> anyhow::Result<Exit
         runner: Runner::new(link.clone(), sender, &options),
         options,
         last_draw: Instant::now(),
+        last_input: Instant::now(),
+        has_input: false,
         draw_at: Some(Instant::now()),
     };
     let (width, height) = crossterm::terminal::size()?;
@@ -157,6 +162,9 @@ struct Console {
     runner: Runner,
     options: ConsoleOptions,
     last_draw: Instant,
+    /// When input was drawn last, and whether some came since then.
+    last_input: Instant,
+    has_input: bool,
     /// When the next frame is due; none while nothing has changed.
     draw_at: Option<Instant>,
 }
@@ -172,17 +180,16 @@ impl Console {
         let mut tick = tokio::time::interval_at(next_second(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let outlet = self.screen.outlet.clone();
-        let data_pause = if self.options.over_ssh { DATA_PAUSE_SSH } else { DATA_PAUSE };
         loop {
             let due = self.draw_at;
-            let (msg, pause) = tokio::select! {
+            let (msg, pace) = tokio::select! {
                 biased;
                 number = signals.next() => return Ok(Exit::Signal(number)),
                 event = keys.next() => match event {
-                    Some(Ok(Event::Key(key))) => (Msg::Key(key), KEY_PAUSE),
-                    Some(Ok(Event::Paste(text))) => (Msg::Paste(text), KEY_PAUSE),
-                    Some(Ok(Event::Mouse(event))) if self.model.mouse => (Msg::Mouse(event), KEY_PAUSE),
-                    Some(Ok(Event::Resize(width, height))) => (Msg::Resize(width, height), KEY_PAUSE),
+                    Some(Ok(Event::Key(key))) => (Msg::Key(key), Pace::Input),
+                    Some(Ok(Event::Paste(text))) => (Msg::Paste(text), Pace::Input),
+                    Some(Ok(Event::Mouse(event))) if self.model.mouse => (Msg::Mouse(event), Pace::Input),
+                    Some(Ok(Event::Resize(width, height))) => (Msg::Resize(width, height), Pace::Input),
                     Some(Ok(_)) => continue,
                     // No keys can come any more: the terminal is gone.
                     Some(Err(_)) | None => return Ok(Exit::Signal(SignalKind::hangup().as_raw_value())),
@@ -198,31 +205,36 @@ impl Console {
                     }
                     continue;
                 }
-                Some(msg) = results.recv() => (msg, KEY_PAUSE),
+                Some(msg) = results.recv() => (msg, Pace::Input),
                 changed = link.snapshots.changed() => {
                     if changed.is_err() {
                         return Ok(Exit::NodeGone("the node does not answer any more".to_owned()));
                     }
                     let latest = link.snapshots.borrow_and_update().clone();
-                    (latest.map_or(Msg::Gone, Msg::Snapshot), data_pause)
+                    (latest.map_or(Msg::Gone, Msg::Snapshot), Pace::Data)
                 }
-                _ = tick.tick() => (Msg::Tick(Timestamp::now()), data_pause),
-                () = tokio::task::yield_now(), if self.model.unfinished => (Msg::GoOn, data_pause),
+                _ = tick.tick() => (Msg::Tick(Timestamp::now()), Pace::Data),
+                () = tokio::task::yield_now(), if self.model.unfinished => (Msg::GoOn, Pace::Data),
             };
             if self.screen.is_lost() {
                 anyhow::bail!("a part of the program panicked; the terminal was given back");
             }
             match self.apply(msg)? {
                 After::GoOn => {
-                    let soon = Instant::now().max(self.last_draw + pause);
+                    let earliest = match pace {
+                        Pace::Input => self.last_input + KEY_PAUSE,
+                        Pace::Data if self.options.over_ssh => self.last_draw + DATA_PAUSE_SSH,
+                        Pace::Data => self.last_draw + DATA_PAUSE,
+                    };
+                    self.has_input |= matches!(pace, Pace::Input);
+                    let soon = Instant::now().max(earliest);
                     self.draw_at = Some(self.draw_at.map_or(soon, |at| at.min(soon)));
                 }
                 After::Quit => return Ok(Exit::Quit),
                 After::Suspend => {
-                    // It would read the keys that are meant for the shell.
-                    drop(keys);
+                    // Nobody reads the shell's keys meanwhile: all of the process stops. (An `EventStream` that is dropped here would
+                    // end while it goes on again, and leave a key that comes then lying until the next one.)
                     self.screen.suspend()?;
-                    keys = EventStream::new();
                     self.taken_again()?;
                 }
                 After::Edit(what) => {
@@ -305,10 +317,19 @@ impl Console {
     fn draw(&mut self) -> std::io::Result<()> {
         self.draw_at = None;
         self.last_draw = Instant::now();
+        if std::mem::take(&mut self.has_input) {
+            self.last_input = self.last_draw;
+        }
         let model = &self.model;
         self.screen.terminal.draw(|frame| view::view(model, frame))?;
         Ok(())
     }
+}
+
+/// How soon what has come is drawn.
+enum Pace {
+    Input,
+    Data,
 }
 
 enum After {

@@ -140,7 +140,43 @@ fn timeline(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static>
             width,
         )
     });
-    steps.collect()
+    let dim = style(Role::Dim);
+    let coming = to_come(task, model).map(|step| {
+        row(vec![Cell::fixed("·", dim, 1), Cell::fixed(step, dim, 11), Cell::fixed("to come", dim, 8)], width)
+    });
+    steps.chain(coming).collect()
+}
+
+/// The steps in the life of a task that comes to its end well.
+const LIFE: [&str; 11] = [
+    "drafted",
+    "published",
+    "offered",
+    "guilded",
+    "agreed",
+    "fetched",
+    "running",
+    "receipted",
+    "attested",
+    "announced",
+    "dissolved",
+];
+
+/// Those that were not taken yet. What was passed over is not made up for: where nobody offers, a task is run without a guild.
+fn to_come(task: &TaskDetail, model: &Model) -> impl Iterator<Item = &'static str> {
+    let record = &live(task, model).record;
+    let is_open = record.state.is_pending()
+        || (matches!(record.state, TaskState::Receipted { .. }) && record.quorum > 0);
+    let place = |step: &str| LIFE.iter().position(|known| *known == step);
+    let reached = task.timeline.iter().filter_map(|step| place(&step.step)).max().map_or(0, |at| at + 1);
+    let (witnessed, guilded) = (record.quorum > 0, place("guilded").is_some_and(|at| reached <= at));
+    let guilded = guilded || task.timeline.iter().any(|step| step.step == "guilded");
+    let comes = move |step: &&str| match *step {
+        "attested" => witnessed,
+        "dissolved" => guilded,
+        _ => true,
+    };
+    LIFE.into_iter().skip(reached).filter(move |step| is_open && comes(step))
 }
 
 /// Why the task runs where it runs.

@@ -35,7 +35,7 @@ impl Plain {
                 ("yes" | "y", true, _) => return self.act(Action::Yes, "").await,
                 ("no" | "n", true, _) => return self.act(Action::No, "").await,
                 (_, true, _) if text != "show" => {
-                    self.say("Question open: type yes or no.");
+                    self.refuse("Question open: type yes or no.");
                     return Ok(Next::GoOn);
                 }
                 ("submit", _, true) => return self.act(Action::FormSubmit, "").await,
@@ -122,7 +122,7 @@ impl Plain {
             }
             Some(action) => self.act(action, rest).await,
             None => {
-                self.say(&format!("No such command: {word}. help lists them."));
+                self.refuse(&format!("No such command: {word}. help lists them."));
                 Ok(Next::GoOn)
             }
         }
@@ -136,7 +136,7 @@ impl Plain {
         let pane = self.model.focus;
         let count = Listing::of(&self.model, pane).len();
         let Some(place) = number.checked_sub(1).filter(|place| *place < count) else {
-            self.say(&format!("No row {number}: {} has {count}.", pane.title()));
+            self.refuse(&format!("No row {number}: {} has {count}.", pane.title()));
             return Ok(false);
         };
         self.apply(Msg::Select(place)).await?;

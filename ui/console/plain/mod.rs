@@ -55,6 +55,7 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
         outlet: outlet.clone(),
         unsaid: String::new(),
         editing: Rc::clone(&editing),
+        failed: false,
     };
     console.say("zerostate in plain mode. help lists the commands, quit leaves.");
     let ended = {
@@ -93,6 +94,8 @@ struct Plain {
     unsaid: String,
     /// The editor has the terminal.
     editing: Rc<Cell<bool>>,
+    /// Something that was asked for was not done.
+    failed: bool,
 }
 
 enum Next {
@@ -118,8 +121,11 @@ impl Plain {
             // Before the node has spoken there is nothing to ask; and one who does not listen to the answers has them one after the other.
             let idle = !self.is_waiting();
             let asks = over.is_none() && self.model.snapshot.is_some() && (interactive || idle);
-            if over.is_some_and(|since| idle || since.elapsed() >= LAST_ANSWERS) {
-                return Ok(Exit::Quit);
+            // What never came was not done.
+            let late = over.is_some_and(|since| since.elapsed() >= LAST_ANSWERS);
+            self.failed |= late;
+            if over.is_some() && (idle || late) {
+                return Ok(self.left(interactive));
             }
             let next = tokio::select! {
                 read = read_line(&mut input, &mut line), if asks => {
@@ -143,9 +149,19 @@ impl Plain {
             };
             if let Next::Leave = next {
                 self.hand_out().await;
-                return Ok(Exit::Quit);
+                return Ok(self.left(interactive));
             }
         }
+    }
+
+    fn left(&self, interactive: bool) -> Exit {
+        if self.failed && !interactive { Exit::Undone } else { Exit::Quit }
+    }
+
+    /// Says what cannot be done.
+    fn refuse(&mut self, why: &str) {
+        self.failed = true;
+        self.say(why);
     }
 
     /// Whether something that was asked has not been answered.

@@ -58,6 +58,7 @@ impl Plain {
                 Tone::Good => "Done",
                 Tone::Bad => "Failed",
             };
+            self.failed |= *tone == Tone::Bad;
             self.say(&format!("{kind}: {text}."));
         }
         self.told.toasts = toasts.into_iter().map(|(text, until, _)| (text, until)).collect();

@@ -3,19 +3,20 @@
 //! The journal tells what happened and not everything that was: costs, limits, latencies and documents are not in it, so they are
 //! nought or absent in what is made of it here.
 
-use std::collections::{BTreeMap, HashMap};
+mod guilds;
+mod peers;
+
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::command::{Answer, ApiError, ArtifactInfo, Command, ErrorKind, Page, PageRequest};
 use super::file::{Download, Upload};
-use super::guild::{GuildMember, GuildView};
 use super::link::Answering;
-use super::snapshot::{LedgerView, LogLine, NodeView, PeerView, Snapshot, Tail, TaskView};
-use crate::config::Admit;
+use super::snapshot::{LogLine, NodeView, Snapshot, Tail, TaskView};
 use crate::document::{Credits, Untrusted, Verdict};
 use crate::identity::Did;
 use crate::storage::{AttestationRecord, Event, Happening, ReceiptRecord, TaskRecord, TaskState};
@@ -26,8 +27,6 @@ const ENTRIES_MAX: usize = 1_000_000;
 const TAIL: usize = 200;
 /// What one page may have at most.
 const PAGE_MAX: usize = 1_000;
-/// How long a guild lives of which the journal does not say it.
-const GUILD_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// Stands for a node that does not say its own name anywhere in its journal: the public key of RFC 8032's first test vector.
 const NOBODY: &str = "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw";
 
@@ -149,25 +148,9 @@ impl Recording {
         let at = past.last().map_or(started, |event| event.at);
         let tasks = self.tasks(count);
         let running = tasks.iter().filter(|task| task.record.state == TaskState::Running).count();
-        let mut node = NodeView {
-            did: self.me.clone(),
-            peer_id: self.me.peer_id(),
-            name: if self.known { "recording" } else { "recording of a node that is not named" }.into(),
-            version: String::new(),
-            started_at: started,
-            listen: Vec::new(),
-            data_dir: String::new(),
-            bytes_in: 0,
-            bytes_out: 0,
-            dht_peers: 0,
-            ipfs_dht_peers: None,
-            bitswap: LedgerView::default(),
-            store_used: 0,
-            store_quota: 0,
-            running: number(running),
-            guild_secrets: 0,
-            attest_policy: "ask".to_owned(),
-        };
+        let mut node = NodeView::new(self.me.clone(), started);
+        node.name = if self.known { "recording" } else { "recording of a node that is not named" }.into();
+        node.running = number(running);
         let mut log = Vec::new();
         for event in past {
             match &event.what {
@@ -191,9 +174,8 @@ impl Recording {
         let (receipts, attestations) = (before(&self.receipts, count), before(&self.attestations, count));
         Snapshot {
             at,
-            node,
-            peers: peers(past),
-            guilds: guilds(past, &self.me, at),
+            peers: peers::peers(past),
+            guilds: guilds::guilds(past, &self.me, at),
             tasks: Tail { total: number(tasks.len()), items: tasks.into_iter().take(TAIL).collect() },
             receipts: Tail {
                 total: number(receipts.len()),
@@ -204,10 +186,8 @@ impl Recording {
                 items: attestations.iter().rev().take(TAIL).filter_map(|at| self.attestation(*at)).collect(),
             },
             events: Tail { total: number(count), items: past.iter().rev().take(TAIL).cloned().collect() },
-            reruns: Vec::new(),
-            transfers: Vec::new(),
-            inbox: Vec::new(),
             log,
+            ..Snapshot::of(node)
         }
     }
 
@@ -395,107 +375,6 @@ fn state_after(step: &str, detail: Option<Untrusted>, receipt: Option<&str>) -> 
     })
 }
 
-/// Who was connected.
-fn peers(past: &[Event]) -> Vec<PeerView> {
-    let mut peers: BTreeMap<&str, PeerView> = BTreeMap::new();
-    let mut cards: HashMap<&str, (&Did, &Untrusted)> = HashMap::new();
-    let mut faults: HashMap<&str, u32> = HashMap::new();
-    for event in past {
-        match &event.what {
-            // A node that starts has no peers yet, whatever the journal says of its last run.
-            Happening::Started { .. } | Happening::Stopped => peers.clear(),
-            Happening::PeerConnected { peer_id, address } => {
-                peers.insert(peer_id, peer(peer_id, address, event.at));
-            }
-            Happening::PeerDisconnected { peer_id, .. } => {
-                peers.remove(peer_id.as_str());
-            }
-            Happening::PeerCard { peer_id, did, name } => {
-                cards.insert(peer_id, (did, name));
-            }
-            Happening::PeerFault { peer_id, .. } => *faults.entry(peer_id).or_default() += 1,
-            _ => {}
-        }
-    }
-    for (id, peer) in &mut peers {
-        if let Some((did, name)) = cards.get(id) {
-            peer.did = Some((*did).clone());
-            peer.name = Some((*name).clone());
-        }
-        peer.faults = faults.get(id).copied().unwrap_or(0);
-    }
-    peers.into_values().collect()
-}
-
-fn peer(peer_id: &str, address: &Untrusted, at: Timestamp) -> PeerView {
-    PeerView {
-        peer_id: Untrusted::new(peer_id).to_string(),
-        did: None,
-        name: None,
-        address: address.clone(),
-        relayed: address.as_str().contains("/p2p-circuit"),
-        connected_since: at,
-        ping_us: Vec::new(),
-        capabilities: Vec::new(),
-        prices: None,
-        agent: Untrusted::default(),
-        protocols: Vec::new(),
-        bytes_in: 0,
-        bytes_out: 0,
-        guest: false,
-        bitswap: LedgerView::default(),
-        faults: 0,
-    }
-}
-
-/// The guilds that the node was in.
-fn guilds(past: &[Event], me: &Did, at: Timestamp) -> Tail<GuildView> {
-    let mut guilds: BTreeMap<&str, GuildView> = BTreeMap::new();
-    for event in past {
-        let Happening::Guild { guild_id, name, step, who, detail } = &event.what else {
-            if matches!(event.what, Happening::Started { .. }) {
-                guilds.clear();
-            }
-            continue;
-        };
-        let over = matches!(step.as_str(), "dissolved" | "expired" | "creator-lost");
-        let out = matches!(step.as_str(), "left" | "removed" | "evicted");
-        if over || (out && who == me) {
-            guilds.remove(guild_id.as_str());
-            continue;
-        }
-        let guild = guilds.entry(guild_id).or_insert_with(|| GuildView {
-            guild_id: Untrusted::new(guild_id).to_string(),
-            name: name.clone(),
-            creator: who.clone(),
-            role: Some(if who == me && step == "created" { "creator" } else { "member" }.to_owned()),
-            state: "member".to_owned(),
-            admit: Admit::Ask,
-            capacity: 0,
-            created_at: event.at,
-            expires_at: event.at.checked_add(GUILD_LIFE).unwrap_or(event.at).max(at),
-            epoch: 0,
-            members: Vec::new(),
-            asking: Vec::new(),
-            lines: Vec::new(),
-            lines_total: 0,
-        });
-        guild.members.retain(|member| member.did != *who);
-        let role = match (step.as_str(), detail) {
-            ("created", _) => "creator".to_owned(),
-            ("role", Some(role)) => role.to_string(),
-            ("joined" | "returned", _) => "member".to_owned(),
-            _ => continue,
-        };
-        if who == me {
-            guild.role = Some(role.clone());
-        }
-        guild.members.push(GuildMember { did: who.clone(), name: None, role, heard_at: Some(event.at) });
-    }
-    let items: Vec<GuildView> = guilds.into_values().collect();
-    Tail { total: number(items.len()), items }
-}
-
 impl Answering for Recording {
     fn execute(&self, command: Command) -> BoxFuture<'_, Result<Answer, ApiError>> {
         async move { self.answer(&command) }.boxed()
@@ -515,111 +394,4 @@ impl Answering for Recording {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ME: &str = NOBODY;
-
-    fn journal() -> String {
-        let other = crate::identity::Identity::from_secret(&[3; 32]);
-        let (peer, did) = (other.peer_id(), other.did().to_string());
-        let receipt = crate::document::content_id(b"receipt").to_string();
-        let lines = [
-            r#""event":"started","version":"0.1.0""#.to_owned(),
-            format!(r#""event":"peer-connected","peer_id":"{peer}","address":"/ip4/192.0.2.1/tcp/1""#),
-            format!(r#""event":"peer-card","peer_id":"{peer}","did":"{did}","name":"atlas""#),
-            format!(
-                r#""event":"task","task_id":"aa","name":"t","step":"published","node":"{ME}","detail":null"#
-            ),
-            format!(
-                r#""event":"task","task_id":"aa","name":"t","step":"running","node":"{did}","detail":null"#
-            ),
-            format!(
-                r#""event":"receipt","receipt_id":"{receipt}","task_id":"aa","name":"t","executor":"{did}","status":"ok""#
-            ),
-            format!(
-                r#""event":"task","task_id":"aa","name":"t","step":"receipted","node":"{did}","detail":null"#
-            ),
-            format!(
-                r#""event":"attestation","attestation_id":"v","receipt_id":"{receipt}","name":"t","witness":"{ME}","verdict":"disagree""#
-            ),
-            format!(r#""event":"peer-disconnected","peer_id":"{peer}","reason":"gone""#),
-        ];
-        let line = |(i, what): (usize, &String)| {
-            format!("{{\"seq\":{},\"at\":\"2026-11-23T14:02:0{i}Z\",{what}}}\n", i + 1)
-        };
-        lines.iter().enumerate().map(line).collect()
-    }
-
-    #[test]
-    fn every_moment_of_a_journal_can_be_seen() {
-        let recording = Recording::read(&journal()).unwrap();
-        let at = |count| recording.snapshot(count);
-        assert_eq!(at(0).peers.len() + at(0).tasks.items.len(), 0);
-        assert_eq!(at(2).peers[0].name, None);
-        assert_eq!(at(3).peers[0].name.as_ref().unwrap().as_str(), "atlas");
-        assert_eq!(at(4).tasks.items[0].record.state, TaskState::Published);
-        assert_eq!((at(5).node.running, at(7).node.running), (1, 0));
-        assert!(matches!(at(7).tasks.items[0].record.state, TaskState::Receipted { .. }));
-        assert_eq!((at(7).receipts.items[0].disagree, at(8).receipts.items[0].disagree), (0, 1));
-        assert_eq!((at(8).peers.len(), at(9).peers.len()), (1, 0));
-        assert_eq!(at(9).events.items.len(), 9);
-        // Back again, it is as it was.
-        assert_eq!(at(5), Recording::read(&journal()).unwrap().snapshot(5));
-    }
-
-    #[test]
-    fn guilds_are_as_the_journal_of_a_node_tells_them() {
-        let other = crate::identity::Identity::from_secret(&[3; 32]).did().to_string();
-        let guild = crate::document::content_id(b"guild").to_string();
-        let steps = [
-            ("created", ME, "null"),
-            ("joined", &other, "null"),
-            ("role", &other, "\"executor\""),
-            ("removed", &other, "null"),
-            ("dissolved", ME, "null"),
-        ];
-        let line = |(i, (step, who, detail)): (usize, &(&str, &str, &str))| {
-            format!(
-                r#"{{"seq":{},"at":"2026-11-23T14:02:0{i}Z","event":"guild","guild_id":"{guild}","name":"g","step":"{step}","who":"{who}","detail":{detail}}}"#,
-                i + 1
-            )
-        };
-        let text: Vec<String> = steps.iter().enumerate().map(line).collect();
-        let recording = Recording::read(&text.join("\n")).unwrap();
-        let at = |count: usize| recording.snapshot(count).guilds.items;
-        assert_eq!((at(1)[0].role.as_deref(), at(1)[0].members.len()), (Some("creator"), 1));
-        assert_eq!(
-            at(3)[0].members.iter().find(|member| member.did.to_string() == other).unwrap().role,
-            "executor"
-        );
-        assert_eq!((at(4)[0].members.len(), at(5).len()), (1, 0));
-        assert_eq!(recording.snapshot(1).node.did.to_string(), ME);
-    }
-
-    #[test]
-    fn pages_go_as_far_as_the_moment_that_is_shown() {
-        let recording = Recording::read(&journal()).unwrap();
-        recording.snapshot(5);
-        let page = PageRequest { before: None, limit: 10 };
-        let Ok(Answer::Receipts(none)) = recording.answer(&Command::Receipts { page }) else {
-            panic!("no page")
-        };
-        assert_eq!(none.items.len(), 0);
-        recording.snapshot(9);
-        let Ok(Answer::Receipts(one)) = recording.answer(&Command::Receipts { page }) else {
-            panic!("no page")
-        };
-        assert_eq!((one.items.len(), one.next), (1, None));
-    }
-
-    #[test]
-    fn an_array_is_a_journal_too_and_a_wrong_line_is_named() {
-        let lines: Vec<String> = journal().lines().map(str::to_owned).collect();
-        let array = format!("[{}]", lines.join(",\n"));
-        assert_eq!(Recording::read(&array).unwrap().len(), 9);
-        let wrong = Recording::read(&format!("{}\n{{}}", lines[0])).unwrap_err().to_string();
-        assert!(wrong.starts_with("line 2 "), "{wrong}");
-        assert!(matches!(Recording::read("\n"), Err(RecordingError::Empty)));
-    }
-}
+mod tests;
