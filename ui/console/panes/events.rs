@@ -26,6 +26,14 @@ pub fn describe(what: &Happening, model: &Model) -> String {
         Happening::Attestation { receipt_id, name, witness, verdict, .. } => {
             format!("{name} {verdict}, by {}, of {}", model.name_of(witness), short_id(receipt_id))
         }
+        Happening::Guild { name, step, who, detail, .. } => {
+            let detail = detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
+            format!("{name} {step}: {}{detail}", model.name_of(who))
+        }
+        Happening::Equivocation { node, position, proof } => {
+            let who = model.name_of(node);
+            format!("{who} has signed two chains, which part at {position}: {proof}")
+        }
         other => other.to_string(),
     }
 }

@@ -29,6 +29,8 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
         unfinished |= rows.is_looking();
         let (selected, looking) = (rows.selected(), rows.is_looking());
         if looking && selected.is_none() {
+            let list = model.list_mut(*pane);
+            list.top = list.top.min(count.saturating_sub(height));
             continue;
         }
         let index = selected.unwrap_or(0);
