@@ -205,6 +205,8 @@ fn main() {
     stage.rest();
     stage.frame(key(KeyCode::Enter));
     print("a key in filtered receipts", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);
+    let times = (60..120).map(|n| stage.frame(Msg::Snapshot(newest(n)))).collect();
+    print("a snapshot with another receipt, filtered", times, 2.0);
     stage.frame(key(KeyCode::Esc));
     stage.frame(letter('s'));
     print("a key in receipts sorted by name", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);

@@ -229,12 +229,18 @@ fn a_receipt_is_attested_by_keys_and_only_after_a_yes() {
     }
     console.keys("\r");
     console.until_hides("Sign \"agree\"");
-    // The answer was heard before the next question stands there.
+    // It waits in the inbox as well. The answer was heard before the next question stands there.
+    console.keys("7");
+    console.until_shows("asks for a witness");
+    console.keys("gg\r");
+    console.until_shows("Inbox attest");
     console.keys("a");
     console.until_shows("Sign \"agree\"");
     assert_eq!(b.ask(&["status"])["attestations"], 0, "signed though the answer was No");
     console.keys("y");
     console.until_shows("attested: agree");
+    console.keys("\x1b");
+    console.until_shows("Nothing waits for you.");
 
     let heard = events.until("the attestation", |event| event["event"] == "attestation");
     assert!(heard.to_string().contains(&b.did), "{heard}");

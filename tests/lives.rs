@@ -146,6 +146,13 @@ fn twelve_steps_between_four_processes_and_an_outsider_that_learns_of_the_result
         events.as_array().unwrap().iter().all(|event| event["event"] != "guild" && event["event"] != "task")
     );
     is_quiet(&a);
+    // Whoever asked for it may say what it found, too; who witnesses it was agreed before, and so is what counts.
+    let receipt_id = text(&done, "receipt_id");
+    a.ask(&["attest", receipt_id]);
+    let shown = a.ask(&["receipt", "show", receipt_id]);
+    let own = shown["attestations"].as_array().unwrap().iter().find(|one| one["witness"] == a.did()).cloned();
+    assert!(text(&own.unwrap(), "discounted").contains("none of its witnesses"), "{shown}");
+    assert_eq!(a.ask(&["receipt", "list"])[0]["agree"], 2);
 }
 
 /// Kills the executor when its journal has a step, or the creator's has, and looks at what comes of it.

@@ -99,7 +99,13 @@ impl Client {
         let (sender, snapshots) = watch::channel(None);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next().await {
-                let Ok(snapshot) = parse::<Snapshot>(&line) else { break };
+                let snapshot = match parse::<Snapshot>(&line) {
+                    Ok(snapshot) => snapshot,
+                    Err(error) => {
+                        tracing::warn!(%error, "what the node says of itself cannot be read; is it of another version?");
+                        break;
+                    }
+                };
                 if sender.send(Some(Arc::new(snapshot))).is_err() {
                     break;
                 }

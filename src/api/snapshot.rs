@@ -221,6 +221,9 @@ pub struct ProgressView {
     /// The end of what it has written to stdout so far.
     #[serde(default, deserialize_with = "Untrusted::read_lines")]
     pub output: Untrusted,
+    /// When the node that runs it told that; none of what runs here.
+    #[serde(default)]
+    pub told_at: Option<Timestamp>,
 }
 
 /// Something that waits for the operator's yes or no.

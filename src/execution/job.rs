@@ -263,4 +263,6 @@ pub struct Progress {
     pub elapsed: Duration,
     /// The end of stdout so far, at most [`OUTPUT_TOLD`] bytes, as the guest wrote them.
     pub output: Vec<u8>,
+    /// When another node told it; none of a job that runs here.
+    pub told_at: Option<jiff::Timestamp>,
 }

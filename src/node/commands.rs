@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::guilds::GuildCommands;
-use super::reducer::{sources, view};
+use super::reducer::{self, sources, view};
 use crate::api::{
     Answer, Answering, ApiError, ArtifactInfo, AttestationView, ChainView, Command, Download,
     EquivocationView, ErrorKind, Event, Happening, Named, Page, PageRequest, ReceiptDetail, RunReport,
@@ -169,7 +169,23 @@ impl Commands {
         Ok(Answer::Tasks(Page { total, items: items.collect(), next: paged.next }))
     }
 
+    /// A task of another node, while it runs here.
+    async fn hosted(&self, task_id: &str) -> Result<Option<Answer>, ApiError> {
+        let live = self.tasks.live().borrow().clone();
+        let found = live.iter().find_map(|run| {
+            let hosted = run.hosted.as_ref().filter(|hosted| hosted.record.task_id == task_id)?;
+            reducer::hosted(run).map(|view| (view, hosted.manifest.clone()))
+        });
+        let Some((view, manifest)) = found else { return Ok(None) };
+        let events = self.storage.events_of(task_id).await?;
+        let timeline = events.iter().filter_map(timeline_step).collect();
+        Ok(Some(Answer::Task(Box::new(TaskDetail { view, manifest, timeline, output: None }))))
+    }
+
     async fn task(&self, task_id: &str) -> Result<Answer, ApiError> {
+        if let Some(hosted) = self.hosted(task_id).await? {
+            return Ok(hosted);
+        }
         let record = self.find_task(task_id).await?;
         let manifest = match self.storage.document(&parse_cid(&record.manifest_id)?).await? {
             Some(AnyEnvelope::Manifest(manifest)) => manifest.document().clone(),

@@ -26,6 +26,8 @@ use crate::telemetry::RecentLog;
 
 /// At most ten snapshots a second.
 const PERIOD: Duration = Duration::from_millis(100);
+/// A node of which nothing changes says so often that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a database that could not be read is left alone.
 const RETRY: Duration = Duration::from_secs(2);
 /// Rows of each list in a snapshot; the rest is paged.
@@ -198,6 +200,7 @@ impl Reducer {
                     Err(broadcast::error::RecvError::Lagged(_)) => stale = Stale::everything(),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
+                () = tokio::time::sleep(HEARTBEAT) => {}
                 changed = network.changed() => if changed.is_err() { return },
                 changed = live.changed() => if changed.is_err() { return },
                 changed = transfers.changed() => if changed.is_err() { return },
@@ -254,8 +257,12 @@ impl Reducer {
         let Now { network, live, transfers } = now;
         let (store_used, store_quota) = self.artifacts.usage();
         let running: HashMap<&str, &LiveRun> = live.iter().map(|run| (run.id.as_str(), run)).collect();
-        let tasks =
+        let own =
             lists.tasks.iter().map(|(_, record)| view(record, running.get(record.task_id.as_str()).copied()));
+        let mut hosted: Vec<TaskView> = live.iter().filter_map(hosted).collect();
+        hosted.sort_by_key(|task| std::cmp::Reverse(task.record.updated_at));
+        let task_count = lists.counts.tasks + hosted.len() as u64;
+        let tasks = hosted.into_iter().chain(own);
         let me = (self.about.identity.did().clone(), Untrusted::new(&self.about.name));
         let (mut guilds, names) = (self.guilds.list(), Names::new(network, &me));
         // Those of tasks are many, and soon over: the operator's own come first.
@@ -294,7 +301,7 @@ impl Reducer {
             },
             peers: network.peers.iter().map(peer).collect(),
             guilds: Tail { total: guilds.len() as u64, items: shown.collect() },
-            tasks: Tail { total: lists.counts.tasks, items: tasks.collect() },
+            tasks: Tail { total: task_count, items: tasks.collect() },
             receipts: Tail { total: lists.counts.receipts, items: lists.receipts.clone() },
             attestations: Tail { total: lists.counts.attestations, items: lists.attestations.clone() },
             events: Tail { total: lists.events(), items: lists.events.clone() },
@@ -311,6 +318,11 @@ pub(super) fn view(record: &TaskRecord, run: Option<&LiveRun>) -> TaskView {
     TaskView { record: record.clone(), progress: run.map(progress) }
 }
 
+/// A task of another node that is run here; it is in the list for as long as it runs.
+pub(super) fn hosted(run: &LiveRun) -> Option<TaskView> {
+    run.hosted.as_ref().map(|hosted| view(&hosted.record, Some(run)))
+}
+
 fn progress(run: &LiveRun) -> ProgressView {
     ProgressView {
         fuel_used: run.progress.fuel_used,
@@ -322,6 +334,7 @@ fn progress(run: &LiveRun) -> ProgressView {
         elapsed_ms: u64::try_from(run.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
         time_limit_ms: run.limits.time_ms,
         output: Untrusted::lines(&String::from_utf8_lossy(&run.progress.output), OUTPUT_TOLD),
+        told_at: run.progress.told_at,
     }
 }
 

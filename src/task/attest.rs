@@ -199,11 +199,14 @@ impl Context {
         let envelope = Envelope::sign(&self.identity, &attestation)?;
         let terms = manifest.as_ref().map(Envelope::document);
         let mut rows = if before.receipt.is_some() { Vec::new() } else { receipt_rows(receipt, terms) };
-        let discounted = (asked == Asked::ToSettle).then(|| {
-            Untrusted::new(
-                "whoever asked for the task is none of its witnesses; it settles what they do not agree on",
-            )
-        });
+        let settles =
+            "whoever asked for the task is none of its witnesses; it settles what they do not agree on";
+        let discounted = match asked {
+            Asked::ToSettle => Some(settles),
+            // By hand one can say of an own task what one likes; who witnesses it was agreed before.
+            _ => before.task.as_ref().and_then(|task| self.discounts(task, self.identity.did())),
+        };
+        let discounted = discounted.map(Untrusted::new);
         let (record, stored) = attestation_rows(&envelope, name_of(claim, terms), discounted);
         rows.extend(stored);
         rows.push(Write::Link(*envelope.id()));

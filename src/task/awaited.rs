@@ -97,6 +97,7 @@ impl Context {
                         output_bytes: *output_bytes,
                         elapsed: Duration::from_millis(*elapsed_ms),
                         output: output.get(from..).unwrap_or_default().to_vec(),
+                        told_at: Some(Timestamp::now()),
                     });
                     if record.state != TaskState::Running {
                         // It takes its time, and others need not wait for it.

@@ -199,7 +199,7 @@ impl Context {
 
     /// Why somebody's vote on an own task does not count: in a guild it is agreed who witnesses it. Where those do not come to a quorum,
     /// whoever had offered to before it was run may take their place; nobody makes up names for it afterwards.
-    fn discounts(&self, task: &TaskRecord, witness: &Did) -> Option<&'static str> {
+    pub(super) fn discounts(&self, task: &TaskRecord, witness: &Did) -> Option<&'static str> {
         if task.guild_id.is_none() {
             None
         } else if *witness == task.creator {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::execute::Material;
 use super::guilded::tried;
-use super::{Context, TaskError};
+use super::{Context, Hosted, TaskError};
 use crate::document::{
     Agreement, AnyEnvelope, Content, Draft, Envelope, Limits, Manifest, Receipt, Status, Untrusted,
 };
@@ -24,6 +24,8 @@ pub(super) struct Reins {
     pub(super) progress: watch::Sender<Progress>,
     /// Known once the manifest is.
     pub(super) limits: Arc<OnceLock<Limits>>,
+    /// Known once this node runs a task of another.
+    pub(super) hosted: Arc<OnceLock<Arc<Hosted>>>,
     /// Pulled by the operator: the task ends as cancelled.
     pub(super) cancel: CancellationToken,
     /// Pulled by the node's stop: the task stays as it is and goes on at the next start.

@@ -11,12 +11,12 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 use super::context::{Session, Word};
 use super::execute::Material;
 use super::life::Reins;
-use super::{Context, TaskError};
+use super::{Context, Hosted, TaskError};
 use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manifest, Receipt, Untrusted};
-use crate::execution::{OUTPUT_TOLD, Phase, Priority};
+use crate::execution::{OUTPUT_TOLD, Phase, Priority, Progress};
 use crate::guild::{Action, Bytes, Content, GuildError, Guilds, KeyError, MemberState, Refusal, Role};
 use crate::identity::Did;
-use crate::storage::{Happening, Write};
+use crate::storage::{Happening, TaskRecord, TaskState, Write};
 
 /// How often a run's progress is told.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -227,6 +227,10 @@ impl Context {
         let mut seen_running = false;
         let material = Material { module, stdin, _lease: lease, _hold: hold };
 
+        if terms.creator != *self.identity.did() {
+            let hosted = Hosted { record: self.row_of(plan), manifest: terms.clone() };
+            reins.hosted.get_or_init(|| Arc::new(hosted));
+        }
         let progress = reins.progress.subscribe();
         let run = self.execute(terms, material, &likely, Priority::Task, reins);
         tokio::pin!(run);
@@ -266,6 +270,8 @@ impl Context {
                 }
             }
         };
+        // It runs no more, whatever handing it over takes.
+        reins.progress.send_replace(Progress::default());
         let (receipt, receipt_rows, _output) =
             self.receipt(&plan.manifest, inputs, &outcome, Some(&plan.own)).await?;
         let claim = receipt.document();
@@ -277,6 +283,27 @@ impl Context {
         rows.push(self.note(&plan.manifest, "receipted", Some(Untrusted::new(&said))));
         self.write(rows).await?;
         Ok((receipt, outcome.stdout))
+    }
+
+    /// How a task of another stands that is run here.
+    fn row_of(&self, plan: &Plan) -> TaskRecord {
+        let (terms, now) = (plan.manifest.document(), Timestamp::now());
+        TaskRecord {
+            task_id: terms.task_id.clone(),
+            manifest_id: plan.manifest.id().to_string(),
+            name: Untrusted::new(&terms.name),
+            creator: terms.creator.clone(),
+            executor: Some(self.identity.did().clone()),
+            guild_id: Some(plan.guild.to_string()),
+            within: None,
+            candidates: Vec::new(),
+            audit: None,
+            state: TaskState::Running,
+            quorum: terms.attestation.quorum,
+            created_at: terms.created_at,
+            updated_at: now,
+            expires_at: terms.expires_at,
+        }
     }
 
     pub(super) fn note(&self, manifest: &Envelope<Manifest>, step: &str, detail: Option<Untrusted>) -> Write {

@@ -49,7 +49,7 @@ pub use execute::Ran;
 pub use inbox::Question;
 
 use crate::artifact::ArtifactError;
-use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Receipt};
+use crate::document::{AnyEnvelope, DocumentError, Draft, Envelope, Faults, Limits, Manifest, Receipt};
 use crate::execution::{ExecutionError, Progress};
 use crate::guild::{GuildError, Told};
 use crate::storage::{StorageError, TaskRecord};
@@ -93,8 +93,17 @@ pub struct LiveRun {
     /// A task's id, or the receipt's for a re-run.
     pub id: String,
     pub rerun: bool,
+    /// The task, where it is run here for another node.
+    pub hosted: Option<Arc<Hosted>>,
     pub limits: Limits,
     pub progress: Progress,
+}
+
+/// A task of another node that is run here: its row, as its own node has it, and its manifest.
+#[derive(Debug)]
+pub struct Hosted {
+    pub record: TaskRecord,
+    pub manifest: Manifest,
 }
 
 impl LiveRun {

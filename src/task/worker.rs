@@ -16,7 +16,7 @@ use super::context::{Place, Session, Word};
 use super::intake::Next;
 use super::life::Reins;
 use super::member::{answer, invalid};
-use super::{Attested, Context, Examined, LiveRun, Ran, TaskError};
+use super::{Attested, Context, Examined, Hosted, LiveRun, Ran, TaskError};
 use crate::document::{AnyEnvelope, Draft, Envelope, Limits, Manifest, Receipt};
 use crate::execution::{Phase, Progress};
 use crate::guild::{Content, Refusal, Told};
@@ -97,6 +97,7 @@ enum Ended {
 
 struct Running {
     limits: Arc<OnceLock<Limits>>,
+    hosted: Arc<OnceLock<Arc<Hosted>>>,
     progress: watch::Receiver<Progress>,
     cancel: CancellationToken,
     /// Of a receipt's task.
@@ -492,11 +493,16 @@ impl Worker {
 
     fn rein(&mut self, id: String) -> Reins {
         let (progress, watched) = watch::channel(Progress::default());
-        let (limits, cancel) = (Arc::default(), CancellationToken::new());
-        let running =
-            Running { limits: Arc::clone(&limits), progress: watched, cancel: cancel.clone(), rerun: false };
+        let (limits, hosted, cancel) = (Arc::default(), Arc::default(), CancellationToken::new());
+        let running = Running {
+            limits: Arc::clone(&limits),
+            hosted: Arc::clone(&hosted),
+            progress: watched,
+            cancel: cancel.clone(),
+            rerun: false,
+        };
         self.running.insert(id, running);
-        Reins { progress, limits, cancel, shutdown: self.shutdown.clone() }
+        Reins { progress, limits, hosted, cancel, shutdown: self.shutdown.clone() }
     }
 
     /// Several may attest one receipt at once; each run has an entry of its own.
@@ -515,7 +521,8 @@ impl Worker {
             let progress = running.progress.borrow().clone();
             let runs = progress.phase != Phase::Queued;
             let limits = running.limits.get().copied().unwrap_or_default();
-            runs.then(|| LiveRun { id: id.clone(), rerun: running.rerun, limits, progress })
+            let hosted = running.hosted.get().cloned();
+            runs.then(|| LiveRun { id: id.clone(), rerun: running.rerun, hosted, limits, progress })
         });
         let live: Vec<LiveRun> = live.collect();
         if !(live.is_empty() && self.publisher.borrow().is_empty()) {

@@ -1,6 +1,7 @@
 //! A console on a node in another process: the node may go and come, the terminal may not read, and other programs may have it for a while.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use super::{BIG, HELLO, Node, Signal, TempDir, children, path, stat};
 use crate::pty::{FRAME, PATIENCE, PROGRAM, Pty, contains};
@@ -136,11 +137,8 @@ fn a_bundle_is_written_by_a_key_and_verifies() {
     assert_eq!(console.ended(), 0);
 }
 
-#[test]
-fn what_a_task_prints_is_seen_as_it_comes_and_line_by_line() {
-    let node = Node::start("alder", &[]);
-    let temp = node.data_dir.path();
-    // Two lines, and then computing until its time is up.
+/// A task that writes two lines, and then computes until its time is up.
+fn talker(folder: &Path) -> PathBuf {
     let module = wat::parse_str(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
@@ -153,15 +151,56 @@ fn what_a_task_prints_is_seen_as_it_comes_and_line_by_line() {
                 (loop $on (br $on))))"#,
     )
     .unwrap();
-    std::fs::write(temp.join("talker.wasm"), module).unwrap();
-    std::fs::write(
-        temp.join("talker.toml"),
-        "name = \"talker\"\nartifact = { path = \"talker.wasm\" }\n[limits]\nfuel = 9000000000000\ntime = \"30s\"\n",
-    )
-    .unwrap();
+    std::fs::write(folder.join("talker.wasm"), module).unwrap();
+    let manifest = folder.join("talker.toml");
+    let text = "name = \"talker\"\nartifact = { path = \"talker.wasm\" }\n[limits]\nfuel = 9000000000000\ntime = \"30s\"\n";
+    std::fs::write(&manifest, text).unwrap();
+    manifest
+}
+
+#[test]
+fn a_task_of_another_is_seen_where_it_runs_and_for_as_long() {
+    let a = Node::start("alder", &[]);
+    let willing = TempDir::new().unwrap();
+    std::fs::write(willing.path().join("config.toml"), "name = \"birch\"\n[policy]\naccept = \"matching\"\n")
+        .unwrap();
+    let b = Node::on(willing, &["--bootstrap", &a.address]);
+    let mut console = b.attach();
+    console.until_shows("alder");
+    let mut other = a.attach();
+    other.until_shows("birch");
+    let manifest = talker(a.data_dir.path());
+    let task = a.ask(&["submit", path(&manifest)])["task_id"].as_str().unwrap().to_owned();
+    console.until_rows("3 Tasks", 1);
+    console.keys("3\r");
+    console.until("what it prints, and whose it is", |console| {
+        let text = console.text();
+        text.contains("second line") && text.contains("alder  z6Mk")
+    });
+    console.keys("w");
+    console.until_shows("alder has submitted it");
+    console.keys("\x1b");
+    console.until_hides("alder has submitted it");
+    // It is not this node's to cancel.
+    console.keys("x");
+    console.until_shows("only who has submitted it can cancel it");
+    console.keys("\x1b");
+    console.until_shows("3 Tasks");
+    a.ask(&["task", "cancel", &task]);
+    console.until_shows("No tasks yet.");
+    for console in [&mut console, &mut other] {
+        console.keys("q");
+        assert_eq!(console.ended(), 0);
+    }
+}
+
+#[test]
+fn what_a_task_prints_is_seen_as_it_comes_and_line_by_line() {
+    let node = Node::start("alder", &[]);
+    let manifest = talker(node.data_dir.path());
     let mut console = node.attach();
     console.until_shows("alder");
-    node.ask(&["submit", path(&temp.join("talker.toml"))]);
+    node.ask(&["submit", path(&manifest)]);
     console.until_rows("3 Tasks", 1);
     console.keys("3\r");
     console.until("both lines, while it runs", |console| {

@@ -89,6 +89,7 @@ impl LookArgs {
             bundles: Some(data_dir.join("bundles")),
             info: vec![
                 ("data".to_owned(), data_dir.display().to_string()),
+                ("config".to_owned(), data_dir.join("config.toml").display().to_string()),
                 ("socket".to_owned(), zerostate::api::socket_path(data_dir).display().to_string()),
                 ("log".to_owned(), data_dir.join("zerostate.log").display().to_string()),
             ],
@@ -157,8 +158,14 @@ pub async fn replay(globals: &Globals, file: &Path, look: LookArgs) -> Outcome {
 /// The console on the first node of a lab; its submit form starts with an example.
 pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf) -> Outcome {
     let folder = example.parent().unwrap_or(Path::new(".")).to_path_buf();
-    let options =
-        ConsoleOptions { badge: Some("lab".to_owned()), example: Some(example), ..look.options(&folder) };
+    let options = ConsoleOptions {
+        badge: Some("lab".to_owned()),
+        example: Some(example),
+        stop_node_on_quit: true,
+        // The lab's own files go with it.
+        bundles: std::env::current_dir().ok(),
+        ..look.options(&folder)
+    };
     ended(run(link, options).await)
 }
 

@@ -1,7 +1,8 @@
 //! `zerostate run`: run something here and now. Through the node where one runs on the data directory, else alone; the receipt
 //! is stored either way.
 
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -11,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zerostate::api::{Answer, Answering as _, ApiError, Client, Command, RunReport, Upload};
-use zerostate::document::{Status, parse_bytes, parse_duration};
+use zerostate::document::{Status, Untrusted, parse_bytes, parse_duration};
 use zerostate::node::{self, Home};
 
 use super::draft::{self, Wanted};
@@ -172,9 +173,10 @@ fn show(globals: &Globals, report: &RunReport) -> Outcome {
         })?;
         return failed.map_or(Ok(0), Err);
     }
-    output::bytes(&report.stdout)?;
+    output::bytes(&for_people(&report.stdout, std::io::stdout().is_terminal()))?;
     let mut err = std::io::stderr().lock();
-    if let Err(error) = err.write_all(&report.stderr).and_then(|()| err.flush()) {
+    let stderr = for_people(&report.stderr, err.is_terminal());
+    if let Err(error) = err.write_all(&stderr).and_then(|()| err.flush()) {
         return Err(Failure::failed(format!("cannot write to stderr: {error}")));
     }
     match failed {
@@ -184,9 +186,18 @@ fn show(globals: &Globals, report: &RunReport) -> Outcome {
     }
 }
 
+/// What a module has written, as it is; on a terminal without what would steer that.
+fn for_people(written: &[u8], terminal: bool) -> Cow<'_, [u8]> {
+    if !terminal {
+        return Cow::Borrowed(written);
+    }
+    let text = Untrusted::lines(&String::from_utf8_lossy(written), usize::MAX);
+    Cow::Owned(text.as_str().as_bytes().to_vec())
+}
+
 fn why(report: &RunReport) -> Option<String> {
     let receipt =
         zerostate::document::Envelope::<zerostate::document::Receipt>::open(report.envelope.as_bytes())
             .ok()?;
-    receipt.document().error.as_ref().map(|error| format!(": {}", zerostate::document::Untrusted::new(error)))
+    receipt.document().error.as_ref().map(|error| format!(": {}", Untrusted::new(error)))
 }

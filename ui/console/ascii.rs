@@ -5,16 +5,16 @@ use unicode_width::UnicodeWidthStr;
 
 /// Replaces what is not ASCII. Wide characters become two question marks, so that columns stay where they are.
 pub fn reduce(buffer: &mut Buffer) {
+    let mut half = false;
     for cell in &mut buffer.content {
         let symbol = cell.symbol();
-        if symbol.is_ascii() {
-            continue;
+        let is_wide = symbol.width() > 1;
+        if std::mem::replace(&mut half, is_wide) || is_wide {
+            cell.set_char('?');
+        } else if !symbol.is_ascii() {
+            let plain = symbol.chars().next().map_or('?', nearest);
+            cell.set_char(plain);
         }
-        let plain = match symbol.chars().next().map(nearest) {
-            Some(c) if symbol.width() < 2 => c.to_string(),
-            _ => "??".to_owned(),
-        };
-        cell.set_symbol(&plain);
     }
 }
 
@@ -48,5 +48,21 @@ fn nearest(c: char) -> char {
         '≠' => '!',
         'µ' => 'u',
         _ => '?',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::layout::Rect;
+    use ratatui::style::Style;
+
+    #[test]
+    fn every_cell_is_one_character_and_wide_ones_are_two() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 8, 1));
+        buffer.set_string(0, 0, "a日本│✓é", Style::new());
+        reduce(&mut buffer);
+        let text: Vec<&str> = buffer.content.iter().map(ratatui::buffer::Cell::symbol).collect();
+        assert_eq!(text, ["a", "?", "?", "?", "?", "|", "+", "?"]);
     }
 }

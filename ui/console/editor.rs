@@ -2,11 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::forms::submit::expand;
 use super::msg::Editing;
+
+/// How long an editor may take to end when it is asked to.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A name of a file is made of these; the others of a task's name become dashes.
 fn file_name(name: &str) -> String {
@@ -54,23 +60,42 @@ pub fn prepare(what: Editing, folder: Option<&Path>) -> Result<PathBuf, String> 
     }
 }
 
-/// Runs the editor on the terminal until it ends.
-///
-/// # Errors
-/// A sentence for the operator.
-pub async fn run(path: &Path) -> Result<(), String> {
+/// How an editor came to its end.
+pub enum Ended {
+    /// By itself; or why it is of no use.
+    Edited(Result<(), String>),
+    /// With the console, by this signal.
+    Stopped(i32),
+}
+
+/// Runs the editor on the terminal until it ends, or until the console has to.
+pub async fn run(path: &Path, stop: impl Future<Output = i32>) -> Ended {
     let command = command();
     // As git does it: the variable may hold arguments, and the path is one however it is spelt.
     let mut editor = Command::new("sh");
     editor.arg("-c").arg(format!("exec {command} \"$1\"")).arg("editor").arg(path).kill_on_drop(true);
     editor.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    match editor.status().await {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => {
-            Err(format!("the editor ({command}) ended with {status}; set VISUAL or EDITOR to another"))
-        }
-        Err(error) => Err(format!("the editor ({command}) did not start: {error}")),
+    let mut editor = match editor.spawn() {
+        Ok(editor) => editor,
+        Err(error) => return Ended::Edited(Err(format!("the editor ({command}) did not start: {error}"))),
+    };
+    let number = tokio::select! {
+        ended = editor.wait() => return Ended::Edited(match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => {
+                Err(format!("the editor ({command}) ended with {status}; set VISUAL or EDITOR to another"))
+            }
+            Err(error) => Err(format!("the editor ({command}): {error}")),
+        }),
+        number = stop => number,
+    };
+    // It may have something to save, and the terminal to put back.
+    let asked = editor.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let asked = asked.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM));
+    if asked.is_err() || timeout(LAST_WORDS, editor.wait()).await.is_err() {
+        tracing::debug!("the editor is ended with the console");
     }
+    Ended::Stopped(number)
 }
 
 #[cfg(test)]

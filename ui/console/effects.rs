@@ -19,6 +19,9 @@ use super::replay::Replay;
 pub const RESULTS_MAX: usize = 64;
 /// Manifests are documents of at most 64 KiB; a longer file is not one.
 const MANIFEST_MAX: u64 = 64 << 10;
+/// So long a question that came by itself stands there before it takes a Yes: longer than a key is on its way that was meant for
+/// something else.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(400);
 /// More paths than that are not read one by one.
 const COMPLETIONS_MAX: usize = 64;
 /// Nor chosen from a list.
@@ -50,6 +53,10 @@ impl Runner {
             Effect::Complete { generation, typed } => self.complete(generation, typed),
             Effect::List { folder } => self.list(folder),
             Effect::Bundle { ticket, receipt_id } => self.bundle(ticket, receipt_id),
+            Effect::Arm(number) => drop(self.spawn(async move {
+                tokio::time::sleep(MOMENT).await;
+                Msg::Armed(number)
+            })),
             Effect::Seek(to) => {
                 if let Some(replay) = &self.replay {
                     replay.seek(to);

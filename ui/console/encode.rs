@@ -52,7 +52,8 @@ pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, screen: Scr
     let is_blank = |cell: &Cell| cell.symbol() == " " && !cell.modifier.intersects(SEEN_ON_BLANKS);
     let mut cells = cells.peekable();
     // On a screen that is clear, blanks are there already; of a theme that paints its background, once it is cleared in that.
-    let painted = cells.peek().map(|(.., cell)| cell.bg).filter(|bg| screen.erases && *bg != Color::Reset);
+    let first = cells.peek().filter(|(x, y, _)| (*x, *y) == (0, 0)).map(|(.., cell)| cell.bg);
+    let painted = first.filter(|bg| screen.erases && *bg != Color::Reset);
     let ground = painted.unwrap_or(Color::Reset);
     if screen.is_clear && painted.is_some() {
         pen.bg = ground;
@@ -92,7 +93,7 @@ pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, screen: Scr
         let symbol = cell.symbol();
         out.extend_from_slice(symbol.as_bytes());
         // How far the cursor goes behind what is wide or combined, terminals disagree about; there it is said again.
-        let sure = symbol.is_ascii() || (symbol.width() == 1 && symbol.chars().count() == 1);
+        let sure = symbol.chars().count() == 1 && symbol.width() == 1;
         next = sure.then(|| (x.saturating_add(1), y));
     }
     if pen != PLAIN {

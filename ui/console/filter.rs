@@ -107,6 +107,16 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// The name before a colon in a filter line that may have been meant as a field's, and is none's.
+pub fn unknown_field(line: &str, fields: &[&'static str]) -> Option<String> {
+    words(line).into_iter().find_map(|word| {
+        let (name, _) = word.trim_start_matches('!').split_once(':')?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase());
+        let known = fields.iter().any(|field| field.starts_with(name));
+        (is_name && !known && name != "did").then(|| name.to_owned())
+    })
+}
+
 fn term(word: &str, fields: &[&'static str]) -> Option<Term> {
     let (rest, inverse) = word.strip_prefix('!').map_or((word, false), |rest| (rest, true));
     let named = rest.split_once(':').and_then(|(name, value)| {
@@ -219,6 +229,8 @@ mod tests {
         ] {
             assert_eq!(lets(line), expected, "{line}");
         }
+        assert_eq!(unknown_field("word !where:bafk", &FIELDS).as_deref(), Some("where"));
+        assert_eq!(unknown_field("na:x did:key:z6Mk 12:30 \"a b:c\"", &FIELDS), None);
     }
 
     #[test]

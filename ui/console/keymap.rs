@@ -12,7 +12,7 @@ use super::chord::Chord;
 pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 
 /// The places where a key can mean something; a section of the file each.
-pub const CONTEXTS: [&str; 24] = [
+pub const CONTEXTS: [&str; 27] = [
     "global",
     "list",
     "peers",
@@ -29,13 +29,16 @@ pub const CONTEXTS: [&str; 24] = [
     "receipt-detail",
     "attestation-detail",
     "peer-detail",
+    "inbox-detail",
     "form",
+    "task-form",
     "filter",
     "palette",
     "picker",
     "files",
     "replay",
     "confirm",
+    "text",
     "help",
 ];
 
@@ -191,6 +194,15 @@ impl Keymap {
                 continue;
             }
             let older = self.sections.entry(context.to_owned()).or_default();
+            // A key that begins or ends another sequence takes it away; that is said, where it is not the same key.
+            for other in older.iter().filter(|other| other.keys != keys && action.is_some()) {
+                if other.keys.starts_with(&keys) || keys.starts_with(&other.keys) {
+                    let (taken, gone) = (other.keys_text(), other.action.name());
+                    self.problems.push(format!(
+                        "{source}: [{context}]: \"{text}\" takes {taken} ({gone}) away; give {gone} another key"
+                    ));
+                }
+            }
             older.retain(|other| !other.keys.starts_with(&keys) && !keys.starts_with(&other.keys));
             let Some(action) = action else { continue };
             let desc = if row.desc.is_empty() { action.about().to_owned() } else { row.desc.clone() };
@@ -229,6 +241,9 @@ mod tests {
         assert_eq!(binding.action, Action::Up);
         assert_eq!(map.lookup(&["global"], &chords("?")), Lookup::Nothing);
         let all = map.problems.join("\n");
+        let map = Keymap::new(Some("[list]\nkeys = [ { on = \"g\", run = \"zoom\" } ]"));
+        let [said] = map.problems.as_slice() else { panic!("{:?}", map.problems) };
+        assert!(said.contains("\"g\" takes gg (first) away"), "{said}");
         for part in ["dance", "both up and down", "attic", "colour"] {
             assert!(all.contains(part), "{part} in {all}");
         }

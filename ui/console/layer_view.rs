@@ -1,6 +1,6 @@
 //! What stands inside of a layer, as lines that fit a width.
 
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use tui_input::Input;
 use zerostate::document::Untrusted;
@@ -12,6 +12,7 @@ use super::forms::guild::{About, GuildForm};
 use super::forms::submit::{Field, SubmitForm, found_text};
 use super::layers::{Confirm, Facts, Files, Help, Layer, Palette, Text, Themes};
 use super::model::Model;
+use super::msg::Probe;
 use super::theme::Role;
 use super::widgets::columns::{Cell, row, selected};
 use super::widgets::text::{cut, width as cells_of, wrap};
@@ -143,7 +144,8 @@ fn input_line(
         let hint = cut(hint, width);
         let pad = width.saturating_sub(cells_of(&hint));
         return (
-            Span::styled(format!("{hint}{}", " ".repeat(pad)), style.patch(model.theme.style(Role::Dim))),
+            // Dim text on the background of a field would be too faint in some themes.
+            Span::styled(format!("{hint}{}", " ".repeat(pad)), style.add_modifier(Modifier::ITALIC)),
             0,
         );
     };
@@ -184,13 +186,16 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
             out.lines.push(Line::from(vec![label, input]));
         }
         let indent = Span::raw(" ".repeat(LABEL));
-        if let Some(problem) = form.problem(field, model.now) {
+        let found = matches!(form.found, Some(Ok(Probe::Module { .. } | Probe::Manifest { .. })));
+        // What it may become is more help than that it is not there yet.
+        let completes = field == Field::Path && !found && !form.completions.is_empty();
+        if let Some(problem) = form.problem(field, model.now).filter(|_| !completes) {
             for part in wrap(&format!("✗ {problem}"), room) {
                 out.lines.push(Line::from(vec![indent.clone(), Span::styled(part, style(Role::InputError))]));
             }
         } else if field == Field::Path {
             let found = match &form.found {
-                Some(Ok(probe)) => format!("✓ {}", found_text(probe)),
+                Some(Ok(probe)) if !completes => format!("✓ {}", found_text(probe)),
                 _ if form.completions.is_empty() => String::new(),
                 _ => form
                     .completions
@@ -199,7 +204,7 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
                     .collect::<Vec<_>>()
                     .join("  "),
             };
-            let role = if matches!(form.found, Some(Ok(_))) { Role::Ok } else { Role::Dim };
+            let role = if matches!(form.found, Some(Ok(_))) && !completes { Role::Ok } else { Role::Dim };
             out.lines.push(Line::from(vec![indent, Span::styled(cut(&found, room), style(role))]));
         }
     }
@@ -213,7 +218,11 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
             ]));
         }
     }
-    let word = if read_only { "from the manifest as it stands" } else { "the rest has its defaults" };
+    let word = if read_only {
+        "the manifest says the rest; ^T writes it in your editor"
+    } else {
+        "the rest has its defaults"
+    };
     let ready = form.ready(model.now).is_some();
     let key = model.keymap.keys_of(&["form"], Action::FormSubmit).unwrap_or_default();
     out.lines.push(Line::from(vec![
@@ -229,13 +238,16 @@ fn connect(model: &Model, form: &ConnectForm, width: usize) -> Content {
     let hint = "/ip4/192.0.2.7/tcp/4001 or /dns/…, best ending in /p2p/<peer id>";
     let (input, cursor) = input_line(model, Some(&form.address), hint, true, width.saturating_sub(LABEL));
     let label = Span::styled(format!("{:<LABEL$}", "address"), style(Role::Accent));
-    let under = match form.problem() {
-        Some(problem) => Span::styled(format!("{}✗ {problem}", " ".repeat(LABEL)), style(Role::InputError)),
-        None => Span::raw(""),
-    };
+    let indent = " ".repeat(LABEL);
+    let problem = form.problem().map(|problem| format!("✗ {problem}")).unwrap_or_default();
+    let under = wrap(&problem, width.saturating_sub(LABEL)).into_iter();
+    let under = under.map(|part| Line::styled(format!("{indent}{part}"), style(Role::InputError)));
+    let mut lines = vec![Line::from(vec![label, input])];
+    lines.extend(under);
+    lines.resize(lines.len().max(2), Line::default());
     Content {
         title: titled(model, "Connect to a peer"),
-        lines: vec![Line::from(vec![label, input]), Line::from(under)],
+        lines,
         cursor: Some((LABEL + cursor, 0)),
         ..Content::default()
     }
@@ -321,12 +333,11 @@ fn confirm(model: &Model, question: &Confirm, width: usize) -> Content {
         Span::styled(text, style(if marked { Role::Selected } else { Role::Text }))
     };
     // In the frame, where they are seen however small the screen is.
-    let foot = vec![
-        Span::raw(" "),
-        button("n  No", !question.yes),
-        button(&format!("y  {}", question.yes_label), question.yes),
-        Span::raw(" "),
-    ];
+    let mut foot = vec![Span::raw(" "), button("n  No", !question.yes)];
+    if question.waits.is_none() {
+        foot.push(button(&format!("y  {}", question.yes_label), question.yes));
+    }
+    foot.push(Span::raw(" "));
     Content {
         title: titled(model, &question.title),
         lines,

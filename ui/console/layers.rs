@@ -37,6 +37,8 @@ pub struct Confirm {
     pub yes: bool,
     pub what: Confirmed,
     pub scroll: usize,
+    /// It came by itself: for a moment it takes no Yes, so that no key does that was meant for something else.
+    pub waits: Option<u64>,
 }
 
 impl Confirm {
@@ -48,7 +50,16 @@ impl Confirm {
         yes_label: String,
         what: Confirmed,
     ) -> Self {
-        Self { title, facts, warning: warning.to_owned(), yes_label, yes: false, what, scroll: 0 }
+        Self {
+            title,
+            facts,
+            warning: warning.to_owned(),
+            yes_label,
+            yes: false,
+            what,
+            scroll: 0,
+            waits: None,
+        }
     }
 }
 
@@ -154,12 +165,13 @@ impl Layer {
     pub fn contexts(&self) -> (Vec<&'static str>, bool) {
         match self {
             Self::Detail(detail) => (vec![detail.context(), "detail", "global"], false),
-            Self::Submit(_) | Self::Connect(_) | Self::Guild(_) => (vec!["form"], true),
+            Self::Submit(_) => (vec!["form", "task-form"], true),
+            Self::Connect(_) | Self::Guild(_) => (vec!["form"], true),
             // A question is answered before anything else is done.
             Self::Confirm(_) => (vec!["confirm"], true),
             Self::Palette(_) => (vec!["palette"], true),
             Self::Help(_) => (vec!["help", "global"], false),
-            Self::Text(_) | Self::Facts(_) => (vec!["help", "global"], false),
+            Self::Text(_) | Self::Facts(_) => (vec!["text", "global"], false),
             Self::Themes(_) => (vec!["picker"], true),
             Self::Files(_) => (vec!["files"], true),
         }

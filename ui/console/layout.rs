@@ -27,9 +27,14 @@ pub fn is_wide(size: (u16, u16)) -> bool {
     size.0 >= WIDE.0 && size.1 >= WIDE.1
 }
 
+/// Whether there is no room for anything useful.
+pub fn is_too_small(size: (u16, u16)) -> bool {
+    size.0 < LEAST.0 || size.1 < LEAST.1
+}
+
 /// The parts of a screen of that size; `None` when it is too small.
 pub fn areas(model: &Model, area: Rect) -> Option<Areas> {
-    if area.width < LEAST.0 || area.height < LEAST.1 {
+    if is_too_small((area.width, area.height)) {
         return None;
     }
     let tabbed = !is_wide((area.width, area.height)) || model.zoomed;

@@ -64,11 +64,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use zerostate::api::Link;
 
+use editor::Ended;
 use effects::{RESULTS_MAX, Runner};
 use model::{Model, Tone};
 use msg::{Editing, Effect, Msg};
 use options::build;
-use terminal::Screen;
+use terminal::{Modes, Screen};
 use update::update;
 
 /// Two keys are drawn at least so far apart: faster than that no eye is, and pasted keys come in heaps.
@@ -205,7 +206,10 @@ impl Console {
                     }
                     continue;
                 }
-                Some(msg) = results.recv() => (msg, Pace::Input),
+                Some(msg) = results.recv() => {
+                    let pace = if self.model.is_page(&msg) { Pace::Data } else { Pace::Input };
+                    (msg, pace)
+                }
                 changed = link.snapshots.changed() => {
                     if changed.is_err() {
                         return Ok(Exit::NodeGone("the node does not answer any more".to_owned()));
@@ -239,9 +243,10 @@ impl Console {
                 }
                 After::Edit(what) => {
                     drop(keys);
-                    let edited = tokio::select! {
-                        edited = self.edit(what) => edited,
-                        number = signals.ended() => return Ok(Exit::Signal(number)),
+                    self.screen.give();
+                    let edited = match self.edit(what, signals.ended()).await {
+                        Ok(edited) => edited,
+                        Err(number) => return Ok(Exit::Signal(number)),
                     };
                     // A ^C that was typed into the editor came here as well.
                     signals.interrupt = signal(SignalKind::interrupt())?;
@@ -299,11 +304,26 @@ impl Console {
     }
 
     /// Has a manifest edited while the terminal is the editor's; the path of what it wrote.
-    async fn edit(&mut self, what: Editing) -> Result<String, String> {
-        self.screen.give();
-        let path = editor::prepare(what, self.options.drafts.as_deref())?;
-        editor::run(&path).await?;
-        Ok(path.display().to_string())
+    ///
+    /// # Errors
+    /// The signal that ended the console meanwhile.
+    async fn edit(
+        &mut self,
+        what: Editing,
+        stop: impl Future<Output = i32>,
+    ) -> Result<Result<String, String>, i32> {
+        let path = match editor::prepare(what, self.options.drafts.as_deref()) {
+            Ok(path) => path,
+            Err(why) => return Ok(Err(why)),
+        };
+        let modes = Modes::now();
+        match editor::run(&path, stop).await {
+            Ended::Edited(edited) => Ok(edited.map(|()| path.display().to_string())),
+            Ended::Stopped(number) => {
+                modes.put_back();
+                Err(number)
+            }
+        }
     }
 
     /// Draws what may have changed while somebody else had the terminal.

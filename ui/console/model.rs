@@ -13,11 +13,12 @@ use zerostate::identity::Did;
 use super::chord::Chord;
 use super::keymap::{Binding, Keymap};
 use super::layers::Layer;
+use super::msg::Msg;
 use super::names::Names;
 use super::older::Older;
-use super::pending::{Pending, Round};
+use super::pending::{Pending, Purpose, Round};
 use super::rates::Rates;
-use super::rows::Rows;
+use super::rows::{Changes, Rows};
 use super::theme::Theme;
 
 /// The eight panes, in the order of their keys.
@@ -114,6 +115,7 @@ pub struct List {
 /// A sentence in the corner that goes away by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Toast {
+    pub number: u64,
     pub tone: Tone,
     pub text: String,
     pub until: Timestamp,
@@ -124,6 +126,8 @@ pub struct Toast {
 pub enum Tone {
     Info,
     Good,
+    /// What was asked for was not done, though nothing is wrong.
+    Undone,
     Bad,
 }
 
@@ -159,9 +163,9 @@ pub struct Model {
     pub clock: Timestamp,
     /// What is shown.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// Raised with every snapshot; and for each pane, when its rows are others than before.
+    /// Raised with every snapshot.
     pub revision: u64,
-    versions: [u64; Pane::ALL.len()],
+    changes: [Changes; Pane::ALL.len()],
     rows: [Rows; Pane::ALL.len()],
     pub names: Names,
     /// What would be shown if it were not frozen, and since when it is.
@@ -192,6 +196,7 @@ pub struct Model {
     /// The beginning of a key sequence.
     pub prefix: Vec<Chord>,
     pub toasts: Vec<Toast>,
+    toasts_so_far: u64,
     pub pending: Vec<Pending>,
     pub next_ticket: u64,
     /// What the operator has done so far: keys, clicks, lines.
@@ -229,7 +234,7 @@ impl Model {
             clock: now,
             snapshot: None,
             revision: 0,
-            versions: Default::default(),
+            changes: Default::default(),
             rows: Default::default(),
             names: Names::default(),
             log_level: 0,
@@ -246,6 +251,7 @@ impl Model {
             filtering: None,
             prefix: Vec::new(),
             toasts: Vec::new(),
+            toasts_so_far: 0,
             pending: Vec::new(),
             next_ticket: 1,
             inputs: 0,
@@ -293,15 +299,29 @@ impl Model {
         }
     }
 
-    /// Which rows a pane has: another number when they are others.
-    pub fn version(&self, pane: Pane) -> u64 {
-        self.versions.get(pane.number() - 1).copied().unwrap_or_default()
+    /// How the rows of a pane have changed so far.
+    pub fn changes(&self, pane: Pane) -> Changes {
+        self.changes.get(pane.number() - 1).copied().unwrap_or_default()
     }
 
     /// The rows of a pane are others now.
     pub fn rows_changed(&mut self, pane: Pane) {
-        if let Some(version) = self.versions.get_mut(pane.number() - 1) {
-            *version += 1;
+        self.change(pane, |changes| changes.others += 1);
+    }
+
+    /// Some rows came before all the others of a pane.
+    pub fn rows_came(&mut self, pane: Pane, count: usize) {
+        self.change(pane, |changes| changes.came += u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Older rows of a pane were fetched.
+    pub fn rows_grew(&mut self, pane: Pane) {
+        self.change(pane, |changes| changes.grown += 1);
+    }
+
+    fn change(&mut self, pane: Pane, how: impl FnOnce(&mut Changes)) {
+        if let Some(changes) = self.changes.get_mut(pane.number() - 1) {
+            how(changes);
         }
     }
 
@@ -335,7 +355,8 @@ impl Model {
             self.note("WARN", &text);
         }
         self.toasts.retain(|toast| toast.text != text);
-        self.toasts.push(Toast { tone, text, until });
+        self.toasts_so_far += 1;
+        self.toasts.push(Toast { number: self.toasts_so_far, tone, text, until });
         if self.toasts.len() > TOASTS_MAX {
             self.toasts.remove(0);
         }
@@ -349,6 +370,13 @@ impl Model {
             self.notices.remove(0);
         }
         self.rows_changed(Pane::Log);
+    }
+
+    /// Whether that is a further page of a list.
+    pub fn is_page(&self, msg: &Msg) -> bool {
+        let Msg::Answered { ticket, .. } = msg else { return false };
+        let asked = self.pending.iter().find(|pending| pending.ticket == *ticket);
+        asked.is_some_and(|pending| matches!(pending.purpose, Purpose::Page(_)))
     }
 
     /// The keys of a binding as this terminal can show them.

@@ -28,6 +28,8 @@ pub enum Msg {
     Snapshot(Arc<Snapshot>),
     /// The node does not answer any more; it is looked for.
     Gone,
+    /// The question of this number has been there for a moment.
+    Armed(u64),
     /// There is time for what was left unfinished.
     GoOn,
     /// A second has gone by.
@@ -130,6 +132,8 @@ pub enum Effect {
         ticket: u64,
         receipt_id: String,
     },
+    /// Say of the question of this number when it has been there for a moment.
+    Arm(u64),
     /// Hand text to the terminal's clipboard.
     Copy(String),
     /// Have the mouse reported, or not.

@@ -25,10 +25,12 @@ impl Names {
         self.by_peer.clear();
         for peer in peers {
             let Some(name) = &peer.name else { continue };
-            self.by_peer.insert(peer.peer_id.clone(), name.clone());
-            let Some(did) = &peer.did else { continue };
             let text = name.as_str().trim();
-            if !text.is_empty() && !text.eq_ignore_ascii_case("you") {
+            if text.is_empty() || text.eq_ignore_ascii_case("you") {
+                continue;
+            }
+            self.by_peer.insert(peer.peer_id.clone(), Untrusted::new(text));
+            if let Some(did) = &peer.did {
                 self.known.entry(did.clone()).or_insert_with(|| Untrusted::new(text));
             }
         }

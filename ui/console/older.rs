@@ -13,6 +13,9 @@ pub const SEARCH_PAGE: u32 = 1_000;
 /// At most so many older rows are kept of each list: some 60 MB of receipts.
 const KEPT_MAX: usize = 100_000;
 
+/// A page that did not come is asked for again after so many seconds.
+const REST: u8 = 10;
+
 /// One list beyond its tail, newest first.
 #[derive(Debug)]
 pub struct Beyond<T> {
@@ -21,11 +24,13 @@ pub struct Beyond<T> {
     pub next: Option<u64>,
     pub asked: bool,
     pub ended: bool,
+    /// The last page did not come; it is not asked for again for so many seconds.
+    rests: u8,
 }
 
 impl<T> Default for Beyond<T> {
     fn default() -> Self {
-        Self { items: VecDeque::new(), next: None, asked: false, ended: false }
+        Self { items: VecDeque::new(), next: None, asked: false, ended: false, rests: 0 }
     }
 }
 
@@ -33,7 +38,11 @@ impl<T> Beyond<T> {
     /// Whether another page can be asked for now.
     pub fn wants_more(&self, known: usize, total: u64) -> bool {
         let all = u64::try_from(known).unwrap_or(u64::MAX) >= total;
-        !self.asked && !self.ended && !all && self.items.len() < KEPT_MAX
+        !self.asked && self.rests == 0 && !self.ended && !all && self.items.len() < KEPT_MAX
+    }
+
+    fn failed(&mut self) {
+        (self.asked, self.rests) = (false, REST);
     }
 
     fn is_over(&self) -> bool {
@@ -45,6 +54,7 @@ impl<T> Beyond<T> {
         self.next = page.next;
         self.ended = page.next.is_none();
         self.items.extend(page.items);
+        self.items.truncate(KEPT_MAX);
     }
 }
 
@@ -106,42 +116,91 @@ impl Older {
         (!ended && known < total).then(|| known.saturating_mul(100) / total.max(1))
     }
 
-    /// Lets a list be asked for again after a page did not come.
+    /// A page did not come.
     pub fn failed(&mut self, pane: Pane) {
         match pane {
-            Pane::Tasks => self.tasks.asked = false,
-            Pane::Receipts => self.receipts.asked = false,
-            Pane::Attestations => self.attestations.asked = false,
-            Pane::Events => self.events.asked = false,
+            Pane::Tasks => self.tasks.failed(),
+            Pane::Receipts => self.receipts.failed(),
+            Pane::Attestations => self.attestations.failed(),
+            Pane::Events => self.events.failed(),
             _ => {}
         }
     }
 
-    /// Keeps what falls off the tails between two snapshots, where pages have been fetched: otherwise a gap would open.
-    pub fn carry(&mut self, before: &Snapshot, after: &Snapshot) {
+    /// A second has gone by.
+    pub fn tick(&mut self) {
+        let rests = [
+            &mut self.tasks.rests,
+            &mut self.receipts.rests,
+            &mut self.attestations.rests,
+            &mut self.events.rests,
+        ];
+        rests.into_iter().for_each(|rests| *rests = rests.saturating_sub(1));
+    }
+
+    /// A page was asked for.
+    pub fn asked(&mut self, pane: Pane) {
+        match pane {
+            Pane::Tasks => self.tasks.asked = true,
+            Pane::Receipts => self.receipts.asked = true,
+            Pane::Attestations => self.attestations.asked = true,
+            Pane::Events => self.events.asked = true,
+            _ => {}
+        }
+    }
+
+    /// Keeps what falls off the tails between two snapshots, where pages have been fetched: otherwise a gap would open. Where there is one
+    /// already, because so much came at once, the pages are forgotten; of which lists, is said.
+    pub fn carry(&mut self, before: &Snapshot, after: &Snapshot) -> Vec<Pane> {
         fn keep<T: Clone, K: std::hash::Hash + Eq>(
             beyond: &mut Beyond<T>,
-            old: &[T],
-            new: &[T],
+            (old, new): (&[T], &[T]),
+            asked_by_number: bool,
+            // Tasks of others are in the list only while they run here.
+            stays: impl Fn(&T) -> bool,
             id: impl Fn(&T) -> K,
-        ) {
-            if beyond.items.is_empty() {
-                return;
+        ) -> bool {
+            if beyond.items.is_empty() && !beyond.asked {
+                return true;
             }
-            let new: HashSet<K> = new.iter().map(&id).collect();
+            let old: Vec<&T> = old.iter().filter(|item| stays(item)).collect();
+            let new: HashSet<K> = new.iter().filter(|item| stays(item)).map(&id).collect();
+            if !old.is_empty() && !old.iter().any(|item| new.contains(&id(item))) {
+                *beyond = Beyond::default();
+                return false;
+            }
+            // A first page brings these by itself, but for what is asked by its number.
+            if beyond.items.is_empty() && !asked_by_number {
+                return true;
+            }
             // What fell off the tail before is at the front.
             let kept: HashSet<K> = beyond.items.iter().take(old.len().saturating_mul(2)).map(&id).collect();
             let fallen: Vec<T> = old
-                .iter()
+                .into_iter()
                 .filter(|item| !new.contains(&id(item)) && !kept.contains(&id(item)))
                 .cloned()
                 .collect();
             fallen.into_iter().rev().for_each(|item| beyond.items.push_front(item));
             beyond.items.truncate(KEPT_MAX);
+            true
         }
-        keep(&mut self.tasks, &before.tasks.items, &after.tasks.items, |task| task.record.task_id.clone());
-        keep(&mut self.receipts, &before.receipts.items, &after.receipts.items, |receipt| receipt.cursor);
-        keep(&mut self.attestations, &before.attestations.items, &after.attestations.items, |one| one.cursor);
-        keep(&mut self.events, &before.events.items, &after.events.items, |event| event.seq);
+        let (a, b) = (before, after);
+        let own = |task: &TaskView| task.record.creator == before.node.did;
+        let tasks = keep(&mut self.tasks, (&a.tasks.items, &b.tasks.items), false, own, |task| {
+            task.record.task_id.clone()
+        });
+        let (a_rows, b_rows) = (&a.receipts.items, &b.receipts.items);
+        let receipts = keep(&mut self.receipts, (a_rows, b_rows), false, |_| true, |one| one.cursor);
+        let (a_rows, b_rows) = (&a.attestations.items, &b.attestations.items);
+        let attestations = keep(&mut self.attestations, (a_rows, b_rows), false, |_| true, |one| one.cursor);
+        let (a_rows, b_rows) = (&a.events.items, &b.events.items);
+        let events = keep(&mut self.events, (a_rows, b_rows), true, |_| true, |event| event.seq);
+        let kept = [
+            (Pane::Tasks, tasks),
+            (Pane::Receipts, receipts),
+            (Pane::Attestations, attestations),
+            (Pane::Events, events),
+        ];
+        kept.into_iter().filter(|(_, kept)| !kept).map(|(pane, _)| pane).collect()
     }
 }

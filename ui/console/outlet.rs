@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 /// Nothing is drawn while one is on its way; beside it there may be something for the clipboard.
 const WAITING_MAX: usize = 4;
 
+/// So much of a frame is written at once: what a terminal's buffer holds.
+const PIECE: usize = 4 << 10;
+
 /// What is sent to the terminal.
 #[derive(Clone)]
 pub struct Outlet {
@@ -40,17 +43,19 @@ impl Line {
 }
 
 impl Outlet {
-    /// An outlet to `terminal`, with a thread that ends with it.
+    /// An outlet to `terminal`, with a thread that ends with it. What is left of a frame when it is not `ours` any more is dropped.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn new(mut terminal: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn new(mut terminal: impl Write + Send + 'static, ours: fn() -> bool) -> io::Result<Self> {
         let (frames, waiting) = sync_channel::<Vec<u8>>(WAITING_MAX);
         let line = Arc::new(Line::default());
         let told = Arc::clone(&line);
         std::thread::Builder::new().name("terminal".to_owned()).spawn(move || {
             for frame in waiting {
-                let written = terminal.write_all(&frame).and_then(|()| terminal.flush());
+                let mut pieces = frame.chunks(PIECE).take_while(|_| ours());
+                let written =
+                    pieces.try_for_each(|piece| terminal.write_all(piece)).and_then(|()| terminal.flush());
                 let mut state = told.state();
                 state.under_way = state.under_way.saturating_sub(1);
                 state.broken |= written.is_err();
@@ -128,7 +133,7 @@ mod tests {
     async fn a_terminal_that_does_not_read_holds_up_nobody_and_gets_everything_later() {
         let (go, gate) = channel();
         let (sender, written) = channel();
-        let mut outlet = Outlet::new(Stuck(gate, sender)).unwrap();
+        let mut outlet = Outlet::new(Stuck(gate, sender), || true).unwrap();
         assert!(outlet.is_free());
         outlet.write_all(b"first").unwrap();
         assert!(!outlet.is_free());

@@ -13,6 +13,9 @@ pub struct Found {
     pub letters: Vec<u32>,
 }
 
+/// The name counts so much more than the sentence.
+const BY_NAME: u32 = 1_000;
+
 impl Palette {
     /// The name that is looked for, and the words after it.
     pub fn parts(&self) -> (&str, &str) {
@@ -23,9 +26,9 @@ impl Palette {
     /// The actions that match what was typed.
     pub fn found(&self) -> Vec<Found> {
         let (name, rest) = self.parts();
-        // "connect /ip4/…" is the action with its word; "new task" looks for both words.
-        let exact = Action::named(name).filter(|action| !rest.is_empty() && action.takes_argument());
-        if let Some(action) = exact {
+        // "connect /ip4/…" is the action with its word; "attest marked" looks for both words.
+        let named = Action::named(name).filter(|_| !rest.is_empty());
+        if let Some(action) = named.filter(|action| action.takes_argument()) {
             return vec![Found { action, letters: Vec::new() }];
         }
         let pattern = Pattern::new(
@@ -45,11 +48,17 @@ impl Palette {
                 pattern.indices(Utf32Str::new(action.name(), &mut buffer), &mut matcher, &mut letters);
             let by_about = pattern.score(Utf32Str::new(action.about(), &mut buffer), &mut matcher);
             // The name counts before the sentence.
-            let Some(score) = by_name.map(|score| score + 1_000).or(by_about) else { continue };
+            let Some(score) = by_name.map(|score| score + BY_NAME).or(by_about) else { continue };
             if by_name.is_none() {
                 letters.clear();
             }
             found.push((score, Found { action, letters }));
+        }
+        // What has these letters somewhere in its sentence is not meant by who writes a name out.
+        if let Some(action) = named
+            && found.iter().all(|(score, _)| *score < BY_NAME)
+        {
+            return vec![Found { action, letters: Vec::new() }];
         }
         found.sort_by_key(|entry| std::cmp::Reverse(entry.0));
         found.into_iter().map(|(_, found)| found).collect()
@@ -71,6 +80,8 @@ mod tests {
         assert_eq!(first("att"), Some(Action::Attest));
         assert_eq!(first("connect /ip4/127.0.0.1/tcp/4001"), Some(Action::Connect));
         assert_eq!(first("clipboard zzz"), None);
+        assert_eq!(first("attest marked"), Some(Action::AttestMarked));
+        assert_eq!(first("attest it"), Some(Action::Attest), "not what has these letters somewhere");
         assert_ne!(first(""), Some(Action::DebugPanic));
         assert_eq!(first("debug.panic"), Some(Action::DebugPanic));
     }

@@ -68,6 +68,8 @@ pub enum Purpose {
     Inbox {
         accept: bool,
     },
+    /// Takes a question away that was answered otherwise.
+    Tidy,
     /// What a guild form asks; the form knows its ticket.
     GuildForm,
     Invite {
@@ -108,7 +110,9 @@ impl Purpose {
             Self::Leave { name, own, .. } => {
                 Some(format!("{} {name}", if *own { "dissolving" } else { "leaving" }))
             }
-            Self::GuildForm | Self::Detail { .. } | Self::Manifest { .. } | Self::Page(_) => None,
+            Self::Tidy | Self::GuildForm | Self::Detail { .. } | Self::Manifest { .. } | Self::Page(_) => {
+                None
+            }
         }
     }
 }

@@ -73,6 +73,11 @@ impl Rates {
         }
     }
 
+    /// Nothing was read for a while: what came meanwhile is not of the next window.
+    pub fn begin_anew(&mut self) {
+        self.meters.iter_mut().chain([&mut self.node]).for_each(|meter| meter.since = None);
+    }
+
     /// The node's rates.
     pub fn node(&self) -> Rate {
         self.node.rate
@@ -100,5 +105,28 @@ mod tests {
         assert_eq!(meter.rate, Rate { bytes_in: 2_000, bytes_out: 1_000 });
         meter.read(at(4_000), 4_000, 2_000);
         assert_eq!(meter.rate, Rate::default());
+    }
+
+    #[test]
+    fn every_peer_has_its_own_rate_whoever_comes_and_goes() {
+        use crate::console::samples;
+        let (mut rates, mut snapshot) = (Rates::default(), samples::busy());
+        let at = |seconds| samples::now().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        rates.read(&snapshot, 1, at(0));
+        let (second, third) = (snapshot.peers[1].peer_id.clone(), snapshot.peers[2].peer_id.clone());
+        snapshot.peers.remove(0);
+        snapshot.peers[0].bytes_in += 4_000;
+        snapshot.peers[1].bytes_out += 2_000;
+        snapshot.node.bytes_in += 10_000;
+        rates.read(&snapshot, 2, at(2));
+        assert_eq!(rates.peer(&second), Rate { bytes_in: 2_000, bytes_out: 0 });
+        assert_eq!(rates.peer(&third), Rate { bytes_in: 0, bytes_out: 1_000 });
+        assert_eq!(rates.node().bytes_in, 5_000);
+        // Held still for a while: what came meanwhile is not of the next window.
+        rates.begin_anew();
+        snapshot.peers[0].bytes_in += 1 << 30;
+        rates.read(&snapshot, 2, at(60));
+        rates.read(&snapshot, 2, at(62));
+        assert_eq!(rates.peer(&second), Rate::default());
     }
 }

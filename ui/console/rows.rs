@@ -12,7 +12,8 @@ use super::model::{Model, Pane};
 use super::older::Beyond;
 use super::panes::{Entry, columns, fields};
 
-/// A list longer than this is put in order once a second and when rows come or go, and not with every number that changes.
+/// A list longer than this is put in order once a second, and not with every number that changes; rows that come meanwhile stand before all
+/// others, or behind them, until then.
 const SMALL: usize = 500;
 /// A selected row is looked for so far around the place where it was.
 const NEAR: usize = 500;
@@ -75,7 +76,9 @@ impl Rows {
 /// What the order was worked out from.
 #[derive(Debug, Clone, PartialEq)]
 struct Basis {
-    version: u64,
+    others: u64,
+    came: u64,
+    grown: u64,
     sort: usize,
     reversed: bool,
     level: usize,
@@ -83,10 +86,27 @@ struct Basis {
 }
 
 impl Basis {
-    /// Whether it is of other rows than `old`, or asks for another order.
+    /// Whether it is of other rows than `old`, or asks for another order. Rows that came or were fetched are not others.
     fn is_of_others(&self, old: &Self) -> bool {
-        Self { revision: old.revision, ..self.clone() } != *old
+        Self { revision: old.revision, came: old.came, grown: old.grown, ..self.clone() } != *old
     }
+}
+
+/// How the rows of a pane have changed, in numbers that only grow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Changes {
+    /// They are others, or stand in other places.
+    pub others: u64,
+    /// So many new ones came before all that there were.
+    pub came: u64,
+    /// Pages of older ones were fetched.
+    pub grown: u64,
+}
+
+#[derive(Debug)]
+struct Again {
+    order: Vec<u32>,
+    left: VecDeque<u32>,
 }
 
 #[derive(Debug)]
@@ -96,6 +116,8 @@ struct Found {
     order: Vec<u32>,
     /// Those that were not looked at yet.
     left: VecDeque<u32>,
+    /// The same once more, because what the rows say may have changed; what was found before stands until it is done.
+    again: Option<Again>,
     /// On a log: those that were found, among those around them.
     hits: Option<HashSet<u32>>,
 }
@@ -125,6 +147,11 @@ impl<'a> Listing<'a> {
     /// Whether a filter has not looked at all rows yet.
     pub fn is_looking(&self) -> bool {
         self.rows().found.as_ref().is_some_and(|found| !found.left.is_empty())
+    }
+
+    /// Whether there is anything left to look at, be it for the second time.
+    pub fn is_unfinished(&self) -> bool {
+        self.rows().found.as_ref().is_some_and(|found| !found.left.is_empty() || found.again.is_some())
     }
 
     /// The row at a place.
@@ -169,45 +196,128 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// Works out the rows of a pane anew where something has changed. What a new filter lets through of a long list is looked for in pieces,
-/// one with every call, so that the next key does not wait for it.
+/// Works out the rows of a pane anew where something has changed. What a filter lets through of a long list is looked for in pieces, one
+/// with every call, so that the next key does not wait for it.
 pub fn refresh(model: &mut Model, pane: Pane) {
     let mut rows = model.take_rows(pane);
+    let changes = model.changes(pane);
     let basis = Basis {
-        version: model.version(pane),
+        others: changes.others,
+        came: changes.came,
+        grown: changes.grown,
         sort: model.list(pane).sort,
         reversed: model.list(pane).reversed,
         level: if pane == Pane::Log { model.log_level } else { 0 },
         revision: model.revision,
     };
-    let stale = rows.basis.as_ref().is_none_or(|old| {
-        let due = rows.all.len() <= SMALL || model.ticked;
-        basis.is_of_others(old) || (old.revision != basis.revision && due)
-    });
-    if stale {
+    let others = rows.basis.as_ref().is_none_or(|old| basis.is_of_others(old))
+        || !extend(model, pane, &mut rows, &basis);
+    let small = rows.all.len() <= SMALL;
+    let due = small || model.ticked;
+    let stale = rows.basis.as_ref().is_none_or(|old| old.revision != basis.revision && due);
+    if others || stale {
         // The same rows with other numbers are mostly in order already.
-        let before = rows.basis.take().filter(|old| !basis.is_of_others(old)).map(|_| rows.all);
+        let before = if others { Vec::new() } else { std::mem::take(&mut rows.all) };
         (rows.all, rows.doubles) = ordered(model, pane, &basis, before);
         rows.basis = Some(basis);
     }
     let line = model.list(pane).filter.as_str();
     rows.found = match rows.found.take() {
-        Some(found) if !stale && found.line == line => Some(found),
-        old => found(model, pane, &rows, old.filter(|_| !stale)),
+        Some(found) if !others && found.line == line => Some(found),
+        old => found(model, pane, &rows, old.filter(|_| !others)),
     };
     if let Some(found) = rows.found.as_mut() {
-        // Other data under the same filter: what stands on the screen is not taken away for a moment.
-        let piece = if stale || pane == Pane::Log { found.left.len() } else { PIECE.min(found.left.len()) };
-        let places: Vec<u32> = found.left.drain(..piece).collect();
-        let kept = look_through(model, pane, rows.doubles, &places, &found.filter);
-        if pane == Pane::Log && !places.is_empty() {
-            (found.order, found.hits) = with_context(&places, &kept);
-        } else {
-            let kept = places.iter().zip(kept).filter(|(_, kept)| *kept);
-            found.order.extend(kept.map(|(place, _)| *place));
+        if stale && !others && found.left.is_empty() && found.again.is_none() {
+            found.again = Some(Again { order: Vec::new(), left: rows.all.clone().into() });
         }
+        // Other rows under the same filter are looked through at once: what stands on the screen is not taken away for a moment.
+        let piece = if others || small || pane == Pane::Log { usize::MAX } else { PIECE };
+        look_on(model, pane, rows.doubles, found, piece);
     }
     model.set_rows(pane, rows);
+}
+
+/// Does what is left of a filter's work; an action is about what is there, and not about what was found so far.
+pub fn finish(model: &mut Model, pane: Pane) {
+    while Listing::of(model, pane).is_looking() {
+        refresh(model, pane);
+    }
+}
+
+/// Takes in rows that came, and such as were fetched, without looking at all the others. `false` where that cannot be told.
+fn extend(model: &Model, pane: Pane, rows: &mut Rows, basis: &Basis) -> bool {
+    let Some(old) = rows.basis.as_mut() else { return false };
+    let (came, grown) = (basis.came - old.came, basis.grown != old.grown);
+    if came == 0 && !grown {
+        return true;
+    }
+    (old.came, old.grown) = (basis.came, basis.grown);
+    let (count, doubles) = extent(model, pane);
+    let (Ok(came), Ok(known), Ok(count)) =
+        (u32::try_from(came), u32::try_from(rows.all.len()), u32::try_from(count))
+    else {
+        return false;
+    };
+    let moved = known.saturating_add(came);
+    if count < moved || (count > moved && !grown) {
+        return false;
+    }
+    rows.doubles = doubles;
+    let shift = |places: &mut dyn Iterator<Item = &mut u32>| places.for_each(|place| *place += came);
+    shift(&mut rows.all.iter_mut());
+    if let Some(found) = &mut rows.found {
+        shift(&mut found.order.iter_mut());
+        shift(&mut found.left.iter_mut());
+        if let Some(again) = &mut found.again {
+            shift(&mut again.order.iter_mut());
+            shift(&mut again.left.iter_mut());
+        }
+    }
+    // In a list that runs the other way, the newest stand at the end.
+    let upwards = (pane == Pane::Events) != basis.reversed;
+    let run = |places: std::ops::Range<u32>| -> Vec<u32> {
+        if upwards { places.rev().collect() } else { places.collect() }
+    };
+    for (places, first) in [(run(0..came), !upwards), (run(moved..count), upwards)] {
+        if let Some(found) = &mut rows.found {
+            let kept = kept(&places, &look_through(model, pane, doubles, &places, &found.filter));
+            let again = found.again.as_mut().map(|again| (&mut again.order, &mut again.left));
+            for (order, left) in [Some((&mut found.order, &mut found.left)), again].into_iter().flatten() {
+                match (first, left.is_empty()) {
+                    (true, _) => drop(order.splice(..0, kept.iter().copied())),
+                    (false, true) => order.extend(&kept),
+                    // Behind those that are still to be looked at.
+                    (false, false) => left.extend(&places),
+                }
+            }
+        }
+        let at = if first { 0 } else { rows.all.len() };
+        rows.all.splice(at..at, places);
+    }
+    true
+}
+
+/// Those of some places that are marked, in their order.
+fn kept(places: &[u32], marked: &[bool]) -> Vec<u32> {
+    places.iter().zip(marked).filter(|(_, is)| **is).map(|(place, _)| *place).collect()
+}
+
+/// Looks through some of what is left.
+fn look_on(model: &Model, pane: Pane, doubles: usize, found: &mut Found, piece: usize) {
+    let (left, order) = match &mut found.again {
+        Some(again) if found.left.is_empty() => (&mut again.left, &mut again.order),
+        _ => (&mut found.left, &mut found.order),
+    };
+    let places: Vec<u32> = left.drain(..piece.min(left.len())).collect();
+    let hits = look_through(model, pane, doubles, &places, &found.filter);
+    if pane != Pane::Log {
+        order.extend(kept(&places, &hits));
+    } else if !places.is_empty() {
+        (*order, found.hits) = with_context(&places, &hits);
+    }
+    if let Some(again) = found.again.take_if(|again| found.left.is_empty() && again.left.is_empty()) {
+        found.order = again.order;
+    }
 }
 
 /// What has to be looked through for the line that a list is filtered by: with a letter more, only what was found before.
@@ -221,7 +331,7 @@ fn found(model: &Model, pane: Pane, rows: &Rows, old: Option<Found>) -> Option<F
         Some(old) if old.left.is_empty() && old.hits.is_none() && filter.refines(&old.filter) => old.order,
         _ => rows.all.clone(),
     };
-    Some(Found { line, filter, order: Vec::new(), left: left.into(), hits: None })
+    Some(Found { line, filter, order: Vec::new(), left: left.into(), again: None, hits: None })
 }
 
 /// Which of these places a filter lets through, in their order.
@@ -238,36 +348,32 @@ fn look_through(model: &Model, pane: Pane, doubles: usize, places: &[u32], filte
     std::thread::scope(|scope| {
         let parts = places.chunks(places.len().div_ceil(workers));
         let others: Vec<_> = parts.map(|part| (part, scope.spawn(|| look(part)))).collect();
-        // A panic ends the console in good order, at its next step; until then its part is looked through here.
+        // A panic of a part ends the console in good order here, too.
         others.into_iter().flat_map(|(part, worker)| worker.join().unwrap_or_else(|_| look(part))).collect()
     })
 }
 
 /// The lines that were found with those around them, and which those are that were found.
-fn with_context(places: &[u32], kept: &[bool]) -> (Vec<u32>, Option<HashSet<u32>>) {
+fn with_context(places: &[u32], hits: &[bool]) -> (Vec<u32>, Option<HashSet<u32>>) {
     let mut near = vec![false; places.len()];
-    for (i, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
+    for (i, _) in hits.iter().enumerate().filter(|(_, hit)| **hit) {
         let (from, to) = (i.saturating_sub(CONTEXT), (i + CONTEXT + 1).min(near.len()));
         near.get_mut(from..to).unwrap_or_default().fill(true);
     }
-    let those = |which: &[bool]| -> Vec<u32> {
-        places.iter().zip(which).filter(|(_, is)| **is).map(|(place, _)| *place).collect()
-    };
-    (those(&near), Some(those(kept).into_iter().collect()))
+    (kept(places, &near), Some(kept(places, hits).into_iter().collect()))
 }
 
 /// All rows of a pane in their order, and how many of those fetched are in its tail as well.
-fn ordered(model: &Model, pane: Pane, basis: &Basis, before: Option<Vec<u32>>) -> (Vec<u32>, usize) {
+fn ordered(model: &Model, pane: Pane, basis: &Basis, mut before: Vec<u32>) -> (Vec<u32>, usize) {
     let (count, doubles) = extent(model, pane);
     let sorted = columns(pane).get(basis.sort).is_some_and(|column| !column.as_they_come);
-    let mut order = match before {
-        Some(mut before) if sorted => {
-            if basis.reversed {
-                before.reverse();
-            }
-            before
+    let mut order: Vec<u32> = if sorted && before.len() == count {
+        if basis.reversed {
+            before.reverse();
         }
-        _ => (0..u32::try_from(count).unwrap_or(u32::MAX)).collect(),
+        before
+    } else {
+        (0..u32::try_from(count).unwrap_or(u32::MAX)).collect()
     };
     let at = |place: &u32| entry(model, pane, doubles, *place);
     if pane == Pane::Log {
@@ -367,6 +473,26 @@ pub fn same_rows(pane: Pane, before: &Snapshot, after: &Snapshot) -> bool {
         Pane::Events => same(&before.events.items, &after.events.items, |event| event.seq),
         Pane::Inbox => same(&before.inbox, &after.inbox, |item| item.inbox_id.as_str()),
         Pane::Log => before.log == after.log,
+    }
+}
+
+/// How many rows came before all that there were; none where the others are not the same.
+pub fn came_before(pane: Pane, before: &Snapshot, after: &Snapshot) -> Option<usize> {
+    fn count<'a, T, K: PartialEq>(a: &'a [T], b: &'a [T], id: impl Fn(&'a T) -> K) -> Option<usize> {
+        let first = id(a.first()?);
+        let came = b.iter().position(|row| id(row) == first)?;
+        let same = b.len() - came;
+        if came == 0 && b.len() < a.len() {
+            return None;
+        }
+        (same <= a.len() && b.iter().skip(came).map(&id).eq(a.iter().take(same).map(&id))).then_some(came)
+    }
+    match pane {
+        Pane::Tasks => count(&before.tasks.items, &after.tasks.items, |task| task.record.task_id.as_str()),
+        Pane::Receipts => count(&before.receipts.items, &after.receipts.items, |one| one.cursor),
+        Pane::Attestations => count(&before.attestations.items, &after.attestations.items, |one| one.cursor),
+        Pane::Events => count(&before.events.items, &after.events.items, |event| event.seq),
+        Pane::Peers | Pane::Guilds | Pane::Inbox | Pane::Log => None,
     }
 }
 

@@ -15,6 +15,7 @@ use crossterm::{cursor, execute, queue, terminal};
 use ratatui::Terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::backend::Quiet;
 use super::outlet::Outlet;
@@ -49,7 +50,8 @@ impl Screen {
         crossterm::style::force_color_output(true);
         MOUSE.store(mouse, Ordering::SeqCst);
         take()?;
-        let outlet = Outlet::new(io::stdout()).inspect_err(|_| give_back())?;
+        let outlet =
+            Outlet::new(io::stdout(), || TAKEN.load(Ordering::SeqCst)).inspect_err(|_| give_back())?;
         let terminal = Terminal::new(Quiet::new(outlet.clone())).inspect_err(|_| give_back())?;
         Ok(Self { terminal, outlet })
     }
@@ -108,6 +110,26 @@ impl Screen {
         self.give();
         rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
         self.take_again()
+    }
+}
+
+/// How the terminal is set while it is not ours, for when another program leaves it otherwise.
+pub struct Modes(Option<Termios>);
+
+impl Modes {
+    pub fn now() -> Self {
+        Self(tcgetattr(rustix::stdio::stdin()).ok())
+    }
+
+    /// Sets it so again, and leaves whatever screen the other program was on.
+    pub fn put_back(&self) {
+        let Some(modes) = &self.0 else { return };
+        let set = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, modes).map_err(io::Error::from);
+        let mut bytes = Vec::new();
+        let queued = queue!(bytes, LeaveAlternateScreen, cursor::Show);
+        for error in [set, queued, write_in_time(&bytes)].into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, "the terminal could not be put back");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::action::Action;
 use super::keymap::Binding;
 use super::layers::Layer;
 use super::layout::{Areas, LEAST, areas, layer_area, tabs_shown};
-use super::model::{Model, Pane, Tone};
+use super::model::{Model, Pane, Toast, Tone};
 use super::pending::Purpose;
 use super::theme::Role;
 use super::widgets::boxed::{Boxed, lines};
@@ -36,7 +36,9 @@ pub fn view(model: &Model, frame: &mut Frame) {
             for (i, layer) in model.layers.iter().enumerate() {
                 draw_layer(model, layer, i + 1 == model.layers.len(), frame, &areas);
             }
-            toasts(model, frame, areas.body);
+            if toast_line(model).is_none() {
+                toasts(model, frame, areas.body);
+            }
             footer(model, frame, areas.footer);
         }
     }
@@ -68,7 +70,7 @@ fn finish(buffer: &mut Buffer, screen: Style) {
 
 fn too_small(frame: &mut Frame, area: Rect) {
     let text = format!(
-        "zerostate needs {}x{} cells and has {}x{}. The node goes on; q quits.",
+        "zerostate needs {}x{} cells and has {}x{}. The node goes on; q quits, twice while tasks run on it.",
         LEAST.0, LEAST.1, area.width, area.height
     );
     let rows = super::widgets::text::wrap(&text, usize::from(area.width));
@@ -100,6 +102,9 @@ fn counted(n: usize) -> String {
     grouped(n.try_into().unwrap_or(u64::MAX))
 }
 
+/// A node says every few seconds that it is there.
+const SILENT_S: i64 = 15;
+
 /// Text, meaning, and how soon it can be done without.
 fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     let node = &snapshot.node;
@@ -114,6 +119,10 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
         facts.push((format!("✗ node gone {seconds} s, looking for it"), Role::Bad, 0));
         facts.push((format!("as of {}", clock(snapshot.at, model.now, &model.zone)), Role::Warn, 1));
         return facts;
+    }
+    let silent = model.now.duration_since(snapshot.at).as_secs();
+    if silent >= SILENT_S && model.settings.replay.is_none() && model.frozen.is_none() {
+        facts.push((format!("? silent {silent} s"), Role::Warn, 0));
     }
     facts.push(match snapshot.peers.len() {
         0 => ("○ alone".to_owned(), Role::Warn, 0),
@@ -274,15 +283,29 @@ fn draw_layer(model: &Model, layer: &Layer, top: bool, frame: &mut Frame, areas:
     lines(frame, inner, content.lines.into_iter().skip(scroll).take(room).collect());
 }
 
+fn toast_look(tone: Tone) -> (&'static str, Role) {
+    match tone {
+        Tone::Info => ("·", Role::ToastInfo),
+        Tone::Good => ("✓", Role::ToastOk),
+        Tone::Undone => ("!", Role::Warn),
+        Tone::Bad => ("✗", Role::ToastBad),
+    }
+}
+
+/// Over a question or a form nothing may stand: there the newest is said in place of the footer.
+fn toast_line(model: &Model) -> Option<&Toast> {
+    let asks = matches!(
+        model.layers.last(),
+        Some(Layer::Confirm(_) | Layer::Submit(_) | Layer::Guild(_) | Layer::Connect(_))
+    );
+    model.toasts.last().filter(|_| asks)
+}
+
 /// What happened, in the lower right corner; the newest at the bottom.
 fn toasts(model: &Model, frame: &mut Frame, body: Rect) {
     let mut bottom = body.bottom();
     for toast in model.toasts.iter().rev() {
-        let (glyph, role) = match toast.tone {
-            Tone::Info => ("·", Role::ToastInfo),
-            Tone::Good => ("✓", Role::ToastOk),
-            Tone::Bad => ("✗", Role::ToastBad),
-        };
+        let (glyph, role) = toast_look(toast.tone);
         let room = usize::from(body.width).saturating_sub(6).min(72);
         let rows: Vec<String> = super::widgets::text::wrap(&format!("{glyph} {}", toast.text), room)
             .into_iter()
@@ -305,6 +328,11 @@ fn toasts(model: &Model, frame: &mut Frame, body: Rect) {
 /// The keys that count now, or the filter that is being typed.
 fn footer(model: &Model, frame: &mut Frame, area: Rect) {
     let style = |role| model.theme.style(role);
+    if let Some(toast) = toast_line(model) {
+        let (glyph, role) = toast_look(toast.tone);
+        let text = cut(&format!(" {glyph} {}", toast.text), usize::from(area.width));
+        return both_ends(frame, area, vec![Span::styled(text, style(role))], Vec::new());
+    }
     let (contexts, _) = model.contexts();
     let mut left = vec![Span::raw(" ")];
     let mut room = usize::from(area.width).saturating_sub(2);

@@ -15,8 +15,8 @@ use crate::storage::{Event, Happening};
 /// How long a guild lives of which the journal does not say it.
 const GUILD_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
-/// The guilds that the node was in.
-pub(super) fn guilds(past: &[Event], me: &Did, at: Timestamp) -> Tail<GuildView> {
+/// The guilds that the node was in. `nobody` stands for a creator of whom nothing is told.
+pub(super) fn guilds(past: &[Event], me: &Did, nobody: &Did, at: Timestamp) -> Tail<GuildView> {
     let mut guilds: BTreeMap<&str, GuildView> = BTreeMap::new();
     for event in past {
         let Happening::Guild { guild_id, name, step, who, detail } = &event.what else {
@@ -34,7 +34,7 @@ pub(super) fn guilds(past: &[Event], me: &Did, at: Timestamp) -> Tail<GuildView>
         let guild = guilds.entry(guild_id).or_insert_with(|| GuildView {
             guild_id: Untrusted::new(guild_id).to_string(),
             name: name.clone(),
-            creator: who.clone(),
+            creator: if step == "created" { who } else { nobody }.clone(),
             role: Some(if who == me && step == "created" { "creator" } else { "member" }.to_owned()),
             state: "member".to_owned(),
             admit: Admit::Ask,

@@ -28,7 +28,9 @@ const TAIL: usize = 200;
 /// What one page may have at most.
 const PAGE_MAX: usize = 1_000;
 /// Stands for a node that does not say its own name anywhere in its journal: the public key of RFC 8032's first test vector.
-const NOBODY: &str = "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw";
+const UNNAMED: &str = "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw";
+/// Stands for anybody else of whom it is not told who it was: that of the second one.
+const NOBODY: &str = "did:key:z6MkiaMbhXHNA4eJVCCj8dbzKzTgYDKf6crKgHVHid1F1WCT";
 
 /// Why a file is no recording.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,8 @@ pub enum RecordingError {
 pub struct Recording {
     events: Vec<Event>,
     me: Did,
+    /// Stands for who is not told.
+    nobody: Did,
     /// Whether the journal says whose it is.
     known: bool,
     /// Places in `events`, in their order.
@@ -121,12 +125,11 @@ impl Recording {
             }
         }
         let known = me.is_some();
-        let me = match me {
-            Some(me) => me,
-            None => NOBODY.parse().map_err(|_| RecordingError::Empty)?,
-        };
+        let stand_in = |did: &str| did.parse::<Did>().map_err(|_| RecordingError::Empty);
+        let me = me.map_or_else(|| stand_in(UNNAMED), Ok)?;
+        let nobody = stand_in(NOBODY)?;
         let shown = AtomicUsize::new(events.len());
-        Ok(Self { events, me, known, receipts, attestations, tasks, votes, receipt_of, shown })
+        Ok(Self { events, me, nobody, known, receipts, attestations, tasks, votes, receipt_of, shown })
     }
 
     /// How many entries it has.
@@ -175,7 +178,7 @@ impl Recording {
         Snapshot {
             at,
             peers: peers::peers(past),
-            guilds: guilds::guilds(past, &self.me, at),
+            guilds: guilds::guilds(past, &self.me, &self.nobody, at),
             tasks: Tail { total: number(tasks.len()), items: tasks.into_iter().take(TAIL).collect() },
             receipts: Tail {
                 total: number(receipts.len()),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ME: &str = NOBODY;
+const ME: &str = UNNAMED;
 
 fn journal() -> String {
     let other = crate::identity::Identity::from_secret(&[3; 32]);

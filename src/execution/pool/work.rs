@@ -167,6 +167,7 @@ impl Teller {
             output_bytes: beat.output_bytes,
             elapsed: beat.elapsed,
             output: beat.output.clone(),
+            told_at: None,
         });
     }
 

@@ -5,12 +5,12 @@ use ratatui::text::Line;
 use zerostate::api::{AttestationView, ReceiptDetail};
 use zerostate::document::{Untrusted, Verdict};
 
-use super::parts::{heading, rows};
+use super::parts::{NAME, heading, rows};
 use crate::console::model::Model;
 use crate::console::panes::verdict_look;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::{Cell, row};
-use crate::console::widgets::text::{date, value};
+use crate::console::widgets::text::{cut, date, value};
 
 fn find<'a>(id: &str, receipt: &'a ReceiptDetail) -> Option<&'a AttestationView> {
     receipt.attestations.iter().find(|one| one.attestation_id == id)
@@ -24,7 +24,10 @@ pub fn title(
 ) -> Vec<(String, Style)> {
     if let Some(one) = find(id, receipt) {
         let (glyph, role) = verdict_look(one.verdict);
-        head.push((format!(" ─ {} ─ ", receipt.record.name), model.theme.style(Role::Text)));
+        head.push((
+            format!(" ─ {} ─ ", cut(receipt.record.name.as_str(), NAME)),
+            model.theme.style(Role::Text),
+        ));
         head.push((format!("{glyph} {}", one.verdict), model.theme.style(role)));
     }
     head

@@ -9,11 +9,11 @@ mod receipt;
 mod task;
 
 pub use parts::{LABEL, rows};
-pub use task::why;
+pub use task::{stale, why};
 
 use ratatui::style::Style;
 use ratatui::text::Line;
-use zerostate::api::{Command, Event, ReceiptDetail, TaskDetail, short_id};
+use zerostate::api::{Command, Event, InboxItem, ReceiptDetail, Snapshot, TaskDetail, short_id};
 use zerostate::document::{Envelope, Receipt, Untrusted};
 
 use super::model::Model;
@@ -59,6 +59,7 @@ pub enum Subject {
         id: String,
     },
     Event(Box<Event>),
+    Inbox(Box<InboxItem>),
     Log {
         at: jiff::Timestamp,
         target: String,
@@ -99,6 +100,7 @@ impl Detail {
             Subject::Attestation { .. } => "attestation-detail",
             Subject::Peer { .. } => "peer-detail",
             Subject::Guild { .. } => "guild-detail",
+            Subject::Inbox(_) => "inbox-detail",
             _ => "detail",
         }
     }
@@ -113,6 +115,7 @@ impl Detail {
             | Subject::Peer { id }
             | Subject::Guild { id } => id.clone(),
             Subject::Event(event) => event.what.to_string(),
+            Subject::Inbox(item) => item.subject.clone(),
             Subject::Log { text, .. } => text.to_string(),
         }
     }
@@ -166,6 +169,7 @@ impl Detail {
                     _ => None,
                 }
             }
+            Subject::Inbox(item) if item.kind == "attest" => Some(item.subject.clone()),
             _ => None,
         }
     }
@@ -194,6 +198,7 @@ impl Detail {
             (Subject::Peer { id }, _) => peer::title(head("Peer", id), id, model),
             (Subject::Guild { id }, _) => guild::title(head("Guild", id), id, model),
             (Subject::Event(event), _) => head("Event", &event.seq.to_string()),
+            (Subject::Inbox(item), _) => head("Inbox", &item.kind),
             (Subject::Log { target, .. }, _) => head("Log", target),
         }
     }
@@ -202,10 +207,12 @@ impl Detail {
     pub fn lines(&self, model: &Model, width: usize) -> Vec<Line<'static>> {
         if let Some(problem) = &self.problem {
             let style = model.theme.style(Role::Bad);
-            return wrap(&format!("✗ {problem}"), width)
-                .into_iter()
-                .map(|line| Line::styled(line, style))
-                .collect();
+            let said = wrap(&format!("✗ {problem}"), width).into_iter();
+            let mut lines: Vec<Line> = said.map(|line| Line::styled(line, style)).collect();
+            if let Subject::Task { id } = &self.subject {
+                lines.extend(task::told(id, model, width));
+            }
+            return lines;
         }
         match (&self.subject, &self.loaded) {
             (Subject::Task { .. }, Loaded::Task(task)) => task::lines(task, model, width),
@@ -224,6 +231,20 @@ impl Detail {
                     ("number", event.seq.to_string()),
                     ("what", event.what.word().to_owned()),
                     ("", panes::describe(&event.what, model)),
+                ];
+                parts::rows(&rows, model, width)
+            }
+            (Subject::Inbox(item), _) => {
+                let is_there =
+                    |snapshot: &Snapshot| snapshot.inbox.iter().any(|known| known.inbox_id == item.inbox_id);
+                let waits = model.snapshot.as_deref().is_some_and(is_there);
+                let since = if waits { "" } else { ", and has been answered, or has come too late" };
+                let rows = [
+                    ("asks", item.kind.clone()),
+                    ("from", format!("{}  {}", model.name_of(&item.from), item.from)),
+                    ("what", item.text.to_string()),
+                    ("about", item.subject.clone()),
+                    ("waits", format!("since {}{since}", date(item.at, &model.zone))),
                 ];
                 parts::rows(&rows, model, width)
             }

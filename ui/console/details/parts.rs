@@ -10,6 +10,8 @@ use crate::console::widgets::text::{cut, width as cells_of, wrap};
 
 /// The width of a label.
 pub const LABEL: usize = 11;
+/// Of a task's name so much stands in a title: what became of it follows.
+pub const NAME: usize = 24;
 
 /// `label  text`, the text in as many lines as it needs.
 pub fn rows(rows: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'static>> {
@@ -51,7 +53,12 @@ pub fn pairs(pairs: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<
 pub fn limit(label: &str, used: &str, part: u64, whole: u64, model: &Model) -> Vec<Span<'static>> {
     let (dim, text) = (model.theme.style(Role::Dim), model.theme.style(Role::Text));
     let [full, rest] = bar(part, whole, 12, &model.theme);
-    vec![Span::styled(format!("{label:<LABEL$}"), dim), Span::styled(format!("{used:<32}"), text), full, rest]
+    vec![
+        Span::styled(format!("{label:<LABEL$}"), dim),
+        Span::styled(format!("{used:<31} "), text),
+        full,
+        rest,
+    ]
 }
 
 /// A heading with a blank line above it.

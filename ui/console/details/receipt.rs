@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 use zerostate::api::{AttestationView, ReceiptDetail};
 use zerostate::document::{Credits, Untrusted, bytes_text, duration_text};
 
-use super::parts::{LABEL, heading, limit, output, pairs, rows};
+use super::parts::{LABEL, NAME, heading, limit, output, pairs, rows};
 use crate::console::model::Model;
 use crate::console::panes::{attested, status_look, verdict_look};
 use crate::console::theme::Role;
@@ -20,7 +20,7 @@ pub fn title(mut head: Vec<(String, Style)>, detail: &ReceiptDetail, model: &Mod
     let style = |role| model.theme.style(role);
     let (glyph, role) = status_look(detail.receipt.status);
     let (words, words_role) = attested(&detail.record);
-    head.push((format!(" ─ {} ─ ", detail.record.name), style(Role::Text)));
+    head.push((format!(" ─ {} ─ ", cut(detail.record.name.as_str(), NAME)), style(Role::Text)));
     head.push((format!("{glyph} {}", detail.receipt.status), style(role)));
     head.push((" ─ ".to_owned(), style(Role::Text)));
     head.push((words, style(words_role)));

@@ -1,16 +1,21 @@
 //! A task: how far it is, each step with its time, its limits and its output.
 
+use jiff::Timestamp;
 use ratatui::style::Style;
 use ratatui::text::Line;
-use zerostate::api::{ProgressView, TaskDetail, TaskState, TaskView};
+use zerostate::api::{Happening, ProgressView, TaskDetail, TaskState, TaskView};
 use zerostate::document::{Untrusted, bytes_text, duration_text};
+use zerostate::identity::Did;
 
-use super::parts::{heading, limit, output, pairs, rows};
+use super::parts::{NAME, heading, limit, output, pairs, rows};
 use crate::console::model::Model;
 use crate::console::panes::state_look;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::{Cell, row};
-use crate::console::widgets::text::{clock, date, grouped};
+use crate::console::widgets::text::{clock, cut, date, grouped};
+
+/// A node that runs a task tells some times a second how far it is; after so many seconds without, that is said.
+const SILENT_S: i64 = 4;
 
 /// The newest known of it: the snapshot's view goes on while the detail was read once.
 fn live<'a>(task: &'a TaskDetail, model: &'a Model) -> &'a TaskView {
@@ -19,11 +24,26 @@ fn live<'a>(task: &'a TaskDetail, model: &'a Model) -> &'a TaskView {
     same.next().unwrap_or(&task.view)
 }
 
+/// Whether it was a task of another, and does not run here any more.
+fn is_over(task: &TaskDetail, model: &Model) -> bool {
+    let record = &task.view.record;
+    let rows = model.snapshot.iter().flat_map(|snapshot| &snapshot.tasks.items);
+    let mut rows = rows.filter(|view| view.record.task_id == record.task_id);
+    is_of_another(task, model) && record.state.is_pending() && rows.next().is_none()
+}
+
+fn is_of_another(task: &TaskDetail, model: &Model) -> bool {
+    model.me().is_some_and(|me| *me != task.view.record.creator)
+}
+
 pub fn title(mut head: Vec<(String, Style)>, task: &TaskDetail, model: &Model) -> Vec<(String, Style)> {
     let record = &live(task, model).record;
     let (glyph, role) = state_look(&record.state);
-    head.push((format!(" ─ {} ─ ", record.name), model.theme.style(Role::Text)));
-    head.push((format!("{glyph} {}", record.state.word()), model.theme.style(role)));
+    head.push((format!(" ─ {} ─ ", cut(record.name.as_str(), NAME)), model.theme.style(Role::Text)));
+    head.push(match is_over(task, model) {
+        true => ("– over".to_owned(), model.theme.style(Role::Dim)),
+        false => (format!("{glyph} {}", record.state.word()), model.theme.style(role)),
+    });
     head
 }
 
@@ -54,14 +74,28 @@ pub fn lines(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static
         model,
         width,
     );
+    if is_over(task, model) {
+        let creator = model.name_of(&record.creator);
+        lines.push(Line::default());
+        lines.extend(rows(
+            &[("over", format!("It has ended here; {creator} knows what came of it."))],
+            model,
+            width,
+        ));
+    }
     if let Some(reason) = record.state.reason() {
         lines.push(Line::default());
         lines.extend(rows(&[("why", reason.to_string())], model, width));
     }
     lines.extend(heading("limits", model));
     lines.extend(limits(view.progress.as_ref(), task, model));
-    lines.extend(heading("timeline", model));
-    lines.extend(timeline(task, model, width));
+    // Of a task of another the journal has this node's part, and goes on while what was read stays as it was.
+    let told = if is_of_another(task, model) { told(&record.task_id, model, width) } else { Vec::new() };
+    if told.is_empty() {
+        lines.extend(heading("timeline", model));
+        lines.extend(timeline(task, model, width));
+    }
+    lines.extend(told);
     // While it runs, the end of what it has written; then the beginning of what it wrote in all.
     let live = view.progress.as_ref().map(|progress| &progress.output).filter(|_| task.output.is_none());
     let absent = match record.state {
@@ -101,7 +135,7 @@ fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> 
     let fuel = format!("{} of {}", grouped(p.fuel_used), grouped(p.fuel_limit));
     let memory = format!("{} of {}", bytes_text(p.memory_bytes), bytes_text(p.memory_limit));
     let output = format!("{} of {}", bytes_text(p.output_bytes), bytes_text(p.output_limit));
-    vec![
+    let mut lines = vec![
         Line::from(limit("fuel", &fuel, p.fuel_used, p.fuel_limit, model)),
         Line::from(limit("memory", &memory, p.memory_bytes, p.memory_limit, model)),
         Line::from(limit(
@@ -112,7 +146,17 @@ fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> 
             model,
         )),
         Line::from(limit("output", &output, p.output_bytes, p.output_limit, model)),
-    ]
+    ];
+    if let Some(age) = stale(p, model) {
+        lines.push(Line::styled(format!("as the executor told {age} ago"), model.theme.style(Role::Warn)));
+    }
+    lines
+}
+
+/// How old what another node has told of a run is, where it should have told more by now.
+pub fn stale(progress: &ProgressView, model: &Model) -> Option<String> {
+    let age = model.now.duration_since(progress.told_at?).as_secs();
+    (age >= SILENT_S).then(|| format!("{age} s"))
 }
 
 fn timeline(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static>> {
@@ -120,31 +164,63 @@ fn timeline(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static>
     if task.timeline.is_empty() {
         return vec![Line::styled("nothing has been done yet", style(Role::Dim))];
     }
+    let pending = task.view.record.state.is_pending();
     let last = task.timeline.len() - 1;
     let steps = task.timeline.iter().enumerate().map(|(i, step)| {
-        let (glyph, role) = match step.step.as_str() {
-            "failed" | "disputed" => ("✗", Role::Bad),
-            "expired" | "cancelled" => ("–", Role::Warn),
-            _ if i == last && task.view.record.state.is_pending() => ("▶", Role::Active),
-            _ => ("✓", Role::Ok),
-        };
-        let detail = step.detail.as_ref().map(ToString::to_string).unwrap_or_default();
-        row(
-            vec![
-                Cell::fixed(glyph, style(role), 1),
-                Cell::fixed(Untrusted::new(&step.step).to_string(), style(Role::Text), 11),
-                Cell::fixed(clock(step.at, model.now, &model.zone), style(Role::Dim), 8),
-                Cell::fixed(model.name_of(&step.node), style(Role::Text), 12).rank(1),
-                Cell::fill(detail, style(Role::Dim), 10),
-            ],
-            width,
-        )
+        taken((&step.step, step.at, &step.node, step.detail.as_ref()), pending && i == last, model, width)
     });
     let dim = style(Role::Dim);
     let coming = to_come(task, model).map(|step| {
         row(vec![Cell::fixed("·", dim, 1), Cell::fixed(step, dim, 11), Cell::fixed("to come", dim, 8)], width)
     });
     steps.chain(coming).collect()
+}
+
+/// A step that was taken: its name, when, by whom, and what there is to say of it.
+fn taken(
+    (name, at, node, detail): (&str, Timestamp, &Did, Option<&Untrusted>),
+    goes_on: bool,
+    model: &Model,
+    width: usize,
+) -> Line<'static> {
+    let style = |role| model.theme.style(role);
+    let (glyph, role) = match name {
+        "failed" | "disputed" => ("✗", Role::Bad),
+        "expired" | "cancelled" => ("–", Role::Warn),
+        _ if goes_on => ("▶", Role::Active),
+        _ => ("✓", Role::Ok),
+    };
+    let detail = detail.map(ToString::to_string).unwrap_or_default();
+    row(
+        vec![
+            Cell::fixed(glyph, style(role), 1),
+            Cell::fixed(Untrusted::new(name).to_string(), style(Role::Text), 11),
+            Cell::fixed(clock(at, model.now, &model.zone), style(Role::Dim), 8),
+            Cell::fixed(model.name_of(node), style(Role::Text), 12).rank(1),
+            Cell::fill(detail, style(Role::Dim), 10),
+        ],
+        width,
+    )
+}
+
+/// Of a task that cannot be read: its steps, as the journal tells them.
+pub fn told(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
+    let tail = model.snapshot.iter().flat_map(|snapshot| &snapshot.events.items);
+    let mut steps: Vec<_> = tail
+        .chain(&model.older.events.items)
+        .filter_map(|event| match &event.what {
+            Happening::Task { task_id, step, node, detail, .. } if task_id == id => {
+                Some((event.seq, taken((step, event.at, node, detail.as_ref()), false, model, width)))
+            }
+            _ => None,
+        })
+        .collect();
+    steps.sort_by_key(|(seq, _)| *seq);
+    steps.dedup_by_key(|(seq, _)| *seq);
+    if steps.is_empty() {
+        return Vec::new();
+    }
+    heading("timeline", model).into_iter().chain(steps.into_iter().map(|(_, line)| line)).collect()
 }
 
 /// The steps in the life of a task that comes to its end well.
@@ -165,12 +241,19 @@ const LIFE: [&str; 11] = [
 /// Those that were not taken yet. What was passed over is not made up for: where nobody offers, a task is run without a guild.
 fn to_come(task: &TaskDetail, model: &Model) -> impl Iterator<Item = &'static str> {
     let record = &live(task, model).record;
-    let is_open = record.state.is_pending()
-        || (matches!(record.state, TaskState::Receipted { .. }) && record.quorum > 0);
+    let taken = |wanted: &str| task.timeline.iter().any(|step| step.step == wanted);
+    let waits =
+        matches!(record.state, TaskState::Receipted { .. }) && record.quorum > 0 && !taken("unattested");
+    let is_open = record.state.is_pending() || waits;
     let place = |step: &str| LIFE.iter().position(|known| *known == step);
-    let reached = task.timeline.iter().filter_map(|step| place(&step.step)).max().map_or(0, |at| at + 1);
-    let (witnessed, guilded) = (record.quorum > 0, place("guilded").is_some_and(|at| reached <= at));
-    let guilded = guilded || task.timeline.iter().any(|step| step.step == "guilded");
+    // With another executor it goes through them once more.
+    let again = task.timeline.iter().rposition(|step| step.step == "candidate-failed").map_or(0, |at| at + 1);
+    let this_time = task.timeline.iter().skip(again).filter_map(|step| place(&step.step)).max();
+    let published = (again > 0).then(|| place("published")).flatten();
+    let reached = this_time.or(published).map_or(0, |at| at + 1);
+    // A guild that stood before goes on after the task.
+    let own_guild = place("guilded").is_some_and(|at| reached <= at) || taken("guilded");
+    let (witnessed, guilded) = (record.quorum > 0, own_guild && record.within.is_none());
     let comes = move |step: &&str| match *step {
         "attested" => witnessed,
         "dissolved" => guilded,
@@ -189,6 +272,10 @@ pub fn why(task: &TaskView, model: &Model) -> String {
         Some(did) => format!("{} runs on {} ({}).", record.name, model.name_of(did), did.short()),
         None => format!("{} has no executor yet.", record.name),
     };
+    if model.me() != Some(&record.creator) {
+        let creator = model.name_of(&record.creator);
+        return format!("{executor}\n\n{creator} has submitted it, and has chosen who runs it.");
+    }
     if record.candidates.is_empty() {
         return format!("{executor}\n\nNobody else has offered to take part in it.");
     }

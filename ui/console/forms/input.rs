@@ -36,11 +36,18 @@ pub fn key(input: &mut Input, event: &KeyEvent) -> bool {
     input.handle(request).is_some_and(|changed| changed.value)
 }
 
-/// Types pasted text: the first line of it, without control characters. A paste is never a command.
+/// Types pasted text, its lines behind each other, without control characters. A paste is never a command.
 pub fn paste(input: &mut Input, text: &str) {
-    let line = text.trim_start_matches(['\r', '\n']).split(['\r', '\n']).next().unwrap_or_default();
     let room = CHARS_MAX.saturating_sub(input.value().chars().count());
-    for c in line.chars().filter(|c| !c.is_control()).take(room) {
+    let mut chars = text.trim().chars().peekable();
+    let lines = std::iter::from_fn(|| match chars.next()? {
+        '\r' | '\n' => {
+            while chars.next_if(|c| matches!(c, '\r' | '\n')).is_some() {}
+            Some(' ')
+        }
+        c => Some(c),
+    });
+    for c in lines.filter(|c| !c.is_control()).take(room) {
         // Only whether the cursor moved would be answered.
         input.handle(InputRequest::InsertChar(c));
     }
@@ -54,6 +61,6 @@ mod tests {
     fn a_paste_is_one_line_of_text_without_control_characters() {
         let mut input = Input::default();
         paste(&mut input, "\n/ip4/\u{1b}[2J1.2.3.4\rq\nq");
-        assert_eq!(input.value(), "/ip4/[2J1.2.3.4");
+        assert_eq!(input.value(), "/ip4/[2J1.2.3.4 q q");
     }
 }

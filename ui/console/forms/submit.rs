@@ -25,6 +25,8 @@ pub struct SubmitForm {
     pub eager: bool,
     /// Whether the name follows the file's until one types another.
     name_is_own: bool,
+    /// What stands in the other fields was said by a manifest.
+    filled: bool,
     /// Shown once one has tried to submit.
     pub tried: bool,
 }
@@ -44,6 +46,7 @@ impl Default for SubmitForm {
             inputs: Field::ALL.iter().map(|field| Input::new(text(field))).collect(),
             focus: Field::Path,
             found: None,
+            filled: false,
             generation: 0,
             completions: Vec::new(),
             changed: false,
@@ -124,6 +127,13 @@ impl SubmitForm {
 
     /// Takes what was found at the path; a manifest fills the other fields.
     pub fn take(&mut self, found: Result<Probe, String>) {
+        if std::mem::take(&mut self.filled) {
+            // What a manifest has said does not stand when there is another file.
+            let fresh = Self::default();
+            for field in Field::ALL.iter().filter(|field| !matches!(field, Field::Path | Field::Name)) {
+                self.set(*field, fresh.value(*field).to_owned());
+            }
+        }
         if let Ok(Probe::Manifest { draft, .. }) = &found {
             let draft = (**draft).clone();
             self.set(Field::Name, draft.name);
@@ -152,6 +162,7 @@ impl SubmitForm {
             );
             self.focus = Field::Path;
             self.name_is_own = false;
+            self.filled = true;
         }
         self.found = Some(found);
     }

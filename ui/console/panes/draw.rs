@@ -5,7 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{attestations, columns, guilds, inbox, peers, receipts, tasks, total};
+use super::{attestations, columns, fields, guilds, inbox, peers, receipts, tasks, total};
+use crate::console::action::Action;
+use crate::console::filter::unknown_field;
 use crate::console::layout::is_wide;
 use crate::console::model::{Model, Pane};
 use crate::console::rows::Listing;
@@ -40,7 +42,8 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
             && marked.contains(&entry.id())
             && let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty())
         {
-            *first = Span::styled("▪", model.theme.style(Role::Marked));
+            let width = first.width();
+            *first = Span::styled(format!("{:<width$}", "▪"), model.theme.style(Role::Marked));
         }
         if rows.is_context(i) {
             line.spans.iter_mut().for_each(|span| span.style = model.theme.style(Role::Dim));
@@ -62,7 +65,13 @@ const LEVELS: [&str; 4] = ["", "errors", "warnings", "no details"];
 fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String, Style)> {
     let dim = model.theme.style(Role::Dim);
     let number = model.theme.style(if focused { Role::Accent } else { Role::Dim });
-    let mut parts = vec![(format!("{} ", pane.number()), number), (pane.title().to_owned(), style)];
+    // At the bottom of a wide screen they stand beside each other, always in the same order.
+    let shared = pane.at_bottom() && !model.zoomed && is_wide(model.size);
+    let others = [Pane::Events, Pane::Inbox, Pane::Log].into_iter().filter(|other| shared && *other != pane);
+    let other = |other: Pane| format!("{} {}", other.number(), other.title());
+    let mut parts = Vec::new();
+    parts.extend(others.clone().filter(|one| *one < pane).map(|one| (format!("{}  ", other(one)), dim)));
+    parts.extend([(format!("{} ", pane.number()), number), (pane.title().to_owned(), style)]);
     let list = model.list(pane);
     let being_typed = focused && model.filtering.is_some();
     if !list.filter.is_empty() && !being_typed {
@@ -74,11 +83,7 @@ fn titles(model: &Model, pane: Pane, style: Style, focused: bool) -> Vec<(String
     if let (Pane::Log, Some(level)) = (pane, LEVELS.get(model.log_level).filter(|_| model.log_level > 0)) {
         parts.push((format!("  {level}"), model.theme.style(Role::Warn)));
     }
-    if pane.at_bottom() && !model.zoomed && is_wide(model.size) {
-        for other in [Pane::Events, Pane::Inbox, Pane::Log].into_iter().filter(|other| *other != pane) {
-            parts.push((format!("  {} {}", other.number(), other.title()), dim));
-        }
-    }
+    parts.extend(others.filter(|one| *one > pane).map(|one| (format!("  {}", other(one)), dim)));
     parts
 }
 
@@ -127,9 +132,21 @@ fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
         return vec![Line::styled("nothing found yet; looking through what is older…", dim)];
     }
     if !model.list(pane).filter.is_empty() && total(snapshot, pane) > 0 {
+        let mut said = vec![Line::styled("nothing matches the filter", dim)];
+        if let Some(name) = unknown_field(&model.list(pane).filter, fields(pane)) {
+            let there = fields(pane).join(", ");
+            let text = format!("no field here is called {name}; there are {there}");
+            let rows = wrap(&text, usize::from(area.width));
+            said.extend(rows.into_iter().map(|row| Line::styled(row, model.theme.style(Role::Warn))));
+        }
+        said.push(Line::styled("/ changes it, Esc clears it", dim));
+        return said;
+    }
+    if pane == Pane::Log && model.log_level > 0 {
+        let key = model.keymap.keys_of(&["log"], Action::LogLevel).unwrap_or_default();
         return vec![
-            Line::styled("nothing matches the filter", dim),
-            Line::styled("/ changes it, Esc clears it", dim),
+            Line::styled("nothing so severe", dim),
+            Line::styled(format!("{key} shows more of it"), dim),
         ];
     }
     let (what, how) = match pane {
@@ -138,9 +155,15 @@ fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
         Pane::Tasks => tasks::empty(model),
         Pane::Receipts => receipts::empty(model),
         Pane::Attestations => attestations::empty(model),
-        Pane::Events => ("Nothing has happened yet.".to_owned(), String::new()),
+        Pane::Events => (
+            "Nothing has happened yet.".to_owned(),
+            "Peers that come and go, and each step of tasks, guilds and receipts stand here.".to_owned(),
+        ),
         Pane::Inbox => inbox::empty(model),
-        Pane::Log => ("The log is empty.".to_owned(), String::new()),
+        Pane::Log => (
+            "The log is empty.".to_owned(),
+            "What the node says of its own work; the journal of what happened is in Events.".to_owned(),
+        ),
     };
     let room = usize::from(area.width);
     let text = model.theme.style(Role::Text);

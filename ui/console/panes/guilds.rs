@@ -42,10 +42,19 @@ pub fn cells(guild: &GuildView, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     vec![
         Cell::fill(guild.name.as_str(), style(Role::Text), 11),
-        Cell::fixed(guild.role.clone().unwrap_or_default(), style(Role::Dim), 8),
+        standing(guild, model),
         Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
         Cell::fixed(time_left(guild.expires_at, model.now), style(Role::Dim), 6).right(),
     ]
+}
+
+/// The role; before one is in, and after, what is instead.
+fn standing(guild: &GuildView, model: &Model) -> Cell {
+    let (word, role) = match guild.state.as_str() {
+        "member" => (guild.role.clone().unwrap_or_default(), Role::Dim),
+        state => (state.to_owned(), Role::Warn),
+    };
+    Cell::fixed(word, model.theme.style(role), 8)
 }
 
 pub fn empty(model: &Model) -> (String, String) {

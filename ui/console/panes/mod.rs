@@ -78,7 +78,6 @@ impl<'a> Entry<'a> {
     /// What `y` hands to the clipboard.
     pub fn copied(&self) -> String {
         match self {
-            Self::Peer(peer) => peer.address.to_string(),
             Self::Event(event) => event.what.to_string(),
             Self::Inbox(item) => item.subject.clone(),
             Self::Log(line) => line.text.to_string(),

@@ -4,6 +4,7 @@ use zerostate::api::ReceiptRecord;
 use zerostate::document::Status;
 
 use super::{Column, See, column, given, see_did};
+use crate::console::action::Action;
 use crate::console::model::Model;
 use crate::console::rows::Key;
 use crate::console::theme::Role;
@@ -101,11 +102,8 @@ pub fn cells(receipt: &ReceiptRecord, model: &Model) -> Vec<Cell> {
     ]
 }
 
-pub fn empty(_: &Model) -> (String, String) {
-    let what = "No receipts yet.".to_owned();
-    (
-        what,
-        "A receipt is what an executor signs after a run: what ran, on what, with what result, at what cost."
-            .to_owned(),
-    )
+pub fn empty(model: &Model) -> (String, String) {
+    let key = model.keymap.keys_of(&["receipts", "global"], Action::Submit).unwrap_or_default();
+    let what = "What ran, on what, with what result, at what cost: an executor signs that after a run.";
+    ("No receipts yet.".to_owned(), format!("{what} {key} submits a task."))
 }

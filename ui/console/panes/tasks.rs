@@ -4,6 +4,7 @@ use zerostate::api::{ProgressView, TaskState, TaskView};
 
 use super::{Column, See, column, given, see_did};
 use crate::console::action::Action;
+use crate::console::details::stale;
 use crate::console::model::Model;
 use crate::console::rows::Key;
 use crate::console::theme::Role;
@@ -88,7 +89,11 @@ pub fn cells(task: &TaskView, model: &Model) -> Vec<Cell> {
             Cell::fixed(format!("{what:<4} "), style(Role::Dim), 16)
                 .and(full.content, full.style)
                 .and(rest.content, rest.style)
-                .and(format!(" {:>3}%", percent(part, whole)), style(Role::Text))
+                .and(
+                    stale(progress, model)
+                        .map_or_else(|| format!(" {:>3}%", percent(part, whole)), |age| format!(" {age}")),
+                    style(if stale(progress, model).is_some() { Role::Warn } else { Role::Text }),
+                )
         }
         _ => Cell::fixed(record.state.word(), style(role), 16).and(witnesses(task, model), style(Role::Dim)),
     };

@@ -77,20 +77,25 @@ impl Plain {
                 if !self.select(number).await? {
                     return Ok(Next::GoOn);
                 }
+                let told = self.selected_row();
                 if word == "mark" {
                     self.act(Action::Mark, "").await?;
                 }
                 let marked = self.model.list(self.model.focus).marked.len();
                 self.say(&format!(
-                    "Row {number} is {}. Marked: {marked}.",
+                    "Row {number} is {}: {told}. Marked: {marked}.",
                     if word == "mark" { "marked or no longer" } else { "chosen" }
                 ));
             }
             ("filter", _) => {
                 let focus = self.model.focus;
                 self.model.list_mut(focus).filter = rest.to_owned();
+                self.model.layers.clear();
+                self.listing = true;
                 self.apply(Msg::Tick(Timestamp::now())).await?;
-                self.list(true);
+                if self.listing {
+                    self.say("Looking through all that there is.");
+                }
             }
             _ => return self.other(word, rest).await,
         }
@@ -101,6 +106,7 @@ impl Plain {
     async fn other(&mut self, word: &str, rest: &str) -> anyhow::Result<Next> {
         if let Some(pane) = Pane::ALL.into_iter().find(|pane| pane.context() == word) {
             self.model.layers.clear();
+            self.listing = false;
             self.model.focus_on(pane);
             self.apply(Msg::Tick(Timestamp::now())).await?;
             self.list(true);
@@ -134,22 +140,42 @@ impl Plain {
 
     async fn select(&mut self, number: usize) -> anyhow::Result<bool> {
         let pane = self.model.focus;
-        let count = Listing::of(&self.model, pane).len();
-        let Some(place) = number.checked_sub(1).filter(|place| *place < count) else {
-            self.refuse(&format!("No row {number}: {} has {count}.", pane.title()));
+        if self.rows.0 != pane || self.rows.1.is_empty() {
+            self.list(true);
+        }
+        let count = self.rows.1.len();
+        let Some(id) = number.checked_sub(1).and_then(|at| self.rows.1.get(at)).cloned() else {
+            self.refuse(&format!("No row {number}: of {}, {count} were told.", pane.title()));
+            return Ok(false);
+        };
+        let Some(place) = Listing::of(&self.model, pane).place_of(&id) else {
+            self.refuse(&format!(
+                "Row {number} is not there any more; {} tells those that are.",
+                pane.context()
+            ));
             return Ok(false);
         };
         self.apply(Msg::Select(place)).await?;
         Ok(true)
     }
 
+    /// What the selected row says.
+    fn selected_row(&self) -> String {
+        let rows = Listing::of(&self.model, self.model.focus);
+        let selected = rows.selected().and_then(|at| rows.get(at));
+        selected.map(|entry| row(&entry, &self.model)).unwrap_or_default()
+    }
+
     /// Tells the rows of the focused pane, from the beginning or from where it stopped.
-    fn list(&mut self, anew: bool) {
+    pub(super) fn list(&mut self, anew: bool) {
         let pane = self.model.focus;
-        if anew {
-            self.shown = 0;
+        if anew || self.rows.0 != pane {
+            self.rows = (pane, Vec::new());
         }
         let rows = Listing::of(&self.model, pane);
+        let told_before = self.rows.1.len();
+        // Behind the last one that was told, wherever it is by now.
+        let from = self.rows.1.last().map_or(0, |id| rows.place_of(id).map_or(told_before, |at| at + 1));
         let all = self.model.snapshot.as_deref().map_or(0, |snapshot| total(snapshot, pane));
         let mut lines = Vec::new();
         if anew {
@@ -159,14 +185,17 @@ impl Plain {
             };
             lines.push(format!("{}: {all}{filter}.", pane.title()));
         }
-        let told: Vec<(usize, Entry)> = rows.from(self.shown).take(ROWS).collect();
-        let count = told.len();
-        lines.extend(told.iter().map(|(place, entry)| format!("{}. {}", place + 1, row(entry, &self.model))));
-        let left = rows.len().saturating_sub(self.shown + count);
+        let told: Vec<(usize, Entry)> = rows.from(from).take(ROWS).collect();
+        let numbered = told.iter().enumerate();
+        lines.extend(
+            numbered.map(|(i, (_, entry))| format!("{}. {}", told_before + i + 1, row(entry, &self.model))),
+        );
+        let left = rows.len().saturating_sub(from + told.len());
+        let ids: Vec<String> = told.iter().map(|(_, entry)| entry.id()).collect();
         if left > 0 {
             lines.push(format!("{left} more; more tells them."));
         }
-        self.shown += count;
+        self.rows.1.extend(ids);
         for line in lines {
             self.say(&line);
         }

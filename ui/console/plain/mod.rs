@@ -15,15 +15,19 @@ use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin, stdin};
 use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use zerostate::api::Link;
 use zerostate::document::Untrusted;
 
+use super::editor::Ended;
 use super::effects::{RESULTS_MAX, Runner};
 use super::layers::Layer;
-use super::model::Model;
+use super::model::{Model, Pane};
 use super::msg::{Effect, Msg};
 use super::options::build;
 use super::outlet::Outlet;
+use super::terminal::Modes;
 use super::update::update;
 use super::{ConsoleOptions, Exit, Signals, editor, next_second, privacy};
 use telling::Told;
@@ -43,21 +47,27 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
     let runner = Runner::new(link.clone(), sender, &options);
     let input = BufReader::new(stdin());
     // Whoever reads the lines may be slow, or stop for a while.
-    let outlet = Outlet::new(std::io::stdout())?;
+    let outlet = Outlet::new(std::io::stdout(), || true)?;
     let editing = Rc::new(Cell::new(false));
+    let (modes, stop) = (Modes::now(), CancellationToken::new());
     let mut console = Plain {
         model,
         runner,
         options,
         told: Told::default(),
         loud: true,
-        shown: 0,
+        rows: (Pane::Tasks, Vec::new()),
+        listing: false,
         outlet: outlet.clone(),
         unsaid: String::new(),
         editing: Rc::clone(&editing),
+        stop: stop.clone(),
         failed: false,
     };
     console.say("zerostate in plain mode. help lists the commands, quit leaves.");
+    // What is wrong with a file of keys is said, and is no fault of what is asked for.
+    console.tell();
+    console.failed = false;
     let ended = {
         let running = console.run(link, results, input);
         tokio::pin!(running);
@@ -65,6 +75,11 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
             tokio::select! {
                 // A ^C that is typed into the editor comes here as well.
                 number = signals.next() => if !(editing.get() && number == SignalKind::interrupt().as_raw_value()) {
+                    stop.cancel();
+                    // It may have something to save.
+                    if editing.get() && timeout(editor::LAST_WORDS, &mut running).await.is_err() {
+                        tracing::debug!("the editor is ended with the console");
+                    }
                     break Ok(Exit::Signal(number));
                 },
                 ended = &mut running => break ended,
@@ -72,6 +87,9 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
         }
     };
     outlet.drain(LAST_LINES);
+    if editing.get() {
+        modes.put_back();
+    }
     ended
 }
 
@@ -87,13 +105,17 @@ struct Plain {
     told: Told,
     /// What happens is told as it comes.
     loud: bool,
-    /// Rows of the current list that were told.
-    shown: usize,
+    /// The rows that were told of a list, by their ids: what comes meanwhile moves no numbers.
+    rows: (Pane, Vec<String>),
+    /// A list is to be told once its filter has looked through everything.
+    listing: bool,
     outlet: Outlet,
     /// Lines that were not handed to the outlet yet.
     unsaid: String,
     /// The editor has the terminal.
     editing: Rc<Cell<bool>>,
+    /// Pulled when the console has to end.
+    stop: CancellationToken,
     /// Something that was asked for was not done.
     failed: bool,
 }
@@ -113,7 +135,7 @@ impl Plain {
         let mut tick = tokio::time::interval_at(next_second(), Duration::from_secs(1));
         link.snapshots.mark_changed();
         let interactive = std::io::stdin().is_terminal();
-        let (mut line, mut over) = (Vec::new(), None::<Instant>);
+        let (mut line, mut over, mut skips) = (Vec::new(), None::<Instant>, false);
         loop {
             if !self.hand_out().await {
                 return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
@@ -134,8 +156,18 @@ impl Plain {
                         continue;
                     }
                     let text = String::from_utf8_lossy(&line).trim().to_owned();
+                    let (length, is_whole) = (line.len(), line.ends_with(b"\n"));
                     line.clear();
-                    self.command(&text).await?
+                    // The rest of a line that is too long is no command.
+                    if u64::try_from(length).is_ok_and(|length| length < LINE_MAX) && !skips {
+                        self.command(&text).await?
+                    } else {
+                        if !skips {
+                            self.refuse("That line is too long.");
+                        }
+                        skips = !is_whole;
+                        Next::GoOn
+                    }
                 }
                 Some(msg) = results.recv() => self.apply(msg).await?,
                 changed = link.snapshots.changed() => {
@@ -154,8 +186,28 @@ impl Plain {
         }
     }
 
+    fn stopped(&self) -> impl Future<Output = i32> + use<> {
+        let stop = self.stop.clone();
+        async move {
+            stop.cancelled().await;
+            SignalKind::terminate().as_raw_value()
+        }
+    }
+
     fn left(&self, interactive: bool) -> Exit {
-        if self.failed && !interactive { Exit::Undone } else { Exit::Quit }
+        // A question that was not answered, and a form that was not sent.
+        let open = self.model.layers.iter().any(|layer| {
+            matches!(layer, Layer::Confirm(_) | Layer::Submit(_) | Layer::Connect(_) | Layer::Guild(_))
+        });
+        if (self.failed || open) && !interactive { Exit::Undone } else { Exit::Quit }
+    }
+
+    /// Whether the filter of the list still looks through what is older.
+    fn is_searching(&self) -> bool {
+        let pane = self.model.focus;
+        let searched = |snapshot| self.model.older.searched(snapshot, pane);
+        !self.model.list(pane).filter.is_empty()
+            && self.model.snapshot.as_deref().and_then(searched).is_some()
     }
 
     /// Says what cannot be done.
@@ -181,15 +233,25 @@ impl Plain {
         self.outlet.write_all(lines.as_bytes()).is_ok()
     }
 
+    /// What is told is told once, so it waits for all that a filter finds.
+    fn update(&mut self, msg: Msg) -> Vec<Effect> {
+        let mut effects = update(&mut self.model, msg);
+        while self.model.unfinished {
+            effects.extend(update(&mut self.model, Msg::GoOn));
+        }
+        effects
+    }
+
     /// Applies a message, does what it asks for, and tells what is new.
     async fn apply(&mut self, msg: Msg) -> anyhow::Result<Next> {
         let mut next = Next::GoOn;
-        let mut todo = VecDeque::from(update(&mut self.model, msg));
-        // What is told is told once, so it waits for all that a filter finds.
-        while self.model.unfinished {
-            todo.extend(update(&mut self.model, Msg::GoOn));
-        }
+        let mut todo = VecDeque::from(self.update(msg));
         while let Some(effect) = todo.pop_front() {
+            // A line is typed on purpose, and after what it answers.
+            if let Effect::Arm(number) = effect {
+                todo.extend(self.update(Msg::Armed(number)));
+                continue;
+            }
             let Some(effect) = self.runner.begin(effect) else { continue };
             match effect {
                 Effect::Edit(what) => {
@@ -197,11 +259,14 @@ impl Plain {
                     self.outlet.freed().await;
                     self.editing.set(true);
                     let edited = match editor::prepare(what, self.options.drafts.as_deref()) {
-                        Ok(path) => editor::run(&path).await.map(|()| path.display().to_string()),
+                        Ok(path) => match editor::run(&path, self.stopped()).await {
+                            Ended::Edited(edited) => edited.map(|()| path.display().to_string()),
+                            Ended::Stopped(_) => return Ok(Next::Leave),
+                        },
                         Err(why) => Err(why),
                     };
                     self.editing.set(false);
-                    todo.extend(update(&mut self.model, Msg::Edited(edited)));
+                    todo.extend(self.update(Msg::Edited(edited)));
                 }
                 // There is no clipboard here: what would go there is told, to be copied from the screen.
                 Effect::Copy(text) => self.say(&text),
@@ -211,6 +276,10 @@ impl Plain {
             }
         }
         self.tell();
+        if self.listing && !self.is_searching() {
+            self.listing = false;
+            self.list(true);
+        }
         Ok(next)
     }
 

@@ -1,6 +1,5 @@
 //! What is told unasked: what happens, what became of what was asked, what was opened, the field that is to be filled in.
 
-use jiff::Timestamp;
 use zerostate::api::{Event, Snapshot};
 
 use super::Plain;
@@ -10,8 +9,8 @@ use crate::console::layers::Layer;
 use crate::console::model::Tone;
 use crate::console::panes::describe;
 
-/// What lines are wrapped at: what a braille line or a dumb terminal can bear.
-const WIDTH: usize = 76;
+/// Nothing is wrapped or cut: what reads lines has its own ways to go through long ones.
+const WIDTH: usize = 1_000;
 /// Of what happened while nobody listened, so much is told.
 const EVENTS_AT_ONCE: usize = 20;
 
@@ -20,7 +19,7 @@ const EVENTS_AT_ONCE: usize = 20;
 pub(super) struct Told {
     /// The number of the last event.
     event: Option<u64>,
-    toasts: Vec<(String, Timestamp)>,
+    toast: u64,
     /// The layers, by how many there are and what the topmost one said.
     layers: usize,
     top: String,
@@ -47,21 +46,19 @@ impl Plain {
                 self.say("Node: gone; it is looked for.");
             }
         }
-        let toasts: Vec<(String, Timestamp, Tone)> =
-            self.model.toasts.iter().map(|toast| (toast.text.clone(), toast.until, toast.tone)).collect();
-        for (text, until, tone) in &toasts {
-            if self.told.toasts.iter().any(|told| told.0 == *text && told.1 == *until) {
-                continue;
-            }
+        let fresh = self.model.toasts.iter().filter(|toast| toast.number > self.told.toast);
+        let fresh: Vec<_> = fresh.map(|toast| (toast.number, toast.tone, toast.text.clone())).collect();
+        for (number, tone, text) in fresh {
             let kind = match tone {
                 Tone::Info => "Note",
                 Tone::Good => "Done",
+                Tone::Undone => "Not done",
                 Tone::Bad => "Failed",
             };
-            self.failed |= *tone == Tone::Bad;
+            self.failed |= matches!(tone, Tone::Undone | Tone::Bad);
             self.say(&format!("{kind}: {text}."));
+            self.told.toast = number;
         }
-        self.told.toasts = toasts.into_iter().map(|(text, until, _)| (text, until)).collect();
         self.tell_top()
     }
 
@@ -122,6 +119,9 @@ impl Plain {
             for line in &lines {
                 self.say(line);
             }
+            let unread =
+                matches!(self.model.layers.last(), Some(Layer::Detail(detail)) if detail.problem.is_some());
+            self.failed |= unread;
             if is_question {
                 self.say("Type yes or no.");
             }
@@ -129,6 +129,7 @@ impl Plain {
             // Of a form that was told, only what is wrong with it.
             let told = std::mem::take(&mut self.told.top);
             for line in lines.iter().filter(|line| line.contains('✗') && !told.contains(line.as_str())) {
+                self.failed = true;
                 self.say(line);
             }
             self.told.top = body;

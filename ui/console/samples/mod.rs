@@ -182,6 +182,7 @@ pub fn busy() -> Snapshot {
             "counted 7,100 of 10,000 words\nlongest so far: antidisestablishmentarianism\n",
             1_000,
         ),
+        told_at: Some(now()),
     });
     let mut second = task(2, "classify-2024", TaskState::Running, Some(1), 0);
     second.progress = Some(ProgressView {
@@ -194,6 +195,7 @@ pub fn busy() -> Snapshot {
         elapsed_ms: 900,
         time_limit_ms: 30_000,
         output: Untrusted::default(),
+        told_at: None,
     });
     let tasks = vec![
         running,

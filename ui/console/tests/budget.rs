@@ -69,14 +69,16 @@ fn a_second_that_goes_by_costs_64_bytes() {
     let mut quiet = samples::busy();
     quiet.guilds.items.clear();
     quiet.attestations.items.clear();
+    quiet.tasks.items.iter_mut().filter_map(|task| task.progress.as_mut()).for_each(|p| p.told_at = None);
     let mut line = Line::new(SIZE);
-    let mut model = model(SIZE, Data::Little, Arc::new(quiet), Look::Dark);
+    let mut model = model(SIZE, Data::Little, Arc::new(quiet.clone()), Look::Dark);
     line.cost(&model);
     for seconds in 1..120 {
-        update(
-            &mut model,
-            Msg::Tick(samples::now().checked_add(SignedDuration::from_secs(seconds)).unwrap()),
-        );
+        let now = samples::now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
+        update(&mut model, Msg::Tick(now));
+        // The node says that it is there.
+        quiet.at = now;
+        update(&mut model, Msg::Snapshot(Arc::new(quiet.clone())));
         let cost = line.cost(&model);
         assert!((1..=64).contains(&cost), "second {seconds}: {cost} bytes");
     }

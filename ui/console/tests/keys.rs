@@ -35,13 +35,16 @@ fn ways(context: &str) -> &'static [&'static str] {
         "receipt-detail" => &["4 j enter"],
         "attestation-detail" => &["5 j enter"],
         "peer-detail" => &["1 enter"],
-        "form" => &["S hello.wasm", "S tab", "2 n"],
+        "inbox-detail" => &["7 enter"],
+        "form" => &["2 n x", "2 n x tab", "S hello.wasm", "S tab"],
+        "task-form" => &["S hello.wasm"],
         "filter" => &["4 j j / e"],
         "palette" => &[": e down", ": e"],
         "picker" => &["T", "T j j"],
         "files" => &["S ctrl-o", "S ctrl-o j"],
         "replay" => &["4"],
         "confirm" => &["4 j a", "4 j a down down"],
+        "text" => &["3 enter m", "3 enter m j j"],
         "help" => &["4 ?", "4 ? j j"],
         other => panic!("no way to [{other}] is known"),
     }
@@ -140,6 +143,27 @@ fn every_key_is_described_and_shown_in_help() {
                 }
                 let words: Vec<&str> = binding.desc.split(' ').collect();
                 assert!(shown.contains(words[0]), "[{context}] {} in\n{shown}", binding.desc);
+            }
+        }
+    }
+}
+
+#[test]
+fn help_is_there_wherever_one_is_and_shows_the_keys_of_that_place() {
+    for context in CONTEXTS.into_iter().filter(|context| *context != "help") {
+        for way in ways(context) {
+            for key in ["f1", "?"] {
+                let mut model = there(context, way);
+                // Where text is typed, that is text.
+                let types = ["form", "task-form", "filter", "palette"].contains(&context);
+                if key == "?" && types {
+                    continue;
+                }
+                press(&mut model, key, Data::Little);
+                let Some(Layer::Help(help)) = model.layers.last() else {
+                    panic!("{key} after \"{way}\" is no help")
+                };
+                assert!(help.contexts.contains(&context), "{:?} after \"{way}\"", help.contexts);
             }
         }
     }

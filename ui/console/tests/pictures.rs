@@ -215,6 +215,16 @@ fn the_six_panes_can_be_named_at_every_size_that_is_enough() {
 }
 
 #[test]
+fn a_node_that_has_not_said_anything_for_long_is_seen_to() {
+    let mut model = model((120, 40), Data::Little, Arc::new(samples::busy()), Look::Dark);
+    let header = |model: &_| text(&picture(model)).lines().next().unwrap().to_owned();
+    assert!(!header(&model).contains("silent"));
+    let later = samples::now().checked_add(jiff::SignedDuration::from_secs(20)).unwrap();
+    crate::console::update::update(&mut model, crate::console::msg::Msg::Tick(later));
+    assert!(header(&model).contains("silent 20 s"), "{}", header(&model));
+}
+
+#[test]
 fn no_size_makes_it_fall() {
     let snapshot = Arc::new(samples::busy());
     for width in [0, 1, 2, 5, 59, 60, 61, 80, 110, 500] {

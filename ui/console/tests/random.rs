@@ -110,6 +110,7 @@ fn reply(effect: Effect, chance: &mut Chance) -> Option<Msg> {
             Msg::Completed { generation, paths: vec![format!("{typed}a"), format!("{typed}b")] }
         }
         Effect::List { folder } => Msg::Listed { folder, found: Ok(Vec::new()) },
+        Effect::Arm(number) => Msg::Armed(number),
         Effect::Edit(_) => Msg::Edited(Err(strangers::text())),
         Effect::Bundle { ticket, .. } => Msg::Bundled { ticket, result: Err(error()) },
         _ => return None,

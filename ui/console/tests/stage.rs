@@ -233,6 +233,7 @@ fn reply(effect: Effect, data: Data) -> Option<Msg> {
             let found = if data == Data::Little { Ok(Probe::Module { size: 2_600 }) } else { Err(text) };
             Msg::Probed { generation, found }
         }
+        Effect::Arm(number) => Msg::Armed(number),
         Effect::Complete { generation, .. } => Msg::Completed { generation, paths: Vec::new() },
         Effect::List { folder } => {
             let entry = |name: &str, folder, size| FileEntry { name: name.to_owned(), folder, size };

@@ -15,13 +15,15 @@ use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
 use crate::console::panes::{Entry, columns};
 use crate::console::pending::Purpose;
-use crate::console::rows::Listing;
+use crate::console::rows::{Listing, finish};
 
 /// More over each other nobody finds out of.
 const LAYERS_MAX: usize = 12;
 
 /// Does an action; `argument` is the word that the palette gives some of them.
 pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
+    // It is meant for all that the filter lets through, and not for what was found so far.
+    finish(model, model.focus);
     match action {
         Action::Submit => open_submit(model, argument),
         Action::Connect if argument.is_empty() => push(model, Layer::Connect(ConnectForm::default())),
@@ -45,15 +47,15 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
             model.filtering = Some(Input::new(model.list(model.focus).filter.clone()));
             Vec::new()
         }
+        Action::Sort | Action::SortReverse if model.focus.follows() => {
+            model.toast(Tone::Undone, "this list goes by time, the newest last");
+            Vec::new()
+        }
         Action::Sort => {
             let focus = model.focus;
             let list = model.list_mut(focus);
             list.sort = (list.sort + 1) % columns(focus).len().max(1);
             list.reversed = false;
-            Vec::new()
-        }
-        Action::SortReverse if model.focus.follows() => {
-            model.toast(Tone::Info, "this list goes by time, the newest last");
             Vec::new()
         }
         Action::SortReverse => {
@@ -144,7 +146,7 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
 pub(super) fn push(model: &mut Model, layer: Layer) -> Vec<Effect> {
     model.filtering = None;
     if model.layers.len() >= LAYERS_MAX {
-        model.toast(Tone::Info, "so much is open already; Esc closes what is on top");
+        model.toast(Tone::Undone, "so much is open already; Esc closes what is on top");
     } else if !model.layers.last().is_some_and(|top| top.says_the_same(&layer)) {
         model.layers.push(layer);
     }
@@ -180,6 +182,7 @@ fn open_submit(model: &mut Model, path: &str) -> Vec<Effect> {
 fn is_changed(layer: &Layer) -> bool {
     match layer {
         Layer::Submit(form) => form.changed,
+        Layer::Connect(form) => !form.address.value().is_empty(),
         // What was asked of the node is asked.
         Layer::Guild(form) => form.changed && form.waiting.is_none(),
         _ => false,
@@ -190,18 +193,9 @@ fn is_changed(layer: &Layer) -> bool {
 fn back(model: &mut Model) -> Vec<Effect> {
     match model.layers.last() {
         Some(layer) if is_changed(layer) => {
-            return push(
-                model,
-                Layer::Confirm(Confirm {
-                    title: "Leave the form".to_owned(),
-                    facts: vec![("form".to_owned(), "What was typed is lost.".to_owned())],
-                    warning: String::new(),
-                    yes_label: "Leave".to_owned(),
-                    yes: false,
-                    what: Confirmed::Discard,
-                    scroll: 0,
-                }),
-            );
+            let facts = vec![("form".to_owned(), "What was typed is lost.".to_owned())];
+            let (title, yes) = ("Leave the form".to_owned(), "Leave".to_owned());
+            return push(model, Layer::Confirm(Confirm::new(title, facts, "", yes, Confirmed::Discard)));
         }
         Some(_) => {
             if let Some(Layer::Themes(themes)) = model.layers.pop() {
@@ -239,7 +233,7 @@ fn open(model: &mut Model) -> Vec<Effect> {
             }
             Some(_) => return Vec::new(),
             None => {
-                model.toast(Tone::Info, "there is no receipt yet");
+                model.toast(Tone::Undone, "there is no receipt yet");
                 return Vec::new();
             }
         },
@@ -269,12 +263,7 @@ fn subject_of(entry: &Entry) -> Subject {
             zerostate::api::Happening::Guild { guild_id, .. } => Subject::Guild { id: guild_id.clone() },
             _ => Subject::Event(Box::new((*event).clone())),
         },
-        Entry::Inbox(item) if item.kind == "attest" => Subject::Receipt { id: item.subject.clone() },
-        Entry::Inbox(item) => Subject::Log {
-            at: item.at,
-            target: item.kind.clone(),
-            text: format!("{} {}", item.text, item.subject).into(),
-        },
+        Entry::Inbox(item) => Subject::Inbox(Box::new((*item).clone())),
         Entry::Log(line) => {
             Subject::Log { at: line.at, target: line.target.clone(), text: line.text.clone() }
         }
@@ -334,7 +323,7 @@ pub(super) fn task_here(model: &Model) -> Option<TaskView> {
 
 fn why(model: &mut Model) -> Vec<Effect> {
     let Some(task) = task_here(model) else {
-        model.toast(Tone::Info, "select a task to see why it runs where it runs");
+        model.toast(Tone::Undone, "select a task to see why it runs where it runs");
         return Vec::new();
     };
     let body = details::why(&task, model);
@@ -361,7 +350,7 @@ fn manifest(model: &mut Model) -> Vec<Effect> {
     match shown {
         Some(text) => push(model, Layer::Text(text)),
         None => {
-            model.toast(Tone::Info, "the manifest is not known here");
+            model.toast(Tone::Undone, "the manifest is not known here");
             Vec::new()
         }
     }
@@ -369,7 +358,10 @@ fn manifest(model: &mut Model) -> Vec<Effect> {
 
 fn freeze(model: &mut Model) -> Vec<Effect> {
     match model.frozen.take() {
-        Some((latest, _)) => super::answers::snapshot(model, latest),
+        Some((latest, _)) => {
+            model.rates.begin_anew();
+            super::answers::snapshot(model, latest)
+        }
         None => {
             model.frozen = model.snapshot.clone().map(|snapshot| (snapshot, model.now));
             Vec::new()

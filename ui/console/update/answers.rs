@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zerostate::api::{Answer, ApiError, Snapshot, short_id};
+use zerostate::api::{Answer, ApiError, Command, Snapshot, short_id};
 use zerostate::document::Verdict;
 
 use super::actions::push;
@@ -13,7 +13,7 @@ use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
 use crate::console::older::Older;
 use crate::console::pending::Purpose;
-use crate::console::rows::same_rows;
+use crate::console::rows::{came_before, same_rows};
 
 /// A new snapshot, or the one that waited behind a frozen screen.
 pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
@@ -30,22 +30,22 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
         forget_older(model);
     }
     model.revision += 1;
-    if let Some(before) = model.snapshot.take() {
-        model.older.carry(&before, &latest);
-        let same = same_rows(Pane::Peers, &before, &latest).then_some(before.peers.as_slice());
-        model.names.read(same, &latest.peers);
-        if same.is_none() {
-            model.rows_changed(Pane::Peers);
+    let before = model.snapshot.take();
+    let same = |pane| before.as_ref().is_some_and(|before| same_rows(pane, before, &latest));
+    let same_peers = before.as_ref().filter(|_| same(Pane::Peers)).map(|before| before.peers.as_slice());
+    model.names.read(same_peers, &latest.peers);
+    let forgotten = before.as_ref().map_or_else(Vec::new, |before| model.older.carry(before, &latest));
+    for pane in Pane::ALL {
+        let is_same = if pane == Pane::Peers { same_peers.is_some() } else { same(pane) };
+        let came = before.as_ref().and_then(|before| came_before(pane, before, &latest));
+        match came {
+            _ if forgotten.contains(&pane) => forget(model, pane),
+            _ if is_same => {}
+            Some(came) => model.rows_came(pane, came),
+            None => model.rows_changed(pane),
         }
-        let others = Pane::ALL.into_iter().filter(|pane| *pane != Pane::Peers);
-        for pane in others.filter(|pane| !same_rows(*pane, &before, &latest)) {
-            model.rows_changed(pane);
-        }
-    } else {
-        model.names.read(None, &latest.peers);
-        Pane::ALL.into_iter().for_each(|pane| model.rows_changed(pane));
     }
-    model.rates.read(&latest, model.version(Pane::Peers), model.now);
+    model.rates.read(&latest, model.changes(Pane::Peers).others, model.now);
     for pane in Pane::ALL {
         // Marks on what is gone would count what cannot be seen. Long lists are marked beyond the tail, so theirs stay.
         if matches!(pane, Pane::Peers | Pane::Guilds | Pane::Inbox) && !model.list(pane).marked.is_empty() {
@@ -64,8 +64,13 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
 /// What was fetched page by page is of another time, or of another node: it is fetched again where it is wanted.
 fn forget_older(model: &mut Model) {
     model.older = Older::default();
-    model.pending.retain(|pending| !matches!(pending.purpose, Purpose::Page(_)));
-    Pane::ALL.into_iter().for_each(|pane| model.rows_changed(pane));
+    Pane::ALL.into_iter().for_each(|pane| forget(model, pane));
+}
+
+/// A page that is still on its way belongs to what was forgotten.
+fn forget(model: &mut Model, pane: Pane) {
+    model.pending.retain(|pending| pending.purpose != Purpose::Page(pane));
+    model.rows_changed(pane);
 }
 
 /// Reads the opened thing again when the snapshot says that it is another now.
@@ -97,8 +102,12 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
         Ok(answer) => match guilds::is_about_guilds(&purpose, answer) {
             Ok(answer) => guilds::answered(model, ticket, purpose, answer),
             Err(answer) => {
+                let signed = match &purpose {
+                    Purpose::Attest { receipt_id, .. } => Some(receipt_id.clone()),
+                    _ => None,
+                };
                 done(model, purpose, answer);
-                Vec::new()
+                signed.map_or_else(Vec::new, |receipt_id| tidy(model, &receipt_id))
             }
         },
         Err(error) => {
@@ -106,6 +115,16 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
             Vec::new()
         }
     }
+}
+
+/// Takes the question out of the inbox that has been answered by signing.
+fn tidy(model: &mut Model, receipt_id: &str) -> Vec<Effect> {
+    let snapshot = model.snapshot.clone();
+    let asked = snapshot.iter().flat_map(|snapshot| &snapshot.inbox);
+    let asked = asked.filter(|item| item.kind == "attest" && item.subject == receipt_id);
+    let ids: Vec<String> = asked.map(|item| item.inbox_id.clone()).collect();
+    let take = |inbox_id| execute(model, Command::Inbox { inbox_id, accept: false }, Purpose::Tidy);
+    ids.into_iter().flat_map(take).collect()
 }
 
 /// A bundle was written, or not.
@@ -129,6 +148,7 @@ fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
             for layer in &mut model.layers {
                 if let Layer::Detail(detail) = layer
                     && detail.id() == id
+                    && detail.command().is_some()
                     && matches!(detail.loaded, Loaded::Nothing)
                 {
                     detail.problem = Some(zerostate::document::Untrusted::new(&why).to_string());
@@ -138,14 +158,11 @@ fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
         Purpose::Page(pane) => {
             model.older.failed(pane);
             model.toast(Tone::Bad, format!("older {} not read: {why}", pane.title().to_lowercase()));
-            // Away from the end, so that it is not asked for again at once.
-            let list = model.list_mut(pane);
-            list.selected = None;
         }
         Purpose::Connect { address } => model.toast(Tone::Bad, format!("not connected to {address}: {why}")),
         Purpose::Submit { name } => model.toast(Tone::Bad, format!("{name} was not submitted: {why}")),
-        // Of these the round goes on before.
-        Purpose::Examine { .. } => {}
+        // Of these the round goes on before; and what is gone already is as it should be.
+        Purpose::Examine { .. } | Purpose::Tidy => {}
         Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),
         Purpose::Bundle { name } => model.toast(Tone::Bad, format!("{name} was not written: {why}")),
         Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
@@ -183,6 +200,7 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
         (Purpose::Inbox { .. }, Answer::Attested { verdict, reason, compared, .. }) => {
             attested(model, "the receipt", verdict, reason.map(|reason| reason.to_string()), &compared);
         }
+        (Purpose::Tidy, _) => {}
         (Purpose::Cancel { name }, _) => model.toast(Tone::Good, format!("{name} is cancelled")),
         (Purpose::Inbox { accept: true }, _) => model.toast(Tone::Good, "accepted"),
         (Purpose::Inbox { accept: false }, _) => model.toast(Tone::Good, "refused"),
@@ -198,19 +216,19 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
         }
         (Purpose::Page(pane), Answer::Tasks(page)) => {
             model.older.take_tasks(page);
-            model.rows_changed(pane);
+            model.rows_grew(pane);
         }
         (Purpose::Page(pane), Answer::Receipts(page)) => {
             model.older.take_receipts(page);
-            model.rows_changed(pane);
+            model.rows_grew(pane);
         }
         (Purpose::Page(pane), Answer::Attestations(page)) => {
             model.older.take_attestations(page);
-            model.rows_changed(pane);
+            model.rows_grew(pane);
         }
         (Purpose::Page(pane), Answer::Events(events)) => {
             model.older.take_events(events);
-            model.rows_changed(pane);
+            model.rows_grew(pane);
         }
         (purpose, _) => {
             if let Purpose::Page(pane) = purpose {
@@ -224,12 +242,15 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
     }
 }
 
+/// A receipt can be open twice, as itself and compared; each has asked.
 fn fill(model: &mut Model, id: &str, with: impl FnOnce(&mut Detail)) {
-    let mut details = model.layers.iter_mut().rev().filter_map(|layer| match layer {
-        Layer::Detail(detail) => Some(detail),
+    let details = model.layers.iter_mut().rev().filter_map(|layer| match layer {
+        Layer::Detail(detail) if detail.id() == id && detail.command().is_some() => Some(detail),
         _ => None,
     });
-    if let Some(detail) = details.find(|detail| detail.id() == id) {
+    let mut details: Vec<_> = details.collect();
+    let waits = details.iter().position(|detail| matches!(detail.loaded, Loaded::Nothing));
+    if let Some(detail) = details.get_mut(waits.unwrap_or(0)) {
         detail.problem = None;
         with(detail);
     }
@@ -251,8 +272,7 @@ fn attested(
     };
     let tone = match verdict {
         Verdict::Agree => Tone::Good,
-        Verdict::Disagree => Tone::Bad,
-        Verdict::Unverifiable => Tone::Info,
+        Verdict::Disagree | Verdict::Unverifiable => Tone::Info,
     };
     model.toast(tone, format!("{name} attested: {verdict}{detail}; signed and announced"));
 }

@@ -1,10 +1,13 @@
 //! The questions that are asked before something that cannot be taken back.
 
+use std::collections::VecDeque;
+
 use jiff::SignedDuration;
 use zerostate::api::{Command, InboxItem, TaskRecord, short_id};
 
 use super::actions::{push, task_here};
-use super::many;
+use super::{attesting, many};
+use crate::console::details::Subject;
 use crate::console::layers::{Confirm, Confirmed, Layer};
 use crate::console::model::{Model, Tone};
 use crate::console::msg::Effect;
@@ -27,21 +30,27 @@ pub fn cancel(model: &mut Model) -> Vec<Effect> {
             })
             .collect(),
     };
-    let pending: Vec<&TaskRecord> = tasks.iter().filter(|task| task.state.is_pending()).collect();
+    let own = |task: &&TaskRecord| model.me() == Some(&task.creator);
+    let pending: Vec<&TaskRecord> = tasks.iter().filter(own).filter(|task| task.state.is_pending()).collect();
     let (first, others) = match (pending.split_first(), tasks.as_slice()) {
         (Some((first, others)), _) => (*first, others),
         (None, []) => {
-            model.toast(Tone::Info, "select a task to cancel it");
+            model.toast(Tone::Undone, "select a task to cancel it");
+            return Vec::new();
+        }
+        (None, [task]) if model.me() != Some(&task.creator) => {
+            let said = format!("{} is a task of {}", task.name, model.name_of(&task.creator));
+            model.toast(Tone::Undone, format!("{said}: only who has submitted it can cancel it"));
             return Vec::new();
         }
         (None, [task]) => {
             let (name, state) = (&task.name, task.state.word());
             let said = format!("{name} is {state}: only a task without a receipt can be cancelled");
-            model.toast(Tone::Info, said);
+            model.toast(Tone::Undone, said);
             return Vec::new();
         }
         (None, _) => {
-            model.toast(Tone::Info, "all that are marked have a receipt or have ended");
+            model.toast(Tone::Undone, "all that are marked have a receipt or have ended");
             return Vec::new();
         }
     };
@@ -75,15 +84,21 @@ pub fn cancel(model: &mut Model) -> Vec<Effect> {
 
 /// Refuses at once; asks before it accepts, and before it does either to many.
 pub fn inbox(model: &mut Model, accept: bool) -> Vec<Effect> {
-    let items: Vec<InboxItem> = many::chosen(model)
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Inbox(item) => Some((*item).clone()),
-            _ => None,
-        })
-        .collect();
+    let items: Vec<InboxItem> = match model.layers.last() {
+        Some(Layer::Detail(detail)) => match &detail.subject {
+            Subject::Inbox(item) => vec![(**item).clone()],
+            _ => Vec::new(),
+        },
+        _ => many::chosen(model)
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Inbox(item) => Some((*item).clone()),
+                _ => None,
+            })
+            .collect(),
+    };
     let Some((item, others)) = items.split_first() else {
-        model.toast(Tone::Info, "select something in the inbox first");
+        model.toast(Tone::Undone, "select something in the inbox first");
         return Vec::new();
     };
     if !many::fits(model, items.len()) {
@@ -92,6 +107,10 @@ pub fn inbox(model: &mut Model, accept: bool) -> Vec<Effect> {
     let ids: Vec<String> = items.iter().map(|item| item.inbox_id.clone()).collect();
     if !accept && others.is_empty() {
         return answer_inbox(model, ids, accept);
+    }
+    // What would be signed is shown first, as it is for any receipt.
+    if accept && others.is_empty() && item.kind == "attest" {
+        return attesting::begin(model, VecDeque::from([item.subject.clone()]));
     }
     let verb = if accept { "Accept" } else { "Refuse" };
     let me = model.me().map(ToString::to_string).unwrap_or_default();
@@ -144,8 +163,11 @@ pub fn quit(model: &mut Model) -> Vec<Effect> {
         return vec![Effect::Quit];
     }
     let tasks = if running == 1 { "1 task runs".to_owned() } else { format!("{running} tasks run") };
-    let now =
-        format!("{tasks} on this node. Quitting stops it; it begins them anew when it is started again.");
+    let now = if model.settings.badge.as_deref() == Some("lab") {
+        format!("{tasks} on this node. Quitting ends the lab, and nothing of it is kept.")
+    } else {
+        format!("{tasks} on this node. Quitting stops it; it begins them anew when it is started again.")
+    };
     let facts = vec![("now".to_owned(), now)];
     let question = Confirm::new("Quit".to_owned(), facts, "", "Quit".to_owned(), Confirmed::Quit);
     push(model, Layer::Confirm(question))

@@ -51,7 +51,7 @@ pub fn attest(model: &mut Model) -> Vec<Effect> {
         return show(model, round);
     }
     let Some(receipt_id) = receipt_here(model) else {
-        model.toast(Tone::Info, "select a receipt to attest it");
+        model.toast(Tone::Undone, "select a receipt to attest it");
         return Vec::new();
     };
     if known(model, &receipt_id).1 {
@@ -68,7 +68,7 @@ pub fn attest_marked(model: &mut Model) -> Vec<Effect> {
     }
     let marked = model.list(Pane::Receipts).marked.clone();
     if marked.is_empty() {
-        model.toast(Tone::Info, "mark receipts with Space first");
+        model.toast(Tone::Undone, "mark receipts with Space first");
         return Vec::new();
     }
     let (own, others): (Vec<String>, Vec<String>) = marked.into_iter().partition(|id| known(model, id).1);
@@ -89,10 +89,11 @@ pub fn attest_marked(model: &mut Model) -> Vec<Effect> {
     begin(model, others.into())
 }
 
-fn begin(model: &mut Model, left: VecDeque<String>) -> Vec<Effect> {
+/// Has these receipts run again, one after the other.
+pub fn begin(model: &mut Model, left: VecDeque<String>) -> Vec<Effect> {
     let under_way = model.pending.iter().any(|pending| matches!(pending.purpose, Purpose::Examine { .. }));
     if under_way {
-        model.toast(Tone::Info, "a receipt is being run again already; its question comes first");
+        model.toast(Tone::Undone, "a receipt is being run again already; its question comes first");
         return Vec::new();
     }
     let total = left.len();
@@ -137,7 +138,15 @@ fn ask(model: &mut Model, round: Round) -> Vec<Effect> {
         return Vec::new();
     }
     if round.inputs == model.inputs {
-        return show(model, round);
+        let (before, number) = (model.layers.len(), model.next_ticket);
+        let mut effects = show(model, round);
+        let came = model.layers.len() > before;
+        if let (Some(Layer::Confirm(question)), true) = (model.layers.last_mut(), came) {
+            question.waits = Some(number);
+            effects.push(Effect::Arm(number));
+            model.next_ticket += 1;
+        }
+        return effects;
     }
     let contexts = ["receipts", "global"];
     let key = model.keymap.keys_of(&contexts, Action::Attest).unwrap_or_default();
@@ -172,16 +181,9 @@ fn show(model: &mut Model, round: Round) -> Vec<Effect> {
         facts.push(("left out".to_owned(), format!("{} (not run again)", names.join(", "))));
     }
     facts.push(("signed by".to_owned(), format!("you  {me}")));
-    let question = Confirm {
-        title,
-        facts,
-        warning: "It is announced to your peers, and cannot be taken back.".to_owned(),
-        yes_label,
-        yes: false,
-        what: Confirmed::Sign(round.found),
-        scroll: 0,
-    };
-    push(model, Layer::Confirm(question))
+    let warning = "It is announced to your peers, and cannot be taken back.";
+    let what = Confirmed::Sign(round.found);
+    push(model, Layer::Confirm(Confirm::new(title, facts, warning, yes_label, what)))
 }
 
 /// A verdict in the ten places of a label.

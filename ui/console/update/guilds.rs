@@ -27,7 +27,7 @@ fn guild_here(model: &mut Model) -> Option<GuildView> {
         }),
     };
     if here.is_none() {
-        model.toast(Tone::Info, "select a guild first");
+        model.toast(Tone::Undone, "select a guild first");
     }
     here
 }
@@ -53,19 +53,17 @@ pub fn leave(model: &mut Model) -> Vec<Effect> {
         true => ("Dissolve", "Dissolve it", "The guild ends for everybody in it, and its keys are wiped."),
         false => ("Leave", "Leave it", "You are out of it, and cannot read what is said in it later."),
     };
-    let question = Confirm {
-        title: format!("{title} {}", guild.name),
-        facts: vec![
-            ("guild".to_owned(), guild.guild_id.clone()),
-            ("members".to_owned(), guild.members.len().to_string()),
-            ("what".to_owned(), what.to_owned()),
-        ],
-        warning: if own { "A guild that is dissolved does not come back.".to_owned() } else { String::new() },
-        yes_label: yes.to_owned(),
-        yes: false,
-        what: Confirmed::Leave { guild_id: guild.guild_id, name: guild.name.to_string(), own },
-        scroll: 0,
-    };
+    let me = model.me().map(ToString::to_string).unwrap_or_default();
+    let facts = vec![
+        ("guild".to_owned(), guild.guild_id.clone()),
+        ("members".to_owned(), guild.members.len().to_string()),
+        ("what".to_owned(), what.to_owned()),
+        ("by".to_owned(), format!("you  {me}")),
+    ];
+    let warning = if own { "A guild that is dissolved does not come back." } else { "" };
+    let title = format!("{title} {}", guild.name);
+    let what = Confirmed::Leave { guild_id: guild.guild_id, name: guild.name.to_string(), own };
+    let question = Confirm::new(title, facts, warning, yes.to_owned(), what);
     push(model, Layer::Confirm(question))
 }
 

@@ -13,6 +13,8 @@ use crate::console::pending::Purpose;
 /// An action that only means something in a layer or in the filter line.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     match (model.layers.last_mut(), action) {
+        (Some(Layer::Confirm(question)), Action::Toggle | Action::Yes | Action::Choose)
+            if question.waits.is_some() => {}
         (Some(Layer::Confirm(question)), Action::Toggle) => question.yes = !question.yes,
         (Some(Layer::Confirm(_)), Action::No) => drop(model.layers.pop()),
         (Some(Layer::Confirm(question)), Action::Yes) => {
@@ -213,7 +215,7 @@ pub fn submit(model: &mut Model) -> Vec<Effect> {
                 if let (Some(field), None) = (wrong, form.manifest()) {
                     form.focus = field;
                 }
-                model.toast(Tone::Info, "not submitted: see what is marked in the form");
+                model.toast(Tone::Undone, "not submitted: see what is marked in the form");
                 return Vec::new();
             };
             let Some(ticket) = ticket(model, Purpose::Submit { name: draft.name.clone() }) else {

@@ -8,7 +8,7 @@ use crate::console::msg::Effect;
 /// Takes the theme of that name, or shows all there are.
 pub fn theme(model: &mut Model, name: &str) -> Vec<Effect> {
     if model.themes.len() < 2 {
-        model.toast(Tone::Info, "there are no colours here, so there is one theme");
+        model.toast(Tone::Undone, "there are no colours here, so there is one theme");
         return Vec::new();
     }
     if !name.is_empty() {

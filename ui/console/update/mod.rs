@@ -20,10 +20,12 @@ mod tests;
 use crossterm::event::KeyEvent;
 use zerostate::api::Command;
 
+use super::action::Action;
 use super::chord::Chord;
 use super::forms::input;
 use super::keymap::Lookup;
 use super::layers::Layer;
+use super::layout::is_too_small;
 use super::model::{Model, Pane, Tone};
 use super::msg::{Effect, Msg};
 use super::pending::{PENDING_MAX, Pending, Purpose};
@@ -59,6 +61,14 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::GoOn => Vec::new(),
+        Msg::Armed(number) => {
+            for layer in &mut model.layers {
+                if let Layer::Confirm(question) = layer {
+                    question.waits.take_if(|waits| *waits == number);
+                }
+            }
+            Vec::new()
+        }
         Msg::Snapshot(snapshot) => answers::snapshot(model, snapshot),
         Msg::Tick(now) => {
             model.clock = now;
@@ -67,8 +77,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
                 model.now = now;
             }
             model.toasts.retain(|toast| toast.until > now);
-            if let Some(snapshot) = model.snapshot.clone() {
-                model.rates.read(&snapshot, model.version(Pane::Peers), now);
+            model.older.tick();
+            // What is held still is not read again: its rates would fall to nothing.
+            if let Some(snapshot) = model.snapshot.clone().filter(|_| model.frozen.is_none()) {
+                model.rates.read(&snapshot, model.changes(Pane::Peers).others, now);
             }
             replay::tick(model)
         }
@@ -117,6 +129,9 @@ fn ticket(model: &mut Model, purpose: Purpose) -> Option<u64> {
 
 fn key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
     let Some(chord) = Chord::of(event) else { return Vec::new() };
+    if is_too_small(model.size) {
+        return unseen(model, chord);
+    }
     let (contexts, typing) = model.contexts();
     let mut keys = std::mem::take(&mut model.prefix);
     keys.push(chord);
@@ -140,6 +155,18 @@ fn key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
     }
 }
 
+/// Where nothing can be shown, nothing is done but leaving.
+fn unseen(model: &mut Model, chord: Chord) -> Vec<Effect> {
+    match model.keymap.lookup(&["global"], &[chord]) {
+        Lookup::Found(binding) => match binding.action {
+            Action::Quit | Action::Interrupt => asks::interrupt(model),
+            action @ (Action::Repaint | Action::Suspend) => actions::act(model, action, ""),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
 fn typed(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
     if let Some(layer) = model.layers.last_mut() {
         let changed = layer.input().is_some_and(|text| input::key(text, event));
@@ -156,6 +183,9 @@ fn typed(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
 
 /// Pasted text goes into inputs, and nowhere else.
 fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
+    if is_too_small(model.size) {
+        return Vec::new();
+    }
     if let Some(layer) = model.layers.last_mut() {
         let Some(into) = layer.input() else { return Vec::new() };
         input::paste(into, text);

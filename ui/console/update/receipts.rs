@@ -2,7 +2,7 @@
 
 use zerostate::document::Untrusted;
 
-use super::actions::{open_subject, push};
+use super::actions::{open_subject, push, with_selected};
 use super::{attesting, many, ticket};
 use crate::console::details::{Loaded, Subject};
 use crate::console::layers::{Layer, Text};
@@ -33,11 +33,11 @@ pub fn output(model: &mut Model) -> Vec<Effect> {
             push(model, Layer::Text(Text { title: format!("Output of {name}"), body, scroll: 0 }))
         }
         Some((_, None)) => {
-            model.toast(Tone::Info, "the output is not known here, only its digest");
+            model.toast(Tone::Undone, "the output is not known here, only its digest");
             Vec::new()
         }
         None => {
-            model.toast(Tone::Info, "open a task or a receipt first");
+            model.toast(Tone::Undone, "open a task or a receipt first");
             Vec::new()
         }
     }
@@ -48,7 +48,7 @@ pub fn compare(model: &mut Model) -> Vec<Effect> {
     match attesting::receipt_here(model) {
         Some(id) => open_subject(model, Subject::Compared { id }),
         None => {
-            model.toast(Tone::Info, "select a receipt to compare what its witnesses found");
+            model.toast(Tone::Undone, "select a receipt to compare what its witnesses found");
             Vec::new()
         }
     }
@@ -62,12 +62,16 @@ pub fn guild(model: &mut Model) -> Vec<Effect> {
             Loaded::Receipt(receipt) => receipt.receipt.guild.clone(),
             Loaded::Nothing => None,
         },
-        _ => None,
+        Some(_) => None,
+        None => with_selected(model, |entry| match entry {
+            Entry::Task(task) => task.record.guild_id.clone(),
+            _ => None,
+        }),
     };
     match guild {
         Some(id) => open_subject(model, Subject::Guild { id }),
         None => {
-            model.toast(Tone::Info, "it was done in no guild");
+            model.toast(Tone::Undone, "it was done in no guild");
             Vec::new()
         }
     }
@@ -88,7 +92,7 @@ pub fn bundle(model: &mut Model) -> Vec<Effect> {
             .collect(),
     };
     if receipts.is_empty() {
-        model.toast(Tone::Info, "select a receipt to write it into a file");
+        model.toast(Tone::Undone, "select a receipt to write it into a file");
     }
     if !many::fits(model, receipts.len()) {
         return Vec::new();

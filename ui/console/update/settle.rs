@@ -26,7 +26,7 @@ pub fn settle(model: &mut Model) -> Vec<Effect> {
         refresh(model, *pane);
         let rows = Listing::of(model, *pane);
         let (count, height) = (rows.len(), usize::from(area.height).saturating_sub(2));
-        unfinished |= rows.is_looking();
+        unfinished |= rows.is_unfinished();
         let (selected, looking) = (rows.selected(), rows.is_looking());
         if looking && selected.is_none() {
             let list = model.list_mut(*pane);
@@ -75,7 +75,7 @@ fn page(model: &mut Model) -> Vec<Effect> {
     let list = model.list(pane);
     // A filter looks through everything there is, page by page.
     let searching = !list.filter.is_empty();
-    if !model.layers.is_empty() || (list.selected.is_none() && !searching) {
+    if model.gone.is_some() || !model.layers.is_empty() || (list.selected.is_none() && !searching) {
         return Vec::new();
     }
     let rows = Listing::of(model, pane).len();
@@ -85,24 +85,20 @@ fn page(model: &mut Model) -> Vec<Effect> {
     }
     let rows = model.older.known(&snapshot, pane);
     let all = total(&snapshot, pane);
-    let older = &mut model.older;
+    let older = &model.older;
     let limit = if searching { SEARCH_PAGE } else { PAGE };
     let request = |before| PageRequest { before, limit };
     let command = match pane {
         Pane::Tasks if older.tasks.wants_more(rows, all) => {
-            older.tasks.asked = true;
             Command::Tasks { page: request(older.tasks.next) }
         }
         Pane::Receipts if older.receipts.wants_more(rows, all) => {
-            older.receipts.asked = true;
             Command::Receipts { page: request(older.receipts.next) }
         }
         Pane::Attestations if older.attestations.wants_more(rows, all) => {
-            older.attestations.asked = true;
             Command::Attestations { page: request(older.attestations.next) }
         }
         Pane::Events if older.events.wants_more(rows, all) => {
-            older.events.asked = true;
             let oldest =
                 older.events.items.back().or(snapshot.events.items.last()).map_or(1, |event| event.seq);
             let after = oldest.saturating_sub(u64::from(limit) + 1);
@@ -111,5 +107,9 @@ fn page(model: &mut Model) -> Vec<Effect> {
         }
         _ => return Vec::new(),
     };
-    super::execute(model, command, Purpose::Page(pane))
+    let effects = super::execute(model, command, Purpose::Page(pane));
+    if !effects.is_empty() {
+        model.older.asked(pane);
+    }
+    effects
 }

@@ -22,6 +22,12 @@ fn command(effects: &[Effect]) -> (u64, Command) {
     asked.next().unwrap_or_else(|| panic!("{effects:?}"))
 }
 
+/// The question that came has been there for a moment.
+fn armed(model: &mut crate::console::model::Model, effects: &[Effect]) {
+    let [.., Effect::Arm(number)] = effects else { panic!("{effects:?}") };
+    update(model, Msg::Armed(*number));
+}
+
 #[test]
 fn attesting_runs_it_again_shows_what_differs_and_signs_only_after_a_yes() {
     let mut model = model();
@@ -31,7 +37,15 @@ fn attesting_runs_it_again_shows_what_differs_and_signs_only_after_a_yes() {
     assert_eq!(examine, Command::Examine { receipt: Named::ReceiptId(id.to_owned()) });
     assert!(model.layers.is_empty() && model.pending[0].purpose.waiting().unwrap().contains("again"));
     let answer = samples::examined(id, Verdict::Disagree);
-    assert_eq!(update(&mut model, Msg::Answered { ticket: asked, result: Ok(answer.clone()) }), []);
+    let came = update(&mut model, Msg::Answered { ticket: asked, result: Ok(answer.clone()) });
+    let [Effect::Arm(number)] = came.as_slice() else { panic!("{came:?}") };
+    // It has come by itself: a key that was on its way to something else is no answer.
+    assert_eq!(press(&mut model, "y"), []);
+    assert_eq!(press(&mut model, "tab enter"), []);
+    // Another one's moment is not this one's.
+    update(&mut model, Msg::Armed(number + 1));
+    assert_eq!(press(&mut model, "y"), []);
+    update(&mut model, Msg::Armed(*number));
     let Some(Layer::Confirm(question)) = model.layers.last() else { panic!("no question") };
     let facts: String = question.facts.iter().map(|(label, text)| format!("{label}: {text}\n")).collect();
     assert!(facts.contains("fuel: ≠ 1,204,551 is claimed, 1,190,003 was found"), "{facts}");
@@ -41,7 +55,8 @@ fn attesting_runs_it_again_shows_what_differs_and_signs_only_after_a_yes() {
     assert_eq!(press(&mut model, "n"), []);
 
     let (asked, _) = command(&press(&mut model, "k a"));
-    update(&mut model, Msg::Answered { ticket: asked, result: Ok(answer) });
+    let came = update(&mut model, Msg::Answered { ticket: asked, result: Ok(answer) });
+    armed(&mut model, &came);
     let (signed, sign) = command(&press(&mut model, "y"));
     assert_eq!(sign, Command::Sign { finding: format!("finding of {id}") });
     let answer = Answer::Attested {
@@ -50,7 +65,15 @@ fn attesting_runs_it_again_shows_what_differs_and_signs_only_after_a_yes() {
         reason: None,
         compared: Vec::new(),
     };
-    update(&mut model, Msg::Answered { ticket: signed, result: Ok(answer) });
+    let effects = update(&mut model, Msg::Answered { ticket: signed, result: Ok(answer) });
+    // The question that waited for it in the inbox has its answer.
+    let [Effect::Execute { ticket, command: Command::Inbox { inbox_id, accept: false } }] =
+        effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(inbox_id, "in-1");
+    update(&mut model, Msg::Answered { ticket: *ticket, result: Ok(Answer::Done) });
     assert!(model.pending.is_empty());
     assert!(model.toasts.last().unwrap().text.contains("disagree"));
 }
@@ -101,6 +124,7 @@ fn marked_receipts_are_run_again_one_after_the_other_and_signed_with_one_answer(
         };
         let effects = update(&mut model, Msg::Answered { ticket: asked, result });
         if !model.layers.is_empty() {
+            armed(&mut model, &effects);
             break;
         }
         (asked, examine) = command(&effects);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zerostate::api::{Answer, Command, Page};
+use zerostate::api::{Answer, ApiError, Command, ErrorKind, Page, Tail};
 
 use super::{model, press, selected, ticket};
 use crate::console::layers::Layer;
@@ -193,6 +193,107 @@ fn a_filter_asks_for_everything_there_is_page_by_page() {
     press(&mut model, "esc");
     let effects = update(&mut model, Msg::Tick(samples::now()));
     assert_eq!(effects, []);
+}
+
+#[test]
+fn a_page_that_does_not_come_is_not_asked_for_again_at_once() {
+    let mut model = model();
+    let mut asked = press(&mut model, "4 / z");
+    for round in 0..2 {
+        let [Effect::Execute { ticket, command: Command::Receipts { .. } }] = asked.as_slice() else {
+            panic!("{round}: {asked:?}")
+        };
+        let result = Err(ApiError::new(ErrorKind::Unavailable, "not there"));
+        assert_eq!(update(&mut model, Msg::Answered { ticket: *ticket, result }), []);
+        // Nor while the node is gone.
+        update(&mut model, Msg::Gone);
+        (0..20).for_each(|_| assert_eq!(update(&mut model, Msg::Tick(samples::now())), []));
+        asked = update(&mut model, Msg::Snapshot(Arc::new(samples::busy())));
+    }
+}
+
+/// Whatever comes before, is fetched behind, and changes, a list is what it would be if it were worked out anew.
+#[test]
+fn what_is_added_to_a_filtered_list_is_where_it_would_be_if_all_were_looked_at_anew() {
+    const ALL: usize = 900;
+    const TAIL: usize = 200;
+    let every = samples::many(3, 3, ALL as u64).receipts.items;
+    // The list as it is once the newest `count` of them are there.
+    let at = |count: usize| {
+        let mut snapshot = samples::many(3, 3, 3);
+        let newest = every.iter().skip(ALL - count);
+        snapshot.receipts = Tail { total: count as u64, items: newest.take(TAIL).cloned().collect() };
+        Arc::new(snapshot)
+    };
+    for order in ["", "s ", "R ", "s R "] {
+        let mut model = model();
+        update(&mut model, Msg::Snapshot(at(700)));
+        let keys = format!("4 {order}/ name:fold");
+        let mut asked = press(&mut model, &keys);
+        for count in 701..=ALL {
+            // The pages come now and then, and rows meanwhile.
+            let due = if count % 7 == 0 { asked.pop() } else { None };
+            if let Some(Effect::Execute { ticket, command: Command::Receipts { page } }) = due {
+                let from =
+                    page.before.map_or(ALL - count + 1, |before| ALL - usize::try_from(before).unwrap() + 1);
+                let items: Vec<_> = every.iter().skip(from).take(150).cloned().collect();
+                let next = items.last().map(|row| row.cursor).filter(|cursor| *cursor > 1);
+                let page = Page { total: count as u64, items, next };
+                asked = update(&mut model, Msg::Answered { ticket, result: Ok(Answer::Receipts(page)) });
+            }
+            asked.extend(update(&mut model, Msg::Snapshot(at(count))));
+        }
+        while model.unfinished {
+            update(&mut model, Msg::GoOn);
+        }
+        update(&mut model, Msg::Tick(samples::now()));
+        while model.unfinished {
+            update(&mut model, Msg::GoOn);
+        }
+        let shown = |model: &Model| -> Vec<String> {
+            Listing::of(model, Pane::Receipts).from(0).map(|(_, row)| row.id()).collect()
+        };
+        let grown = shown(&model);
+        model.rows_changed(Pane::Receipts);
+        update(&mut model, Msg::Tick(samples::now()));
+        assert_eq!(grown, shown(&model), "in the order \"{order}\"");
+        let known = model.older.known(&at(ALL), Pane::Receipts);
+        assert!(known > 600 && grown.len() >= known / 8 - 1, "{} of {known}", grown.len());
+    }
+}
+
+#[test]
+fn a_task_of_another_is_there_for_as_long_as_it_runs() {
+    let mut model = model();
+    let mut with = samples::busy();
+    let mut hosted = with.tasks.items[0].clone();
+    (hosted.record.creator, hosted.record.task_id) = (samples::did(12), "ff".repeat(16));
+    with.tasks.items.insert(0, hosted.clone());
+    update(&mut model, Msg::Snapshot(Arc::new(with)));
+    let effects = press(&mut model, "3 G");
+    let page = Page { total: 41, items: samples::busy().tasks.items, next: None };
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(Answer::Tasks(page)) });
+    let ids = |model: &Model| -> Vec<String> {
+        Listing::of(model, Pane::Tasks).from(0).map(|(_, row)| row.id()).collect()
+    };
+    assert!(ids(&model).contains(&hosted.record.task_id));
+    update(&mut model, Msg::Snapshot(Arc::new(samples::busy())));
+    let own: Vec<String> =
+        samples::busy().tasks.items.iter().map(|task| task.record.task_id.clone()).collect();
+    assert_eq!(ids(&model), own, "it is gone, and nothing stands there twice");
+}
+
+#[test]
+fn where_nothing_can_be_shown_only_leaving_is_done() {
+    let mut model = model();
+    update(&mut model, Msg::Resize(40, 10));
+    for key in ["S", "a", "y", "4", ":"] {
+        assert_eq!(press(&mut model, key), []);
+        assert!(model.layers.is_empty());
+    }
+    // Tasks run on this node, so it is not left by mistake.
+    assert_eq!(press(&mut model, "q"), []);
+    assert_eq!(press(&mut model, "q"), [Effect::Quit]);
 }
 
 #[test]
