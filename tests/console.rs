@@ -316,6 +316,18 @@ fn a_panic_gives_the_terminal_back_and_says_what_happened_on_the_main_screen() {
 }
 
 #[test]
+fn an_error_gives_the_terminal_back_and_stands_on_the_main_screen() {
+    let temp = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port());
+    let data_dir = temp.path().join("node");
+    let args = ["--data-dir", path(&data_dir), "--listen", &address, "--no-mdns"];
+    let mut console = Pty::start(&args, BIG, temp.path());
+    assert_eq!(console.ended_with_the_terminal_given_back(), 1);
+    assert!(console.text().contains(&format!("error: cannot listen on {address}")), "{}", console.text());
+}
+
+#[test]
 fn a_node_with_its_console_answers_others_and_ends_with_it() {
     let temp = TempDir::new().unwrap();
     let data_dir = temp.path().join("node");

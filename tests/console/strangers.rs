@@ -143,6 +143,14 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
             let both = [printed.stdout, printed.stderr].concat();
             clean(&both, &format!("{verb:?} with {attack}"));
         }
+        // What a module writes is its own where a program reads it, and text on a terminal.
+        let run = ["run", "--data-dir", path(honest.data_dir.path()), path(&file)];
+        let mut ran = Pty::start(&run, (80, 24), honest.data_dir.path());
+        assert_eq!(ran.ended(), 0);
+        assert!(contains(&ran.raw, b"evil"), "{}", ran.text());
+        clean(&ran.raw, &format!("run on a terminal with {attack}"));
+        let piped = Command::new(PROGRAM).args(run).output().unwrap();
+        assert_eq!(piped.stdout, raw.as_bytes(), "a program gets the bytes as they are");
         let mut plain = Command::new(PROGRAM)
             .args(["attach", "--plain", "--data-dir", path(honest.data_dir.path())])
             .env("LC_ALL", "C.UTF-8")

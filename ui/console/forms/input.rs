@@ -33,7 +33,12 @@ pub fn key(input: &mut Input, event: &KeyEvent) -> bool {
         }
         _ => return false,
     };
-    input.handle(request).is_some_and(|changed| changed.value)
+    let changed = input.handle(request).is_some_and(|changed| changed.value);
+    // What was cut and is put back again and again.
+    if input.value().chars().count() > CHARS_MAX {
+        *input = Input::new(input.value().chars().take(CHARS_MAX).collect());
+    }
+    changed
 }
 
 /// Types pasted text, its lines behind each other, without control characters. A paste is never a command.
@@ -56,6 +61,16 @@ pub fn paste(input: &mut Input, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_cut_cannot_be_put_back_without_end() {
+        let mut input = Input::default();
+        paste(&mut input, &"x".repeat(3_000));
+        let ctrl = |c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);
+        key(&mut input, &ctrl('u'));
+        (0..5).for_each(|_| drop(key(&mut input, &ctrl('y'))));
+        assert_eq!(input.value().chars().count(), CHARS_MAX);
+    }
 
     #[test]
     fn a_paste_is_one_line_of_text_without_control_characters() {

@@ -9,6 +9,7 @@ use crate::console::model::Model;
 use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
+use crate::console::widgets::text::grouped;
 
 /// `41:07` until `at`, in minutes and seconds; from two hours on `2h41`.
 pub fn time_left(at: Timestamp, now: Timestamp) -> String {
@@ -44,6 +45,8 @@ pub fn cells(guild: &GuildView, model: &Model) -> Vec<Cell> {
         Cell::fill(guild.name.as_str(), style(Role::Text), 11),
         standing(guild, model),
         Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
+        Cell::fixed(format!("epoch {}", guild.epoch), style(Role::Dim), 9).rank(2),
+        Cell::fixed(format!("{} lines", grouped(guild.lines_total)), style(Role::Dim), 11).rank(3),
         Cell::fixed(time_left(guild.expires_at, model.now), style(Role::Dim), 6).right(),
     ]
 }

@@ -1,6 +1,7 @@
 //! Who this node is connected to, how, and how far away they are.
 
 use zerostate::api::{GuildView, PeerView, short_id};
+use zerostate::document::Untrusted;
 
 use super::{Column, See, column};
 use crate::console::action::Action;
@@ -89,7 +90,13 @@ pub fn cells(peer: &PeerView, model: &Model) -> Vec<Cell> {
         )
         .rank(4),
         Cell::fill(peer.address.as_str(), style(Role::Dim), 24).rank(3),
+        Cell::fixed(capabilities(peer), style(Role::Dim), 14).rank(5),
     ]
+}
+
+fn capabilities(peer: &PeerView) -> String {
+    let words: Vec<&str> = peer.capabilities.iter().map(Untrusted::as_str).collect();
+    words.join(" ")
 }
 
 pub fn empty(model: &Model) -> (String, String) {

@@ -193,7 +193,8 @@ fn run(seed: u64, events: u64) {
             91 => Msg::Gone,
             _ => match waiting.pop().and_then(|effect| reply(effect, &mut chance)) {
                 Some(msg) => msg,
-                None => continue,
+                // Nothing waits for an answer.
+                None => key(&mut chance),
             },
         };
         waiting.extend(update(&mut model, msg));

@@ -54,7 +54,7 @@ impl Data {
         match self {
             Self::Nothing => samples::nothing(),
             Self::Little | Self::Fault => samples::busy(),
-            Self::Many => samples::many(10_000, 1_000, 100_000),
+            Self::Many => samples::many(100_000, 100_000, 100_000),
             Self::Evil => strangers::snapshot(),
         }
     }
