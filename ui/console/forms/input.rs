@@ -68,7 +68,9 @@ mod tests {
         paste(&mut input, &"x".repeat(3_000));
         let ctrl = |c| KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);
         key(&mut input, &ctrl('u'));
-        (0..5).for_each(|_| drop(key(&mut input, &ctrl('y'))));
+        for _ in 0..5 {
+            key(&mut input, &ctrl('y'));
+        }
         assert_eq!(input.value().chars().count(), CHARS_MAX);
     }
 
