@@ -166,15 +166,15 @@ fn main() {
         .collect();
     print("a snapshot, ten a second, other numbers of every peer", times, 2.0);
     print("a second of the clock, between those", ticks, 2.0);
-    let newest = |n: u64| {
-        let mut next = other.clone();
-        let mut receipt = next.receipts.items[0].clone();
-        receipt.cursor += n + 1;
+    // One more at the head of the tail, and one that falls off its end.
+    let mut newest = |n: u64| {
+        let mut receipt = other.receipts.items[0].clone();
+        receipt.cursor += 1;
         receipt.receipt_id = format!("{n}{}", receipt.receipt_id);
-        next.receipts.items.insert(0, receipt);
-        next.receipts.items.truncate(TAIL);
-        next.receipts.total += 1;
-        Arc::new(next)
+        other.receipts.items.insert(0, receipt);
+        other.receipts.items.truncate(TAIL);
+        other.receipts.total += 1;
+        Arc::new(other.clone())
     };
     let times = (0..60).map(|n| stage.frame(Msg::Snapshot(newest(n)))).collect();
     print("a snapshot with another receipt", times, 2.0);
