@@ -70,6 +70,7 @@ impl LookArgs {
     fn options(self, data_dir: &Path) -> ConsoleOptions {
         let keymap = data_dir.join("keymap.toml");
         let plain = self.is_plain();
+        let engine = zerostate::execution::environment();
         ConsoleOptions {
             color: match self.color {
                 Color::Auto => ColorMode::Auto,
@@ -89,7 +90,13 @@ impl LookArgs {
             bundles: Some(data_dir.join("bundles")),
             info: vec![
                 ("data".to_owned(), data_dir.display().to_string()),
-                ("config".to_owned(), data_dir.join("config.toml").display().to_string()),
+                (
+                    "config".to_owned(),
+                    format!("{}, unless --config named another", data_dir.join("config.toml").display()),
+                ),
+                ("key".to_owned(), data_dir.join("keys").join("node.pem").display().to_string()),
+                ("database".to_owned(), data_dir.join("node.db").display().to_string()),
+                ("engine".to_owned(), format!("{} {}, {}", engine.engine, engine.version, engine.target)),
                 ("socket".to_owned(), zerostate::api::socket_path(data_dir).display().to_string()),
                 ("log".to_owned(), data_dir.join("zerostate.log").display().to_string()),
             ],

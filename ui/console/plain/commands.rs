@@ -140,7 +140,8 @@ impl Plain {
 
     async fn select(&mut self, number: usize) -> anyhow::Result<bool> {
         let pane = self.model.focus;
-        if self.rows.0 != pane || self.rows.1.is_empty() {
+        let untold = self.rows.1.is_empty() && Listing::of(&self.model, pane).len() > 0;
+        if self.rows.0 != pane || untold {
             self.list(true);
         }
         let count = self.rows.1.len();
