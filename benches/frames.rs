@@ -20,6 +20,8 @@
 mod bundle;
 #[path = "../ui/console/mod.rs"]
 mod console;
+#[path = "../ui/signals.rs"]
+mod signals;
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -137,6 +137,8 @@ struct Stat {
     started: u64,
     /// As proc_pid_stat(5) has it: T for stopped.
     state: String,
+    /// Time of a core that it has taken, itself and for it in the kernel, in hundredths of a second.
+    cpu: u64,
 }
 
 /// What is there of a process that has not ended.
@@ -149,6 +151,7 @@ fn stat(pid: u32) -> Option<Stat> {
         parent: fields[1].parse().unwrap(),
         started: fields[19].parse().unwrap(),
         state: fields[0].to_owned(),
+        cpu: fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap(),
     })
 }
 

@@ -16,20 +16,16 @@ pub async fn bundled(
     receipt_id: String,
     with_artifact: bool,
 ) -> Result<(String, String), ApiError> {
-    let other = || {
-        ApiError::new(
-            ErrorKind::Failed,
-            "the node answered something else than was asked; is it of another version?",
-        )
-    };
     let Answer::Evidence { receipt_id, envelopes } =
         node.execute(Command::ReceiptEvidence { receipt_id }).await?
     else {
-        return Err(other());
+        return Err(ApiError::unexpected());
     };
     let mut text: String = envelopes.iter().map(|envelope| Bundle::envelope_line(envelope)).collect();
     let mut opened = envelopes.iter().map(|envelope| AnyEnvelope::open(envelope.as_bytes()));
-    let Some(Ok(AnyEnvelope::Manifest(manifest))) = opened.next() else { return Err(other()) };
+    let Some(Ok(AnyEnvelope::Manifest(manifest))) = opened.next() else {
+        return Err(ApiError::unexpected());
+    };
     let terms = manifest.document();
     let module = with_artifact.then_some(("module", terms.artifact.cid));
     let inputs = match terms.stdin() {

@@ -3,6 +3,7 @@
 mod bundle;
 mod cli;
 mod console;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -300,6 +300,14 @@ impl ApiError {
         Self { kind, message: message.to_string(), hint: None }
     }
 
+    /// An answer that does not fit the question, which an older or newer node may give.
+    pub fn unexpected() -> Self {
+        Self::new(
+            ErrorKind::Failed,
+            "the node answered something else than was asked; is it of another version?",
+        )
+    }
+
     /// The same with a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -16,10 +16,10 @@ use crate::api::{
 use crate::artifact::{ArtifactError, ArtifactRecord, Artifacts, Freed, Order, Terms};
 use crate::dag::canonical;
 use crate::document::{AnyEnvelope, Comparison, Draft, Envelope, Input, Kind, Receipt, Untrusted, ValueType};
-use crate::network::{Network, NetworkError};
+use crate::network::Network;
 use crate::proof::Equivocation;
-use crate::storage::{PAGE_MAX, Paging, Storage, StorageError, TaskRecord};
-use crate::task::{Attested, EQUIVOCATIONS, Examined, TaskError, Tasks, evidence, proof_name};
+use crate::storage::{PAGE_MAX, Paging, Storage, TaskRecord};
+use crate::task::{Attested, EQUIVOCATIONS, Examined, Tasks, evidence, proof_name};
 
 /// Ids may be cut, but not so far that any would do.
 const PREFIX_MIN: usize = 4;
@@ -477,59 +477,4 @@ fn paged<T>(total: u64, items: Vec<T>, page: PageRequest, cursor: impl Fn(&T) ->
     let full = u32::try_from(items.len()).is_ok_and(|count| count >= limit) && limit > 0;
     let next = items.last().map(cursor).filter(|last| full && *last > 1);
     Page { total, items, next }
-}
-
-impl From<StorageError> for ApiError {
-    fn from(error: StorageError) -> Self {
-        Self::new(ErrorKind::Failed, error)
-    }
-}
-
-impl From<NetworkError> for ApiError {
-    fn from(error: NetworkError) -> Self {
-        let kind =
-            if matches!(error, NetworkError::Address { .. }) { ErrorKind::Input } else { ErrorKind::Failed };
-        Self::new(kind, error)
-    }
-}
-
-impl From<ArtifactError> for ApiError {
-    fn from(error: ArtifactError) -> Self {
-        let kind = match error {
-            ArtifactError::Dag(_) | ArtifactError::TooLarge(_) | ArtifactError::Empty => ErrorKind::Input,
-            ArtifactError::NotHere(_) | ArtifactError::Missing { .. } => ErrorKind::NotFound,
-            ArtifactError::Network(error) => return error.into(),
-            _ => ErrorKind::Failed,
-        };
-        let hint = match error {
-            ArtifactError::NotHere(_) => Some("`zerostate artifact get CID` gets it from whoever has it"),
-            ArtifactError::Missing { .. } => Some(
-                "connect to a node that has it, or name a gateway in the configuration ([storage] gateways)",
-            ),
-            ArtifactError::NoRoom { .. } => Some(
-                "`zerostate artifact unpin CID` lets something go; [storage] quota in the configuration gives more",
-            ),
-            _ => None,
-        };
-        let error = Self::new(kind, error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-}
-
-impl From<TaskError> for ApiError {
-    fn from(error: TaskError) -> Self {
-        let kind = match error {
-            TaskError::Document(_) | TaskError::Faults(_) | TaskError::UnsupportedCid(_) => ErrorKind::Input,
-            TaskError::Missing { .. } => ErrorKind::NotFound,
-            TaskError::Artifact(error) => return error.into(),
-            TaskError::Stopping | TaskError::Busy(_) => ErrorKind::Unavailable,
-            _ => ErrorKind::Failed,
-        };
-        let missing = matches!(error, TaskError::Missing { what: "artifact", .. });
-        let error = Self::new(kind, error);
-        if missing { error.hint("`zerostate artifact add FILE` puts one into the store") } else { error }
-    }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod commands;
+mod failures;
 mod guilds;
 mod reducer;
 mod traffic;

@@ -1,6 +1,8 @@
 //! A console on a node in another process: the node may go and come, the terminal may not read, and other programs may have it for a while.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use super::{BIG, HELLO, Node, Signal, TempDir, children, path, stat};
@@ -23,6 +25,31 @@ fn a_console_waits_for_its_node_and_goes_on_when_it_is_back() {
     console.keys("q");
     assert_eq!(console.ended_with_the_terminal_given_back(), 0);
     assert!(node.lives());
+}
+
+#[test]
+fn a_node_that_cannot_be_understood_is_told_of_before_the_screen_is_taken() {
+    let temp = TempDir::new().unwrap();
+    let socket = UnixListener::bind(zerostate::api::socket_path(temp.path())).unwrap();
+    // Of a version with other snapshots, whatever it is asked. The thread ends with the test.
+    std::thread::spawn(move || {
+        for line in socket.incoming() {
+            let mut line = line.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"other\": 1}";
+            // Whoever only looked whether somebody is there has gone already.
+            if line.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                line.write_all(answer).unwrap();
+            }
+        }
+    });
+    let mut console = Pty::start(&["attach", "--data-dir", path(temp.path())], BIG, temp.path());
+    assert_eq!(console.ended(), 1);
+    let said = console.text();
+    assert!(
+        said.contains("the node's answer is not understood") && said.contains("the same version"),
+        "{said}"
+    );
+    assert!(!contains(&console.raw, b"\x1b[?1049h"), "the screen was taken");
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use tokio::sync::watch;
-use zerostate::api::{Link, Recording};
+use tokio::time::timeout;
+use zerostate::api::{ErrorKind, Link, Recording};
 use zerostate::node::{Node, NodeError};
 
 use super::attached::{Later, attached, forward};
@@ -137,12 +139,21 @@ pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outc
     ended(exit)
 }
 
+/// A node that takes longer to say anything is shown as starting.
+const UNDERSTOOD_WITHIN: Duration = Duration::from_secs(1);
+
 /// The console on a node in another process.
 pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
     need_terminal(&verb.look, "`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
-    // At the start a node that is not there is an error; later it is waited for.
-    let link = attached(&globals.client().await?, data_dir.clone());
+    // At the start a node that is not there, or cannot be understood, is an error; later it is waited for.
+    let client = globals.client().await?;
+    if let Ok(Err(error)) = timeout(UNDERSTOOD_WITHIN, client.snapshot()).await
+        && error.kind == ErrorKind::Failed
+    {
+        return Err(Failure::from(error).hint("is the node of the same version as this program?"));
+    }
+    let link = attached(&client, data_dir.clone());
     let options = ConsoleOptions { badge: Some("attached".to_owned()), ..verb.look.options(&data_dir) };
     ended(run(link, options).await)
 }

@@ -17,8 +17,8 @@ use zerostate::document::{ArtifactSource, Draft, DraftFormat, Status};
 use zerostate::identity::Did;
 
 use super::draft::Wanted;
-use super::signals::Signals;
 use super::{Failure, Globals, Outcome, console, output, submit};
+use crate::signals::Signals;
 
 /// The example module: a WASI program in C, `assets/examples/hello.c`.
 pub const EXAMPLE: &[u8] = include_bytes!("../../assets/examples/hello.wasm");
@@ -78,7 +78,7 @@ pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
             || (std::io::stdin().is_terminal() && std::io::stdout().is_terminal()));
     let lab = tokio::select! {
         lab = Lab::start(usize::from(verb.nodes)) => lab?,
-        () = signals.any() => return Err(stopped()),
+        _ = signals.next() => return Err(stopped()),
     };
     let outcome = if interactive {
         // The console hears signals itself.
@@ -86,7 +86,7 @@ pub async fn run(globals: &Globals, verb: LabVerb) -> Outcome {
     } else {
         tokio::select! {
             outcome = lab.example_task(globals.json) => outcome,
-            () = signals.any() => Err(stopped()),
+            _ = signals.next() => Err(stopped()),
         }
     };
     lab.stop().await;

@@ -27,7 +27,6 @@ mod progress;
 mod receipt;
 mod rerun;
 mod run;
-mod signals;
 mod status;
 mod submit;
 mod task;

@@ -8,8 +8,8 @@ use zerostate::config::Config;
 use zerostate::node::{Home, Node};
 use zerostate::telemetry::{self, RecentLog};
 
-use super::signals::Signals;
 use super::{Failure, Globals, Outcome, home, output};
+use crate::signals::Signals;
 
 #[derive(clap::Args, Clone, Default, PartialEq)]
 pub struct NodeArgs {
@@ -81,7 +81,7 @@ pub async fn run(globals: &Globals, verb: NodeVerb) -> Outcome {
         }
     };
     tokio::select! {
-        () = signals.any() => {}
+        _ = signals.next() => {}
         () = stopping.cancelled() => {}
         () = parent_gone => {}
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use jiff::Timestamp;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
+use zerostate::api::ApiError;
 use zerostate::document::Untrusted;
 
 use super::Failure;
@@ -117,6 +118,5 @@ pub fn clock(at: Timestamp) -> String {
 
 /// The node answered something else than was asked, which an older or newer one may do.
 pub fn unexpected() -> Failure {
-    Failure::failed("the node gave an answer of another kind")
-        .hint("is the running node of the same version as this program?")
+    ApiError::unexpected().into()
 }

@@ -12,8 +12,8 @@ use zerostate::node::Home;
 use zerostate::proof::Bundle;
 use zerostate::storage::Write;
 
-use super::signals::Signals;
 use super::{Failure, output};
+use crate::signals::Signals;
 
 /// What a witness would say of the receipt.
 pub async fn rerun(bundle: &Bundle) -> Result<Attestation, Failure> {
@@ -31,7 +31,7 @@ pub async fn rerun(bundle: &Bundle) -> Result<Attestation, Failure> {
     tokio::select! {
         biased;
         found = run_in(&folder.0, bundle) => found,
-        () = signals.any() => Err(Failure::failed("stopped before the task was run again")),
+        _ = signals.next() => Err(Failure::failed("stopped before the task was run again")),
     }
 }
 

@@ -45,7 +45,9 @@ actions! {
     Copy "copy" "copy the id that is selected",
     Accept "accept" "say yes to what waits in the inbox",
     Refuse "refuse" "say no to what waits in the inbox",
-    Filter "filter" "show only what contains these words",
+    Filter "filter" "show only what contains these words; in something open, look for them",
+    FindNext "find.next" "to the next place where what is looked for stands",
+    FindPrevious "find.previous" "to the place before where what is looked for stands",
     Sort "sort" "sort by the next column",
     SortReverse "sort.reverse" "sort the other way round",
     LogLevel "log.level" "show less of the log: warnings, then errors, then all again",
@@ -122,6 +124,8 @@ impl Action {
                 | Self::First
                 | Self::Last
                 | Self::Back
+                | Self::FindNext
+                | Self::FindPrevious
                 | Self::Browse
                 | Self::Edit
                 | Self::FilesUp
@@ -137,6 +141,26 @@ impl Action {
                 | Self::Choose
                 | Self::Palette
                 | Self::Interrupt
+        )
+    }
+
+    /// Whether it asks something of the node that changes it, which a journal that is replayed cannot.
+    pub fn needs_a_node(self) -> bool {
+        matches!(
+            self,
+            Self::Submit
+                | Self::Connect
+                | Self::Attest
+                | Self::AttestMarked
+                | Self::Cancel
+                | Self::GuildNew
+                | Self::GuildJoin
+                | Self::GuildSay
+                | Self::GuildInvite
+                | Self::GuildLeave
+                | Self::Accept
+                | Self::Refuse
+                | Self::Bundle
         )
     }
 

@@ -14,6 +14,8 @@ use super::encode::{Screen, encode, erases_in_colour};
 /// Begin and end of a synchronized update (DEC private mode 2026): the terminal shows the frame as a whole.
 const BEGIN: &[u8] = b"\x1b[?2026h";
 const END: &[u8] = b"\x1b[?2026l";
+/// What is no longer than that comes as a whole in any case, and goes without them.
+const SMALL: usize = 128;
 
 /// A backend that gathers a frame and writes it when it is flushed. Cursor calls that change nothing cost nothing.
 pub struct Quiet<W: Write> {
@@ -132,8 +134,14 @@ impl<W: Write> Backend for Quiet<W> {
         if self.frame.is_empty() {
             return Ok(());
         }
-        self.frame.extend_from_slice(END);
-        let written = self.out.write_all(&self.frame).and_then(|()| self.out.flush());
+        let bare = self.frame.get(BEGIN.len()..).unwrap_or_default();
+        let written = if bare.len() <= SMALL {
+            self.out.write_all(bare)
+        } else {
+            self.frame.extend_from_slice(END);
+            self.out.write_all(&self.frame)
+        };
+        let written = written.and_then(|()| self.out.flush());
         self.frame.clear();
         written
     }
@@ -143,6 +151,7 @@ impl<W: Write> Backend for Quiet<W> {
 mod tests {
     use super::*;
     use ratatui::Terminal;
+    use ratatui::widgets::{Paragraph, Wrap};
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -166,9 +175,20 @@ mod tests {
         for _ in 0..3 {
             terminal.draw(|frame| frame.render_widget("hello", frame.area())).unwrap();
         }
+        terminal.draw(|frame| frame.render_widget("held", frame.area())).unwrap();
+        for _ in 0..3 {
+            let line = "whole ".repeat(40);
+            terminal
+                .draw(|frame| {
+                    frame.render_widget(Paragraph::new(line.as_str()).wrap(Wrap::default()), frame.area())
+                })
+                .unwrap();
+        }
         let writes = out.0.lock().unwrap().clone();
-        assert_eq!(writes.len(), 1);
-        assert!(writes[0].starts_with(BEGIN) && writes[0].ends_with(END));
+        let [small, other, large] = writes.as_slice() else { panic!("{} writes", writes.len()) };
+        let held = |frame: &[u8]| frame.starts_with(BEGIN) && frame.ends_with(END);
+        assert_eq!([small, other, large].map(|frame| held(frame)), [false, false, true]);
+        assert!(small.len() <= SMALL && large.len() > SMALL);
     }
 
     #[test]

@@ -66,7 +66,15 @@ pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, screen: Scr
     while let Some((x, y, cell)) = blanks.pop().or_else(|| cells.next()) {
         let as_cleared = screen.is_clear && pen.bg == ground && !pen.modifiers.intersects(SEEN_ON_BLANKS);
         go((x, y), next, as_cleared, out);
-        let wanted = wanted(cell, pen);
+        let mut wanted = wanted(cell, pen);
+        // A change before a blank is made for what stands behind it as well.
+        if wanted != pen && is_blank(cell) && blanks.is_empty() {
+            let behind = cells.peek().filter(|(at, row, _)| (*at, *row) == (x.saturating_add(1), y));
+            let behind = behind.map(|(.., other)| pen_of(other));
+            wanted = behind
+                .filter(|pen| pen.bg == cell.bg && !pen.modifiers.intersects(SEEN_ON_BLANKS))
+                .unwrap_or(wanted);
+        }
         if wanted != pen {
             change(pen, wanted, out);
             pen = wanted;
@@ -130,13 +138,16 @@ fn csi(parameters: &[u16], end: u8, out: &mut Vec<u8>) {
 
 /// The pen for a cell: on a blank, what cannot be seen stays as it is.
 fn wanted(cell: &Cell, pen: Pen) -> Pen {
-    let drawn = MODIFIERS.iter().fold(Modifier::empty(), |all, (modifier, ..)| all | *modifier);
-    let modifiers = cell.modifier & drawn;
-    let blank = cell.symbol() == " ";
-    if blank && (modifiers & SEEN_ON_BLANKS).is_empty() && (pen.modifiers & SEEN_ON_BLANKS).is_empty() {
+    let own = pen_of(cell);
+    if cell.symbol() == " " && !(own.modifiers | pen.modifiers).intersects(SEEN_ON_BLANKS) {
         return Pen { bg: cell.bg, ..pen };
     }
-    Pen { fg: cell.fg, bg: cell.bg, modifiers }
+    own
+}
+
+fn pen_of(cell: &Cell) -> Pen {
+    let drawn = MODIFIERS.iter().fold(Modifier::empty(), |all, (modifier, ..)| all | *modifier);
+    Pen { fg: cell.fg, bg: cell.bg, modifiers: cell.modifier & drawn }
 }
 
 /// Changes the pen: by what differs, or from the beginning where that is shorter.

@@ -12,7 +12,7 @@ use super::chord::Chord;
 pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 
 /// The places where a key can mean something; a section of the file each.
-pub const CONTEXTS: [&str; 27] = [
+pub const CONTEXTS: [&str; 28] = [
     "global",
     "list",
     "peers",
@@ -27,6 +27,7 @@ pub const CONTEXTS: [&str; 27] = [
     "guild-detail",
     "task-detail",
     "receipt-detail",
+    "compared-detail",
     "attestation-detail",
     "peer-detail",
     "inbox-detail",

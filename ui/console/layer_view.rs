@@ -13,6 +13,7 @@ use super::forms::submit::{Field, SubmitForm, found_text};
 use super::layers::{Confirm, Facts, Files, Help, Layer, Palette, Text, Themes};
 use super::model::Model;
 use super::msg::Probe;
+use super::search::mark;
 use super::theme::Role;
 use super::widgets::columns::{Cell, row, selected};
 use super::widgets::text::{cut, width as cells_of, wrap};
@@ -30,6 +31,8 @@ pub struct Content {
     pub cursor: Option<(usize, usize)>,
     /// A line that has to be seen.
     pub kept: Option<usize>,
+    /// The lines in which what is looked for stands.
+    pub found: Vec<usize>,
 }
 
 impl Content {
@@ -45,6 +48,20 @@ impl Content {
 
 /// The inside of a layer that is `width` cells wide.
 pub fn content(model: &Model, layer: &Layer, width: usize) -> Content {
+    let mut content = inside(model, layer, width);
+    let Some(search) = layer.search().filter(|_| !matches!(layer, Layer::Files(_))) else { return content };
+    let Some(word) = search.word() else { return content };
+    content.found = mark(&mut content.lines, word, model.theme.style(Role::Match));
+    let place = content.found.iter().position(|line| *line == search.at).map_or(0, |place| place + 1);
+    let said = match content.found.len() {
+        0 => (format!("{word} is not there"), Role::Warn),
+        all => (format!("{word} {place} of {all}"), Role::Dim),
+    };
+    content.right = vec![(cut(&said.0, 40), model.theme.style(said.1))];
+    content
+}
+
+fn inside(model: &Model, layer: &Layer, width: usize) -> Content {
     match layer {
         Layer::Detail(detail) => Content {
             title: detail.title(model),
@@ -100,10 +117,16 @@ fn file_lines(model: &Model, files: &Files, width: usize) -> Content {
     let folder = if files.folder.is_empty() { "./" } else { files.folder.as_str() };
     let mut title = titled(model, "Choose a file");
     title.push((format!(" ─ {}", Untrusted::new(folder)), style(Role::Text)));
+    if let Some(word) = files.search.word() {
+        title.push((format!("  /{}", Untrusted::new(word)), style(Role::Warn)));
+    }
     let shown = files.shown();
     let said = match (&files.problem, files.reading, shown.is_empty()) {
         (Some(problem), ..) => Some((format!("✗ {}", Untrusted::new(problem)), Role::Bad)),
         (None, true, _) => Some(("reading…".to_owned(), Role::Dim)),
+        (None, false, true) if files.search.word().is_some() => {
+            Some(("no name here contains it; Esc clears it".to_owned(), Role::Dim))
+        }
         (None, false, true) => Some(("no folder, module or manifest is here".to_owned(), Role::Dim)),
         (None, false, false) => None,
     };
@@ -392,8 +415,6 @@ fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
 
 fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
     let style = |role| model.theme.style(role);
-    let columns = if width >= 88 { 2 } else { 1 };
-    let room = width / columns;
     let mut lines = Vec::new();
     for context in &help.contexts {
         // Keys that lead to the same stand in one row.
@@ -416,17 +437,27 @@ fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
         if *context == "filter" {
             filters(model, width, &mut lines);
         }
-        let half = rows.len().div_ceil(columns);
         // As wide as the longest keys of the section need it.
         let keys_room = rows.iter().map(|(keys, _)| cells_of(keys) + 1).max().unwrap_or(0).max(12);
+        let longest = rows.iter().map(|(_, desc)| cells_of(desc)).max().unwrap_or(0);
+        // Beside each other where that cuts none of them.
+        let columns = if (keys_room + longest + 1) * 2 <= width { 2 } else { 1 };
+        let (half, room) = (rows.len().div_ceil(columns), width / columns);
         for i in 0..half {
             let mut spans = Vec::new();
             for column in 0..columns {
                 let Some((keys, desc)) = rows.get(i + column * half) else { continue };
-                let desc = cut(desc, room.saturating_sub(keys_room + 1));
-                let pad = room.saturating_sub(keys_room + cells_of(&desc));
+                let mut parts = wrap(desc, room.saturating_sub(keys_room)).into_iter();
+                let first = parts.next().unwrap_or_default();
+                let pad = room.saturating_sub(keys_room + cells_of(&first));
                 spans.push(Span::styled(format!("{keys:<keys_room$}"), style(Role::FooterKey)));
-                spans.push(Span::styled(format!("{desc}{}", " ".repeat(pad)), style(Role::Text)));
+                spans.push(Span::styled(format!("{first}{}", " ".repeat(pad)), style(Role::Text)));
+                for part in parts {
+                    let blank = Span::raw(" ".repeat(keys_room));
+                    let line = Line::from(std::mem::replace(&mut spans, vec![blank]));
+                    lines.push(line);
+                    spans.push(Span::styled(part, style(Role::Text)));
+                }
             }
             lines.push(Line::from(spans));
         }

@@ -8,6 +8,7 @@ use super::forms::connect::ConnectForm;
 use super::forms::guild::GuildForm;
 use super::forms::submit::SubmitForm;
 use super::pending::Found;
+use super::search::Search;
 use super::theme::Theme;
 
 /// One layer.
@@ -105,6 +106,7 @@ pub struct Text {
     pub title: String,
     pub body: String,
     pub scroll: usize,
+    pub search: Search,
 }
 
 /// Things with their names, to read.
@@ -113,6 +115,7 @@ pub struct Facts {
     pub title: String,
     pub facts: Vec<(String, String)>,
     pub scroll: usize,
+    pub search: Search,
 }
 
 /// The themes to choose from; the one that is chosen is shown already.
@@ -134,6 +137,8 @@ pub struct Files {
     /// Why it cannot be read.
     pub problem: Option<String>,
     pub reading: bool,
+    /// What the names have to contain.
+    pub search: Search,
 }
 
 /// One thing in a folder.
@@ -148,7 +153,11 @@ pub struct FileEntry {
 impl Files {
     /// What is shown of it.
     pub fn shown(&self) -> Vec<&FileEntry> {
-        self.entries.iter().filter(|entry| self.hidden || !entry.name.starts_with('.')).collect()
+        let word = self.search.word().map(str::to_lowercase).unwrap_or_default();
+        let is_shown = |entry: &&FileEntry| {
+            (self.hidden || !entry.name.starts_with('.')) && entry.name.to_lowercase().contains(&word)
+        };
+        self.entries.iter().filter(is_shown).collect()
     }
 }
 
@@ -156,7 +165,7 @@ impl Text {
     /// A manifest or draft as JSON, readable.
     pub fn json(title: String, value: &impl serde::Serialize) -> Self {
         let body = serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string());
-        Self { title, body, scroll: 0 }
+        Self { title, body, ..Self::default() }
     }
 }
 
@@ -164,6 +173,7 @@ impl Layer {
     /// Its sections of the key file, the most particular first, and whether keys are text in it.
     pub fn contexts(&self) -> (Vec<&'static str>, bool) {
         match self {
+            _ if self.search().is_some_and(|search| search.typing) => (vec!["filter"], true),
             Self::Detail(detail) => (vec![detail.context(), "detail", "global"], false),
             Self::Submit(_) => (vec!["form", "task-form"], true),
             Self::Connect(_) | Self::Guild(_) => (vec!["form"], true),
@@ -191,11 +201,36 @@ impl Layer {
 
     /// The input that typed text goes into.
     pub fn input(&mut self) -> Option<&mut Input> {
+        if self.search().is_some_and(|search| search.typing) {
+            return self.search_mut().map(|search| &mut search.input);
+        }
         match self {
             Self::Submit(form) => form.input(),
             Self::Connect(form) => Some(&mut form.address),
             Self::Guild(form) => form.input(),
             Self::Palette(palette) => Some(&mut palette.input),
+            _ => None,
+        }
+    }
+
+    /// What is looked for in it, where that can be.
+    pub fn search(&self) -> Option<&Search> {
+        match self {
+            Self::Detail(detail) => Some(&detail.search),
+            Self::Text(text) => Some(&text.search),
+            Self::Facts(facts) => Some(&facts.search),
+            Self::Files(files) => Some(&files.search),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn search_mut(&mut self) -> Option<&mut Search> {
+        match self {
+            Self::Detail(detail) => Some(&mut detail.search),
+            Self::Text(text) => Some(&mut text.search),
+            Self::Facts(facts) => Some(&mut facts.search),
+            Self::Files(files) => Some(&mut files.search),
             _ => None,
         }
     }

@@ -13,6 +13,7 @@ mod action;
 mod ascii;
 mod backend;
 mod chord;
+mod common;
 pub(crate) mod depth;
 mod details;
 mod editor;
@@ -40,6 +41,7 @@ mod replay;
 mod rows;
 #[cfg(test)]
 pub(crate) mod samples;
+mod search;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -59,7 +61,7 @@ use crossterm::clipboard::CopyToClipboard;
 use crossterm::event::{Event, EventStream};
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use zerostate::api::Link;
@@ -71,6 +73,8 @@ use msg::{Editing, Effect, Msg};
 use options::build;
 use terminal::{Modes, Screen};
 use update::update;
+
+use crate::signals::Signals;
 
 /// Two keys are drawn at least so far apart: faster than that no eye is, and pasted keys come in heaps.
 const KEY_PAUSE: Duration = Duration::from_millis(10);
@@ -122,38 +126,10 @@ pub async fn run(mut link: Link, options: ConsoleOptions) -> anyhow::Result<Exit
     console.run(link, results, signals).await
 }
 
-/// The signals that end the console. They are waited for beside the keys, because once the line is cut the keys never come again.
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Those that end it whatever it does; ^C is meant for the program that has the terminal.
-    async fn ended(&mut self) -> i32 {
-        let kind = tokio::select! {
-            _ = self.hangup.recv() => SignalKind::hangup(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-        };
-        kind.as_raw_value()
-    }
-
-    async fn next(&mut self) -> i32 {
-        let kind = tokio::select! {
-            _ = self.hangup.recv() => SignalKind::hangup(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-        };
-        kind.as_raw_value()
+/// Returns at that time; at once when it has passed, where the runtime's timers would go on to the end of the millisecond.
+async fn until(at: Instant) {
+    if at > Instant::now() {
+        sleep_until(at).await;
     }
 }
 
@@ -196,7 +172,7 @@ impl Console {
                     Some(Err(_)) | None => return Ok(Exit::Signal(SignalKind::hangup().as_raw_value())),
                 },
                 // A terminal that has not read the last frame is not sent another: it gets the newest when it has.
-                () = async { sleep_until(due.unwrap_or(self.last_draw)).await; outlet.freed().await }, if due.is_some() => {
+                () = async { until(due.unwrap_or(self.last_draw)).await; outlet.freed().await }, if due.is_some() => {
                     if self.screen.is_lost() {
                         anyhow::bail!("a part of the program panicked; the terminal was given back");
                     }
@@ -249,7 +225,7 @@ impl Console {
                         Err(number) => return Ok(Exit::Signal(number)),
                     };
                     // A ^C that was typed into the editor came here as well.
-                    signals.interrupt = signal(SignalKind::interrupt())?;
+                    signals.forget_interrupt()?;
                     self.screen.take_again()?;
                     keys = EventStream::new();
                     self.apply(Msg::Edited(edited))?;

@@ -3,14 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use tui_input::Input;
 use zerostate::api::{LogLine, Snapshot};
 use zerostate::document::Untrusted;
 use zerostate::identity::Did;
 
 use super::chord::Chord;
+use super::common::Common;
 use super::keymap::{Binding, Keymap};
 use super::layers::Layer;
 use super::msg::Msg;
@@ -168,6 +169,7 @@ pub struct Model {
     changes: [Changes; Pane::ALL.len()],
     rows: [Rows; Pane::ALL.len()],
     pub names: Names,
+    pub common: Common,
     /// What would be shown if it were not frozen, and since when it is.
     pub frozen: Option<(Arc<Snapshot>, Timestamp)>,
     /// Since when the node does not answer.
@@ -205,7 +207,7 @@ pub struct Model {
     pub parked: Option<Round>,
     /// What the console itself has to say in the log.
     pub notices: Vec<LogLine>,
-    /// Lines of the log from this level on are shown, by `rows::severity`; all of them at 0.
+    /// Lines of the log from this level on are shown, by `Entry::level`; all of them at 0.
     pub log_level: usize,
     pub interrupted: Option<Timestamp>,
 }
@@ -214,6 +216,9 @@ pub struct Model {
 const TOASTS_MAX: usize = 4;
 /// Notices are few: faults of the key file and the theme, errors of commands.
 const NOTICES_MAX: usize = 100;
+
+/// In so much time every row that tells an age is brought up to date once.
+pub const TURN: SignedDuration = SignedDuration::from_mins(1);
 
 impl Model {
     /// A console that has seen nothing yet.
@@ -237,6 +242,7 @@ impl Model {
             changes: Default::default(),
             rows: Default::default(),
             names: Names::default(),
+            common: Common::default(),
             log_level: 0,
             frozen: None,
             rates: Rates::default(),
@@ -349,7 +355,7 @@ impl Model {
     /// Says something in the corner for a few seconds; what is bad stays longer and goes into the log as well.
     pub fn toast(&mut self, tone: Tone, text: impl AsRef<str>) {
         let text = Untrusted::new(text.as_ref()).to_string();
-        let stays = jiff::SignedDuration::from_secs(if tone == Tone::Bad { 10 } else { 5 });
+        let stays = SignedDuration::from_secs(if tone == Tone::Bad { 10 } else { 5 });
         let until = self.clock.checked_add(stays).unwrap_or(self.clock);
         if tone == Tone::Bad {
             self.note("WARN", &text);
@@ -370,6 +376,15 @@ impl Model {
             self.notices.remove(0);
         }
         self.rows_changed(Pane::Log);
+    }
+
+    /// The time by which a row tells its age. Rows are brought up to date in turn, each of them once in a [`TURN`], so that no
+    /// second changes more than one or two of them, however many there are.
+    pub fn now_in_turn(&self, turn: usize) -> Timestamp {
+        // In the first second of a minute the clock changes most.
+        let second = 1 + i64::try_from(turn % 59).unwrap_or(0);
+        let late = self.now.as_second().saturating_sub(second).rem_euclid(TURN.as_secs());
+        self.now.checked_sub(SignedDuration::from_secs(late)).unwrap_or(self.now)
     }
 
     /// Whether that is a further page of a list.

@@ -495,13 +495,3 @@ pub fn came_before(pane: Pane, before: &Snapshot, after: &Snapshot) -> Option<us
         Pane::Peers | Pane::Guilds | Pane::Inbox | Pane::Log => None,
     }
 }
-
-/// How severe a level is, from 1 for an error on.
-pub fn severity(level: &str) -> usize {
-    match level {
-        "ERROR" => 1,
-        "WARN" => 2,
-        "INFO" => 3,
-        _ => 4,
-    }
-}

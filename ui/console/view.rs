@@ -16,6 +16,7 @@ use super::layout::{Areas, LEAST, areas, layer_area, tabs_shown};
 use super::model::{Model, Pane, Toast, Tone};
 use super::pending::Purpose;
 use super::theme::Role;
+use super::widgets::bar::percent;
 use super::widgets::boxed::{Boxed, lines};
 use super::widgets::text::{cells, clock, cut, grouped, short, width};
 use super::{ascii, layer_view, panes, privacy};
@@ -108,6 +109,8 @@ const SILENT_S: i64 = 15;
 /// Text, meaning, and how soon it can be done without.
 fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     let node = &snapshot.node;
+    // The time since when, and not how long: what counts up costs bytes every second.
+    let at = |time| clock(time, model.now, &model.zone);
     let mut facts = Vec::new();
     let name = node.name.as_str().trim();
     if !name.is_empty() {
@@ -115,14 +118,13 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     }
     facts.push((node.did.short(), Role::Dim, 3));
     if let Some(since) = model.gone {
-        let seconds = model.now.duration_since(since).as_secs();
-        facts.push((format!("✗ node gone {seconds} s, looking for it"), Role::Bad, 0));
-        facts.push((format!("as of {}", clock(snapshot.at, model.now, &model.zone)), Role::Warn, 1));
+        facts.push((format!("✗ node gone {}, looking for it", at(since)), Role::Bad, 0));
+        facts.push((format!("as of {}", at(snapshot.at)), Role::Warn, 1));
         return facts;
     }
     let silent = model.now.duration_since(snapshot.at).as_secs();
     if silent >= SILENT_S && model.settings.replay.is_none() && model.frozen.is_none() {
-        facts.push((format!("? silent {silent} s"), Role::Warn, 0));
+        facts.push((format!("? silent since {}", at(snapshot.at)), Role::Warn, 0));
     }
     facts.push(match snapshot.peers.len() {
         0 => ("○ alone".to_owned(), Role::Warn, 0),
@@ -148,7 +150,7 @@ fn transfer_facts(model: &Model, snapshot: &Snapshot) -> Option<[String; 3]> {
     let (first, others) = snapshot.transfers.split_first()?;
     let verb = if first.direction == "add" { "▲ add" } else { "▼ get" };
     let far = match first.size.filter(|size| *size > 0) {
-        Some(size) => format!("{} %", first.done.saturating_mul(100) / size),
+        Some(size) => format!("{} %", percent(first.done, size)),
         None => short(first.done),
     };
     let mut brief = format!("{}/s", short(first.rate()));
@@ -191,10 +193,7 @@ fn how_far(model: &Model, purpose: &Purpose) -> String {
     let Purpose::Examine { receipt_id, .. } = purpose else { return String::new() };
     let reruns = model.snapshot.iter().flat_map(|snapshot| &snapshot.reruns);
     let run = reruns.into_iter().find(|run| run.receipt_id == *receipt_id).map(|run| &run.progress);
-    run.map_or_else(String::new, |run| {
-        let percent = u128::from(run.fuel_used) * 100 / u128::from(run.fuel_limit.max(1));
-        format!(" {percent} %")
-    })
+    run.map_or_else(String::new, |run| format!(" {} %", percent(run.fuel_used, run.fuel_limit)))
 }
 
 /// What is being waited for, the badges, the clock.
@@ -216,8 +215,7 @@ fn header_right(model: &Model) -> Vec<Span<'static>> {
     let mut badge =
         |text: String| right.extend([Span::styled(format!(" {text} "), style(Role::Badge)), Span::raw(" ")]);
     if let Some((_, since)) = &model.frozen {
-        let seconds = u64::try_from(model.now.duration_since(*since).as_secs()).unwrap_or(0);
-        badge(format!("frozen {}:{:02}", seconds / 60, seconds % 60));
+        badge(format!("frozen at {}", clock(*since, model.now, &model.zone)));
     }
     if let Some(total) = model.settings.replay {
         let runs = if model.playing { "▶ " } else { "" };
@@ -270,7 +268,12 @@ fn draw_layer(model: &Model, layer: &Layer, top: bool, frame: &mut Frame, areas:
     let scroll = content.top(room);
     let right = match hidden {
         0 => content.right,
-        n => vec![(format!("{}%", scroll * 100 / n), model.theme.style(Role::Dim))],
+        n => {
+            let mut right = content.right;
+            let gap = if right.is_empty() { "" } else { " · " };
+            right.push((format!("{gap}{}%", scroll * 100 / n), model.theme.style(Role::Dim)));
+            right
+        }
     };
     // A margin, so that no half words touch the frame.
     let margin = Rect { x: area.x.saturating_sub(1), width: area.width.saturating_add(2), ..area };
@@ -336,7 +339,9 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
     let (contexts, _) = model.contexts();
     let mut left = vec![Span::raw(" ")];
     let mut room = usize::from(area.width).saturating_sub(2);
-    if let (Some(input), true) = (&model.filtering, model.layers.is_empty()) {
+    let search = model.layers.last().and_then(Layer::search).filter(|search| search.typing);
+    let filtering = model.filtering.as_ref().filter(|_| model.layers.is_empty());
+    if let Some(input) = search.map(|search| &search.input).or(filtering) {
         let text = format!("/{}", input.value());
         let at = 2 + input.visual_cursor();
         frame.set_cursor_position(Position {
@@ -350,7 +355,7 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
             panes::fields(model.focus).iter().map(|field| format!("{field}:")).collect();
         let hint = format!("!not ~fuzzy {}", fields.join(" "));
         // The keys that end it come first, and then what can be typed.
-        if width(&hint) + 30 < room {
+        if filtering.is_some() && width(&hint) + 30 < room {
             room = room.saturating_sub(width(&hint) + 3);
             left.push(Span::styled(hint, style(Role::Dim)));
             left.push(Span::raw("   "));
@@ -366,7 +371,9 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
         let keys = model.keys_text(binding);
         // In an opened thing there is nothing to be said of what goes on everywhere.
         let elsewhere = !model.layers.is_empty() && model.keymap.section("global").contains(binding);
-        if !binding.foot.is_empty() && !elsewhere && !shown.iter().any(|(known, _)| *known == keys) {
+        let cannot = model.settings.replay.is_some() && binding.action.needs_a_node();
+        if !binding.foot.is_empty() && !elsewhere && !cannot && !shown.iter().any(|(known, _)| *known == keys)
+        {
             shown.push((keys, binding));
         }
     }

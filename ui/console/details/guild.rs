@@ -20,7 +20,11 @@ pub fn title(mut head: Vec<(String, Style)>, id: &str, model: &Model) -> Vec<(St
     if let Some(guild) = find(id, model) {
         let style = |role| model.theme.style(role);
         head.push((format!(" ─ {}", guild.name), style(Role::Text)));
-        head.push((format!(" ─ {} left", time_left(guild.expires_at, model.now)), style(Role::Accent)));
+        let left = match guild.expires_at.duration_since(model.now).as_secs() {
+            seconds @ 0..60 => format!("{seconds} s"),
+            _ => time_left(guild.expires_at, model.now),
+        };
+        head.push((format!(" ─ {left} left"), style(Role::Accent)));
     }
     head
 }
@@ -82,16 +86,16 @@ const GAP: usize = 3;
 /// Who is in it, and who would like to be.
 fn people(guild: &GuildView, model: &Model) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("members", model.theme.style(Role::Accent))];
-    for member in &guild.members {
+    for (i, member) in guild.members.iter().enumerate() {
         let heard = match member.heard_at {
             _ if model.me() == Some(&member.did) => String::new(),
-            Some(at) => format!("heard {}", age(at, model.now)),
+            Some(at) => format!("heard {}", age(at, model.now_in_turn(i))),
             None => "not heard by you".to_owned(),
         };
         lines.push(row(&model.name_of(&member.did), &member.role, &heard, Role::Text, model));
     }
-    for asking in &guild.asking {
-        let since = format!("asks since {}", age(asking.since, model.now));
+    for (i, asking) in guild.asking.iter().enumerate() {
+        let since = format!("asks since {}", age(asking.since, model.now_in_turn(guild.members.len() + i)));
         lines.push(row(&model.name_of(&asking.did), &asking.role, &since, Role::Warn, model));
     }
     lines

@@ -18,6 +18,7 @@ use zerostate::document::{Envelope, Receipt, Untrusted};
 
 use super::model::Model;
 use super::panes;
+use super::search::Search;
 use super::theme::Role;
 use super::widgets::text::{date, wrap};
 
@@ -33,6 +34,7 @@ pub struct Detail {
     pub scroll: usize,
     /// It stays at its end while more comes, until one scrolls up.
     pub follows: bool,
+    pub search: Search,
 }
 
 /// What was opened.
@@ -79,7 +81,15 @@ impl Detail {
     /// Opens something; what the snapshot does not have is still to come.
     pub fn new(subject: Subject) -> Self {
         let follows = matches!(subject, Subject::Guild { .. });
-        Self { subject, loaded: Loaded::Nothing, signature: None, problem: None, scroll: 0, follows }
+        Self {
+            subject,
+            loaded: Loaded::Nothing,
+            signature: None,
+            problem: None,
+            scroll: 0,
+            follows,
+            search: Search::default(),
+        }
     }
 
     /// Takes what the node told of a receipt, and checks that its envelope is signed and says the same.
@@ -96,7 +106,8 @@ impl Detail {
     pub fn context(&self) -> &'static str {
         match self.subject {
             Subject::Task { .. } => "task-detail",
-            Subject::Receipt { .. } | Subject::Compared { .. } => "receipt-detail",
+            Subject::Receipt { .. } => "receipt-detail",
+            Subject::Compared { .. } => "compared-detail",
             Subject::Attestation { .. } => "attestation-detail",
             Subject::Peer { .. } => "peer-detail",
             Subject::Guild { .. } => "guild-detail",

@@ -6,7 +6,7 @@ use zerostate::document::Untrusted;
 use crate::console::model::Model;
 use crate::console::theme::Role;
 use crate::console::widgets::bar::bar;
-use crate::console::widgets::text::{cut, width as cells_of, wrap};
+use crate::console::widgets::text::{width as cells_of, wrap};
 
 /// The width of a label.
 pub const LABEL: usize = 11;
@@ -29,22 +29,26 @@ pub fn rows(rows: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'s
     lines
 }
 
-/// Two labelled texts beside each other where there is room, below each other otherwise.
+/// Two labelled texts beside each other where there is room for both, below each other otherwise.
 pub fn pairs(pairs: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'static>> {
     let (dim, text) = (model.theme.style(Role::Dim), model.theme.style(Role::Text));
-    let columns = if width >= 96 { 2 } else { 1 };
-    let room = width / columns;
+    let half = width / 2;
+    let fits = |value: &str| width >= 96 && LABEL + cells_of(value) < half;
     let mut lines = Vec::new();
-    for chunk in pairs.chunks(columns) {
-        let mut spans = Vec::new();
-        for (label, value) in chunk {
-            let value = cut(value, room.saturating_sub(LABEL + 1));
-            let pad = room.saturating_sub(LABEL + cells_of(&value));
-            spans.push(Span::styled(format!("{label:<LABEL$}"), dim));
-            spans.push(Span::styled(value, text));
-            spans.push(Span::raw(" ".repeat(pad)));
-        }
-        lines.push(Line::from(spans));
+    let mut left = pairs.iter().peekable();
+    while let Some((label, value)) = left.next() {
+        let Some((other, beside)) = left.next_if(|(_, beside)| fits(value) && fits(beside)) else {
+            lines.extend(rows(&[(label, value.clone())], model, width));
+            continue;
+        };
+        let pad = half.saturating_sub(LABEL + cells_of(value));
+        lines.push(Line::from(vec![
+            Span::styled(format!("{label:<LABEL$}"), dim),
+            Span::styled(value.clone(), text),
+            Span::raw(" ".repeat(pad)),
+            Span::styled(format!("{other:<LABEL$}"), dim),
+            Span::styled(beside.clone(), text),
+        ]));
     }
     lines
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use ratatui::style::Style;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use zerostate::api::{Happening, ProgressView, TaskDetail, TaskState, TaskView};
 use zerostate::document::{Untrusted, bytes_text, duration_text};
 use zerostate::identity::Did;
@@ -135,28 +135,21 @@ fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> 
     let fuel = format!("{} of {}", grouped(p.fuel_used), grouped(p.fuel_limit));
     let memory = format!("{} of {}", bytes_text(p.memory_bytes), bytes_text(p.memory_limit));
     let output = format!("{} of {}", bytes_text(p.output_bytes), bytes_text(p.output_limit));
-    let mut lines = vec![
+    let mut time = limit("time", &format!("{elapsed} of {time_limit}"), p.elapsed_ms, p.time_limit_ms, model);
+    if let Some(seconds) = stale(p, model.now) {
+        time.push(Span::styled(format!("  told {seconds} s ago"), model.theme.style(Role::Warn)));
+    }
+    vec![
         Line::from(limit("fuel", &fuel, p.fuel_used, p.fuel_limit, model)),
         Line::from(limit("memory", &memory, p.memory_bytes, p.memory_limit, model)),
-        Line::from(limit(
-            "time",
-            &format!("{elapsed} of {time_limit}"),
-            p.elapsed_ms,
-            p.time_limit_ms,
-            model,
-        )),
+        Line::from(time),
         Line::from(limit("output", &output, p.output_bytes, p.output_limit, model)),
-    ];
-    if let Some(age) = stale(p, model) {
-        lines.push(Line::styled(format!("as the executor told {age} ago"), model.theme.style(Role::Warn)));
-    }
-    lines
+    ]
 }
 
-/// How old what another node has told of a run is, where it should have told more by now.
-pub fn stale(progress: &ProgressView, model: &Model) -> Option<String> {
-    let age = model.now.duration_since(progress.told_at?).as_secs();
-    (age >= SILENT_S).then(|| format!("{age} s"))
+/// How many seconds old what another node has told of a run is, where it should have told more by now.
+pub fn stale(progress: &ProgressView, now: Timestamp) -> Option<i64> {
+    Some(now.duration_since(progress.told_at?).as_secs()).filter(|age| *age >= SILENT_S)
 }
 
 fn timeline(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static>> {

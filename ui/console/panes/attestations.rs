@@ -1,5 +1,6 @@
 //! What witnesses found when they ran a receipt's task again.
 
+use jiff::Timestamp;
 use zerostate::api::AttestationRecord;
 use zerostate::document::Verdict;
 
@@ -57,7 +58,7 @@ pub fn key<'a>(attestation: &'a AttestationRecord, model: &Model, column: usize)
     }
 }
 
-pub fn cells(attestation: &AttestationRecord, model: &Model) -> Vec<Cell> {
+pub fn cells(attestation: &AttestationRecord, model: &Model, now: Timestamp) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     let (glyph, role) = match attestation.discounted {
         Some(_) => ("·", Role::Dim),
@@ -69,7 +70,7 @@ pub fn cells(attestation: &AttestationRecord, model: &Model) -> Vec<Cell> {
         Cell::fill(attestation.name.as_str(), style(Role::Text), 8),
         Cell::fixed(model.name_of(&attestation.witness), style(Role::Dim), 9).rank(1),
         Cell::fill(found(attestation), style(role), 8).rank(3),
-        Cell::fixed(age(attestation.at, model.now), style(Role::Dim), 4).right().rank(2),
+        Cell::fixed(age(attestation.at, now), style(Role::Dim), 4).right().rank(2),
         Cell::fixed(clock(attestation.at, model.now, &model.zone), style(Role::Dim), 8).right().rank(4),
     ]
 }

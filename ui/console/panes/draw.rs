@@ -36,8 +36,16 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
     let top = model.list(pane).top.min(rows.len().saturating_sub(1));
     let room = usize::from(inner.width);
     let marked = &model.list(pane).marked;
+    // Of those that tell ages, a wide screen of forty lines shows so many rows of each.
+    let turn = 12
+        * match pane {
+            Pane::Guilds => 0,
+            Pane::Tasks => 1,
+            Pane::Attestations => 2,
+            _ => 3,
+        };
     let shown = rows.from(top).take(usize::from(inner.height)).map(|(i, entry)| {
-        let mut line = row(entry.cells(model), room);
+        let mut line = row(entry.cells(model, model.now_in_turn(turn + i.saturating_sub(top))), room);
         if !marked.is_empty()
             && marked.contains(&entry.id())
             && let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty())

@@ -5,18 +5,18 @@ use zerostate::api::GuildView;
 
 use super::{Column, See, column, see_did};
 use crate::console::action::Action;
-use crate::console::model::Model;
+use crate::console::model::{Model, TURN};
 use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::grouped;
 
-/// `41:07` until `at`, in minutes and seconds; from two hours on `2h41`.
+/// How long it is until `at`, coarse as ages are: `2h41`, `41m`, `<1m`.
 pub fn time_left(at: Timestamp, now: Timestamp) -> String {
-    let left = u64::try_from(at.duration_since(now).as_secs()).unwrap_or(0);
-    match left {
-        0..7_200 => format!("{}:{:02}", left / 60, left % 60),
-        _ => format!("{}h{:02}", left / 3_600, left / 60 % 60),
+    match at.duration_since(now).as_secs() {
+        ..60 => "<1m".to_owned(),
+        left @ 60..7_200 => format!("{}m", left / 60),
+        left => format!("{}h{:02}", left / 3_600, left / 60 % 60),
     }
 }
 
@@ -39,15 +39,17 @@ pub fn key<'a>(guild: &'a GuildView, column: usize) -> Key<'a> {
     }
 }
 
-pub fn cells(guild: &GuildView, model: &Model) -> Vec<Cell> {
+pub fn cells(guild: &GuildView, model: &Model, now: Timestamp) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
+    // Until its row has its turn again: no more than there is.
+    let now = now.checked_add(TURN).unwrap_or(now);
     vec![
         Cell::fill(guild.name.as_str(), style(Role::Text), 11),
         standing(guild, model),
         Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
         Cell::fixed(format!("epoch {}", guild.epoch), style(Role::Dim), 9).rank(2),
         Cell::fixed(format!("{} lines", grouped(guild.lines_total)), style(Role::Dim), 11).rank(3),
-        Cell::fixed(time_left(guild.expires_at, model.now), style(Role::Dim), 6).right(),
+        Cell::fixed(time_left(guild.expires_at, now), style(Role::Dim), 6).right(),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! What waits for the operator's yes or no.
 
+use jiff::Timestamp;
 use zerostate::api::{InboxItem, short_id};
 
 use super::{Column, See, column, given, see_did};
@@ -28,7 +29,7 @@ pub fn key<'a>(item: &'a InboxItem, model: &Model, column: usize) -> Key<'a> {
     }
 }
 
-pub fn cells(item: &InboxItem, model: &Model) -> Vec<Cell> {
+pub fn cells(item: &InboxItem, model: &Model, now: Timestamp) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     vec![
         Cell::fixed("?", style(Role::Warn), 1),
@@ -36,7 +37,7 @@ pub fn cells(item: &InboxItem, model: &Model) -> Vec<Cell> {
         Cell::fixed(model.name_of(&item.from), style(Role::Text), 12).rank(1),
         Cell::fill(item.text.as_str(), style(Role::Text), 16),
         Cell::fixed(short_id(&item.subject), style(Role::Dim), 11).rank(2),
-        Cell::fixed(age(item.at, model.now), style(Role::Dim), 4).right(),
+        Cell::fixed(age(item.at, now), style(Role::Dim), 4).right(),
     ]
 }
 

@@ -14,6 +14,16 @@ pub fn fields(line: &LogLine, see: See) -> bool {
     see("text", line.text.as_str()) || see("level", &line.level) || see("from", &line.target)
 }
 
+/// How severe a level is, from 1 for an error on.
+pub fn severity(level: &str) -> usize {
+    match level {
+        "ERROR" => 1,
+        "WARN" => 2,
+        "INFO" => 3,
+        _ => 4,
+    }
+}
+
 pub fn cells(line: &LogLine, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     let role = match line.level.as_str() {

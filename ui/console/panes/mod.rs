@@ -24,7 +24,7 @@ use zerostate::api::{
 };
 
 use super::model::{Model, Pane};
-use super::rows::{Key, severity};
+use super::rows::Key;
 use super::widgets::columns::Cell;
 
 /// Hands over the fields of a row by name until one of them is said to be enough; whether one was, comes back.
@@ -115,7 +115,7 @@ impl<'a> Entry<'a> {
     /// How severe a line of the log is.
     pub fn level(&self) -> usize {
         match self {
-            Self::Log(line) => severity(&line.level),
+            Self::Log(line) => log::severity(&line.level),
             _ => 0,
         }
     }
@@ -147,15 +147,16 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn cells(&self, model: &Model) -> Vec<Cell> {
+    /// What stands in its row; ages are those at `now`.
+    fn cells(&self, model: &Model, now: Timestamp) -> Vec<Cell> {
         match self {
             Self::Peer(peer) => peers::cells(peer, model),
-            Self::Guild(guild) => guilds::cells(guild, model),
-            Self::Task(task) => tasks::cells(task, model),
+            Self::Guild(guild) => guilds::cells(guild, model, now),
+            Self::Task(task) => tasks::cells(task, model, now),
             Self::Receipt(receipt) => receipts::cells(receipt, model),
-            Self::Attestation(attestation) => attestations::cells(attestation, model),
+            Self::Attestation(attestation) => attestations::cells(attestation, model, now),
             Self::Event(event) => events::cells(event, model),
-            Self::Inbox(item) => inbox::cells(item, model),
+            Self::Inbox(item) => inbox::cells(item, model, now),
             Self::Log(line) => log::cells(line, model),
         }
     }

@@ -10,7 +10,7 @@ use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::bar::spark;
 use crate::console::widgets::columns::Cell;
-use crate::console::widgets::text::{latency, short};
+use crate::console::widgets::text::{cut, latency, short};
 
 pub const COLUMNS: &[Column] = &[
     column("name"),
@@ -25,6 +25,8 @@ pub const COLUMNS: &[Column] = &[
 pub const FIELDS: &[&str] = &["name", "how", "address", "can", "agent", "guild", "did", "id"];
 /// Cells of the latency's history.
 const HISTORY: usize = 6;
+/// Cells of the guilds in common.
+const GUILDS: usize = 14;
 
 /// The name on the agent card, or the short peer id until there is one.
 pub fn name(peer: &PeerView) -> String {
@@ -54,7 +56,7 @@ pub fn key<'a>(peer: &'a PeerView, model: &Model, column: usize) -> Key<'a> {
         4 => Key::text(peer.address.as_str()),
         5 => Key::Number(peer.connected_since.as_millisecond()),
         6 => Key::most(peer.faults.into()),
-        7 => Key::most(in_common(peer, model).count().try_into().unwrap_or(u64::MAX)),
+        7 => Key::most(model.common.with(peer).len().try_into().unwrap_or(u64::MAX)),
         // Who has no name yet comes last.
         _ => called(peer).map_or_else(|| Key::text(format!("\u{10ffff}{}", peer.peer_id)), Key::text),
     }
@@ -62,9 +64,8 @@ pub fn key<'a>(peer: &'a PeerView, model: &Model, column: usize) -> Key<'a> {
 
 /// The guilds that this node and a peer are both in.
 pub fn in_common<'a>(peer: &'a PeerView, model: &'a Model) -> impl Iterator<Item = &'a GuildView> {
-    let guilds = model.snapshot.iter().flat_map(|snapshot| &snapshot.guilds.items);
-    let did = peer.did.as_ref();
-    guilds.filter(move |guild| did.is_some() && guild.members.iter().any(|member| Some(&member.did) == did))
+    let guilds = model.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.guilds.items);
+    model.common.with(peer).iter().filter_map(|place| guilds.get(*place))
 }
 
 pub fn cells(peer: &PeerView, model: &Model) -> Vec<Cell> {
@@ -90,8 +91,22 @@ pub fn cells(peer: &PeerView, model: &Model) -> Vec<Cell> {
         )
         .rank(4),
         Cell::fill(peer.address.as_str(), style(Role::Dim), 24).rank(3),
-        Cell::fixed(capabilities(peer), style(Role::Dim), 14).rank(5),
+        Cell::fixed(guilds(peer, model), style(Role::Dim), GUILDS).rank(5),
+        Cell::fixed(capabilities(peer), style(Role::Dim), 14).rank(6),
     ]
+}
+
+/// The first guild in common, and how many more there are.
+fn guilds(peer: &PeerView, model: &Model) -> String {
+    let mut guilds = in_common(peer, model);
+    let first = guilds.next().map(|guild| guild.name.as_str()).unwrap_or_default();
+    match guilds.count() {
+        0 => first.to_owned(),
+        more => {
+            let more = format!(" +{more}");
+            format!("{}{more}", cut(first, GUILDS.saturating_sub(more.len())))
+        }
+    }
 }
 
 fn capabilities(peer: &PeerView) -> String {

@@ -1,5 +1,6 @@
 //! What this node asked to have run, and how far it is.
 
+use jiff::Timestamp;
 use zerostate::api::{ProgressView, TaskState, TaskView};
 
 use super::{Column, See, column, given, see_did};
@@ -10,7 +11,7 @@ use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::bar::{bar, percent};
 use crate::console::widgets::columns::Cell;
-use crate::console::widgets::text::clock;
+use crate::console::widgets::text::{age, clock};
 
 pub const COLUMNS: &[Column] =
     &[given("newest"), column("state"), column("name"), column("executor"), column("changed")];
@@ -77,7 +78,7 @@ fn rank(state: &TaskState) -> i64 {
     }
 }
 
-pub fn cells(task: &TaskView, model: &Model) -> Vec<Cell> {
+pub fn cells(task: &TaskView, model: &Model, now: Timestamp) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     let record = &task.record;
     let (glyph, role) = state_look(&record.state);
@@ -86,14 +87,14 @@ pub fn cells(task: &TaskView, model: &Model) -> Vec<Cell> {
         Some(progress) if matches!(record.state, TaskState::Running) => {
             let (what, part, whole) = fullest(progress);
             let [full, rest] = bar(part, whole, BAR, &model.theme);
+            let (far, tone) = match progress.told_at.filter(|_| stale(progress, model.now).is_some()) {
+                Some(at) => (format!(" ?{:>3}", age(at, now).replace("now", "old")), Role::Warn),
+                None => (format!(" {:>3}%", percent(part, whole)), Role::Text),
+            };
             Cell::fixed(format!("{what:<4} "), style(Role::Dim), 16)
                 .and(full.content, full.style)
                 .and(rest.content, rest.style)
-                .and(
-                    stale(progress, model)
-                        .map_or_else(|| format!(" {:>3}%", percent(part, whole)), |age| format!(" {age}")),
-                    style(if stale(progress, model).is_some() { Role::Warn } else { Role::Text }),
-                )
+                .and(far, style(tone))
         }
         _ => Cell::fixed(record.state.word(), style(role), 16).and(witnesses(task, model), style(Role::Dim)),
     };

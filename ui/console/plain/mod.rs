@@ -29,7 +29,8 @@ use super::options::build;
 use super::outlet::Outlet;
 use super::terminal::Modes;
 use super::update::update;
-use super::{ConsoleOptions, Exit, Signals, editor, next_second, privacy};
+use super::{ConsoleOptions, Exit, editor, next_second, privacy};
+use crate::signals::Signals;
 use telling::Told;
 
 /// No command is longer.

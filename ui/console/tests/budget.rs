@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use jiff::SignedDuration;
 use ratatui::Terminal;
 use ratatui::layout::Size;
+use zerostate::api::Snapshot;
 
 use super::stage::{Data, Look, PLACES, at, model, press};
 use crate::console::backend::Quiet;
@@ -65,23 +66,90 @@ fn a_frame_costs_what_changed_and_nothing_when_nothing_did() {
 
 #[test]
 fn a_second_that_goes_by_costs_64_bytes() {
-    // Guilds count down by the second, and ages move by ten; here is nothing that does.
-    let mut quiet = samples::busy();
-    quiet.guilds.items.clear();
-    quiet.attestations.items.clear();
-    quiet.tasks.items.iter_mut().filter_map(|task| task.progress.as_mut()).for_each(|p| p.told_at = None);
-    let mut line = Line::new(SIZE);
-    let mut model = model(SIZE, Data::Little, Arc::new(quiet.clone()), Look::Dark);
-    line.cost(&model);
-    for seconds in 1..120 {
-        let now = samples::now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
-        update(&mut model, Msg::Tick(now));
-        // The node says that it is there.
-        quiet.at = now;
-        update(&mut model, Msg::Snapshot(Arc::new(quiet.clone())));
-        let cost = line.cost(&model);
-        assert!((1..=64).contains(&cost), "second {seconds}: {cost} bytes");
+    let mut most = (0, String::new());
+    for (what, snapshot) in [("busy", samples::busy()), ("ageing", ageing())] {
+        for keys in ["", "2 z", "3 z", "5 z", "7", "7 z", "1 enter", "2 enter", "3 enter", "5 enter", "4 p"] {
+            for node in ["speaks", "is silent", "is gone"] {
+                let snapshot = Arc::new(snapshot.clone());
+                let mut model = model(SIZE, Data::Little, Arc::clone(&snapshot), Look::Dark);
+                press(&mut model, keys, Data::Little);
+                if node == "is gone" {
+                    update(&mut model, Msg::Gone);
+                }
+                for theme in model.themes.clone() {
+                    model.theme = theme;
+                    let (second, cost) = dearest_second(&mut model, &snapshot, node == "speaks");
+                    let theme = &model.theme.name;
+                    most = most.max((
+                        cost,
+                        format!("{what} at {keys:?} in {theme}, the node {node}: second {second}"),
+                    ));
+                }
+            }
+        }
     }
+    assert!(most.0 <= 64, "{}: {} bytes", most.1, most.0);
+}
+
+/// The second that costs the most, and how much, of some minutes and around a full hour.
+fn dearest_second(model: &mut Model, snapshot: &Arc<Snapshot>, speaks: bool) -> (i64, usize) {
+    const HOUR: i64 = 3_449;
+    let mut line = Line::new(SIZE);
+    let mut most = (0, 0);
+    for second in (20..90).chain(HOUR - 10..HOUR + 10) {
+        let now = samples::now().checked_add(SignedDuration::from_secs(second)).unwrap();
+        update(model, Msg::Tick(now));
+        if speaks {
+            let mut same = (**snapshot).clone();
+            same.at = now;
+            update(model, Msg::Snapshot(Arc::new(same)));
+        }
+        let cost = line.cost(model);
+        assert!(cost > 0, "the clock stands still");
+        // The first of each is no second that went by.
+        if second != 20 && second != HOUR - 10 && cost > most.1 {
+            most = (second, cost);
+        }
+    }
+    most
+}
+
+/// As much as can be seen of what tells an age or counts down, all of it by seconds and minutes.
+fn ageing() -> Snapshot {
+    let mut snapshot = samples::busy();
+    fn fill<T: Clone>(items: &mut Vec<T>, mut change: impl FnMut(&mut T, i64)) {
+        *items = (0..60)
+            .zip(items.clone().into_iter().cycle())
+            .map(|(i, mut item)| {
+                change(&mut item, i);
+                item
+            })
+            .collect();
+    }
+    fill(&mut snapshot.guilds.items, |guild, i| {
+        guild.guild_id = format!("{}{i}", guild.guild_id);
+        guild.expires_at = samples::ago(-i * i % 7_300);
+        let member = guild.members.last().cloned();
+        guild.members.extend(member.into_iter().cycle().take(30));
+        guild
+            .members
+            .iter_mut()
+            .zip(0..)
+            .for_each(|(member, n)| member.heard_at = Some(samples::ago(i * n % 90)));
+    });
+    fill(&mut snapshot.attestations.items, |attestation, i| {
+        attestation.attestation_id = format!("{}{i}", attestation.attestation_id);
+        attestation.at = samples::ago(i % 3 * 20);
+    });
+    fill(&mut snapshot.tasks.items, |task, i| {
+        task.record.task_id = format!("{}{i}", task.record.task_id);
+        task.progress.iter_mut().for_each(|progress| progress.told_at = Some(samples::ago(4 + i % 3)));
+    });
+    fill(&mut snapshot.inbox, |item, i| {
+        item.inbox_id = format!("{}{i}", item.inbox_id);
+        item.at = samples::ago(i % 3 * 20);
+    });
+    snapshot
 }
 
 #[test]

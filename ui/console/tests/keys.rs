@@ -30,6 +30,7 @@ fn ways(context: &str) -> &'static [&'static str] {
         "inbox" => &["7"],
         "log" => &["8"],
         "detail" => &["4 j enter", "4 j enter j j"],
+        "compared-detail" => &["4 j ="],
         "guild-detail" => &["2 enter"],
         "task-detail" => &["3 enter"],
         "receipt-detail" => &["4 j enter"],
@@ -44,7 +45,7 @@ fn ways(context: &str) -> &'static [&'static str] {
         "files" => &["S ctrl-o", "S ctrl-o j"],
         "replay" => &["4"],
         "confirm" => &["4 j a", "4 j a down down"],
-        "text" => &["3 enter m", "3 enter m j j"],
+        "text" => &["3 enter m", "3 enter m j j", "3 enter m / a enter"],
         "help" => &["4 ?", "4 ? j j"],
         other => panic!("no way to [{other}] is known"),
     }

@@ -4,6 +4,6 @@ mod budget;
 mod keys;
 mod pictures;
 mod random;
-mod stage;
+pub(super) mod stage;
 mod strangers;
 mod themes;

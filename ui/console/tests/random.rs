@@ -1,19 +1,25 @@
 //! Whatever comes in, in whatever order: the console goes on, and keeps no more than it should.
 
+use std::io;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use jiff::SignedDuration;
+use ratatui::Terminal;
+use ratatui::layout::Size;
 use zerostate::api::{Answer, ApiError, ErrorKind, Page, Snapshot};
 
-use super::stage::{Data, Look, model, picture};
+use super::stage::{Data, Look, model};
 use super::strangers;
+use crate::console::backend::Quiet;
 use crate::console::forms::submit::Field;
 use crate::console::layers::Layer;
 use crate::console::model::{Model, Pane};
 use crate::console::msg::{Effect, Msg, Probe};
 use crate::console::samples;
 use crate::console::update::update;
+use crate::console::view::view;
 
 /// Numbers that look random and are the same each time (splitmix64, Steele and others 2014).
 struct Chance(u64);
@@ -144,15 +150,43 @@ fn bounded(model: &Model) {
     }
 }
 
-/// A million events; every fourth of them is drawn at sizes that people have.
+/// The seed of a process that this test has started.
+const SEED: &str = "ZEROSTATE_RANDOM_SEED";
+const EVENTS: u64 = 1_000_000;
+/// One for every core of a small machine.
+const PROCESSES: u64 = 2;
+
+/// A million events, and a picture after every one of them. In processes of their own, whose memory is theirs alone.
 #[test]
 fn a_million_random_events_leave_it_whole() {
-    const EVENTS: u64 = 1_000_000;
-    const SEEDS: u64 = 8;
-    let workers = (0..SEEDS).map(|seed| std::thread::spawn(move || run(seed, EVENTS / SEEDS)));
-    for worker in workers.collect::<Vec<_>>() {
-        worker.join().unwrap();
+    if let Ok(seed) = std::env::var(SEED) {
+        return run(seed.parse().unwrap(), EVENTS / PROCESSES);
     }
+    let name = std::thread::current().name().unwrap().to_owned();
+    let start = |seed: u64| {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--exact", &name, "--nocapture"]).env(SEED, seed.to_string());
+        program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for process in (0..PROCESSES).map(start).collect::<Vec<_>>() {
+        let ended = process.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+/// Draws as on a terminal, on one of another size when there is another.
+fn draw(model: &Model, screen: &mut Option<Terminal<Quiet<io::Sink>>>) {
+    let size = Size::new(model.size.0, model.size.1);
+    let same = screen.take().filter(|screen| screen.size().unwrap() == size);
+    let new = || Terminal::new(Quiet::fixed(io::sink(), size)).unwrap();
+    screen.insert(same.unwrap_or_else(new)).draw(|frame| view(model, frame)).unwrap();
+}
+
+/// What this process has in memory, in MiB (proc_pid_status(5)).
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
 }
 
 fn run(seed: u64, events: u64) {
@@ -168,6 +202,9 @@ fn run(seed: u64, events: u64) {
     let big = "x\u{1b}[2J日".repeat((10 << 20) / 8);
     let mut model = model((120, 40), Data::Little, Arc::clone(&snapshots[0]), Look::Dark);
     let (mut waiting, mut now) = (Vec::new(), model.now);
+    let mut screen = None;
+    // The most memory in each of ten parts of the way.
+    let mut most = [0; 10];
     for n in 0..events {
         let msg = match chance.below(100) {
             _ if n % 10_000 == 9_999 => Msg::Paste(big.clone()),
@@ -199,13 +236,19 @@ fn run(seed: u64, events: u64) {
         };
         waiting.extend(update(&mut model, msg));
         waiting.truncate(64);
-        if n % 4 == 0 {
+        // A screen of a hundred thousand cells is drawn less often than those that people have.
+        let large = u32::from(model.size.0) * u32::from(model.size.1) > 5_000;
+        if !large || n % 32 == 0 {
+            draw(&model, &mut screen);
+        }
+        if n % 64 == 0 {
             bounded(&model);
-            // A screen of a hundred thousand cells is drawn less often.
-            let large = u32::from(model.size.0) * u32::from(model.size.1) > 5_000;
-            if !large || n % 128 == 0 {
-                picture(&model);
-            }
+            let part = &mut most[usize::try_from(n * 10 / events).unwrap()];
+            *part = resident().max(*part);
         }
     }
+    eprintln!("memory in MiB: {most:?}");
+    let [early, late] = [&most[1..5], &most[5..]].map(|parts| parts.iter().max().copied().unwrap());
+    assert!(late <= early + early / 4, "it grows: {most:?} MiB");
+    assert!(late <= 256, "{most:?} MiB");
 }

@@ -73,10 +73,21 @@ pub struct Place {
     pub name: &'static str,
     pub keys: &'static str,
     pub wrong: &'static str,
+    pub of: Of,
+}
+
+/// What the console shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Live,
+    /// A node that has not said anything yet.
+    Starting,
+    /// A journal, about in its middle.
+    Replay,
 }
 
 const fn place(name: &'static str, keys: &'static str) -> Place {
-    Place { name, keys, wrong: "" }
+    Place { name, keys, wrong: "", of: Of::Live }
 }
 
 /// Every pane, everything that can be opened, every form and question.
@@ -101,19 +112,22 @@ pub const PLACES: &[Place] = &[
     place("attestation", "5 j enter"),
     place("event", "6 gg j j enter"),
     place("log-line", "8 enter"),
+    place("inbox-item", "7 enter"),
     place("why", "3 w"),
     place("manifest", "3 enter m"),
     place("output", "4 j enter o"),
+    place("found", "3 enter m / fuel enter n"),
     place("info", "I"),
     place("help", "3 ?"),
-    Place { name: "palette", keys: ": att", wrong: "zzz" },
+    Place { wrong: "zzz", ..place("palette", ": att") },
     place("themes", "T j"),
-    Place { name: "submit", keys: "S task.wasm", wrong: "tab tab tab tab x ctrl-s" },
+    Place { wrong: "tab tab tab tab x ctrl-s", ..place("submit", "S task.wasm") },
     place("files", "S ctrl-o j"),
-    Place { name: "connect", keys: "c", wrong: "nowhere" },
-    Place { name: "guild-new", keys: "2 n nightly", wrong: "enter soon enter enter nobody enter" },
-    Place { name: "guild-join", keys: "J", wrong: "enter king ctrl-s" },
-    Place { name: "guild-say", keys: "2 t good", wrong: "enter" },
+    place("files-filter", "S ctrl-o / .W"),
+    Place { wrong: "nowhere", ..place("connect", "c") },
+    Place { wrong: "enter soon enter enter nobody enter", ..place("guild-new", "2 n nightly") },
+    Place { wrong: "enter king ctrl-s", ..place("guild-join", "J") },
+    Place { wrong: "enter", ..place("guild-say", "2 t good") },
     place("attest", "4 j a"),
     place("attest-marked", "4 space space space A"),
     place("cancel", "3 x"),
@@ -122,10 +136,12 @@ pub const PLACES: &[Place] = &[
     place("leave", "2 x"),
     place("discard", "S x esc"),
     place("quit", "q"),
+    Place { of: Of::Starting, ..place("starting", "") },
+    Place { of: Of::Replay, ..place("replay", "4") },
 ];
 
-/// A console of that size that has heard that.
-pub fn model(size: (u16, u16), data: Data, snapshot: Arc<Snapshot>, look: Look) -> Model {
+/// A console of that size that has heard nothing.
+fn silent(size: (u16, u16), look: Look) -> Model {
     let depth = if look == Look::NoColour { Depth::Mono } else { Depth::TrueColor };
     let name = if look == Look::NoColour { "mono" } else { "dark" };
     let theme = Theme::load(name, None, depth).0;
@@ -141,6 +157,12 @@ pub fn model(size: (u16, u16), data: Data, snapshot: Arc<Snapshot>, look: Look) 
         model.themes = Theme::all(None, depth);
     }
     update(&mut model, Msg::Resize(size.0, size.1));
+    model
+}
+
+/// A console of that size that has heard that.
+pub fn model(size: (u16, u16), data: Data, snapshot: Arc<Snapshot>, look: Look) -> Model {
+    let mut model = silent(size, look);
     update(&mut model, Msg::Snapshot(snapshot));
     if data == Data::Evil {
         model.toast(Tone::Bad, strangers::text());
@@ -150,7 +172,14 @@ pub fn model(size: (u16, u16), data: Data, snapshot: Arc<Snapshot>, look: Look) 
 
 /// The same at a place.
 pub fn at(place: &Place, size: (u16, u16), data: Data, snapshot: &Arc<Snapshot>, look: Look) -> Model {
-    let mut model = model(size, data, Arc::clone(snapshot), look);
+    let mut model = match place.of {
+        Of::Starting => silent(size, look),
+        Of::Live | Of::Replay => model(size, data, Arc::clone(snapshot), look),
+    };
+    if place.of == Of::Replay {
+        model.settings.replay = Some(1_204);
+        model.replayed = 640;
+    }
     press(&mut model, place.keys, data);
     if data == Data::Fault {
         press(&mut model, place.wrong, data);

@@ -16,6 +16,7 @@ use crate::console::msg::Effect;
 use crate::console::panes::{Entry, columns};
 use crate::console::pending::Purpose;
 use crate::console::rows::{Listing, finish};
+use crate::console::search::Search;
 
 /// More over each other nobody finds out of.
 const LAYERS_MAX: usize = 12;
@@ -42,6 +43,14 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::Copy => copy(model),
         Action::Accept => asks::inbox(model, true),
         Action::Refuse => asks::inbox(model, false),
+        Action::Filter if model.layers.last().is_some_and(|layer| layer.search().is_some()) => {
+            if let Some(search) = model.layers.last_mut().and_then(Layer::search_mut) {
+                search.typing = true;
+            }
+            Vec::new()
+        }
+        Action::FindNext => layered::find(model, true),
+        Action::FindPrevious => layered::find(model, false),
         Action::Filter => {
             model.layers.clear();
             model.filtering = Some(Input::new(model.list(model.focus).filter.clone()));
@@ -65,7 +74,7 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
             Vec::new()
         }
         Action::LogLevel => {
-            // By `rows::severity`: all, warnings and worse, errors.
+            // By `Entry::level`: all, warnings and worse, errors.
             model.log_level = match model.log_level {
                 0 => 2,
                 2 => 1,
@@ -198,6 +207,9 @@ fn back(model: &mut Model) -> Vec<Effect> {
             return push(model, Layer::Confirm(Confirm::new(title, facts, "", yes, Confirmed::Discard)));
         }
         Some(_) => {
+            if model.layers.last_mut().and_then(Layer::search_mut).is_some_and(Search::clear) {
+                return Vec::new();
+            }
             if let Some(Layer::Themes(themes)) = model.layers.pop() {
                 model.theme = themes.before;
             }
@@ -327,7 +339,7 @@ fn why(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     };
     let body = details::why(&task, model);
-    push(model, Layer::Text(Text { title: format!("Why {}", task.record.name), body, scroll: 0 }))
+    push(model, Layer::Text(Text { title: format!("Why {}", task.record.name), body, ..Text::default() }))
 }
 
 fn manifest(model: &mut Model) -> Vec<Effect> {

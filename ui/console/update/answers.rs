@@ -34,6 +34,7 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
     let same = |pane| before.as_ref().is_some_and(|before| same_rows(pane, before, &latest));
     let same_peers = before.as_ref().filter(|_| same(Pane::Peers)).map(|before| before.peers.as_slice());
     model.names.read(same_peers, &latest.peers);
+    model.common.read(before.as_ref().map(|before| before.guilds.items.as_slice()), &latest.guilds.items);
     let forgotten = before.as_ref().map_or_else(Vec::new, |before| model.older.carry(before, &latest));
     for pane in Pane::ALL {
         let is_same = if pane == Pane::Peers { same_peers.is_some() } else { same(pane) };
@@ -234,10 +235,7 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
             if let Purpose::Page(pane) = purpose {
                 model.older.failed(pane);
             }
-            model.toast(
-                Tone::Bad,
-                "the node answered something else than was asked; is it of another version?",
-            );
+            model.toast(Tone::Bad, ApiError::unexpected().to_string());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Guilds: what is asked of them by keys and forms, and what comes of it.
 
-use zerostate::api::{Answer, Command, GuildAnswer, GuildCommand, GuildView, short_id};
+use zerostate::api::{Answer, ApiError, Command, GuildAnswer, GuildCommand, GuildView, short_id};
 use zerostate::document::Untrusted;
 
 use super::actions::{push, with_selected};
@@ -159,11 +159,7 @@ pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildA
         }
         (_, other) => {
             tracing::debug!(?other, "another answer about a guild");
-            refused(
-                model,
-                ticket,
-                "the node answered something else than was asked; is it of another version?",
-            );
+            refused(model, ticket, &ApiError::unexpected().to_string());
             Vec::new()
         }
     }

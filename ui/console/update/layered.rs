@@ -1,17 +1,26 @@
 //! What happens inside of forms, questions and the palette.
 
+use ratatui::layout::Rect;
 use zerostate::api::{Command, GuildCommand};
 
 use super::{actions, asks, attesting, execute, files, guilds, ticket};
 use crate::console::action::Action;
 use crate::console::forms::submit::{Field, SubmitForm};
+use crate::console::layer_view::content;
 use crate::console::layers::{Confirm, Confirmed, Layer};
+use crate::console::layout::{areas, layer_area};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::{Effect, Probe};
 use crate::console::pending::Purpose;
 
 /// An action that only means something in a layer or in the filter line.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    if action == Action::Choose
+        && let Some(search) = model.layers.last_mut().and_then(Layer::search_mut)
+        && std::mem::take(&mut search.typing)
+    {
+        return Vec::new();
+    }
     match (model.layers.last_mut(), action) {
         (Some(Layer::Confirm(question)), Action::Toggle | Action::Yes | Action::Choose)
             if question.waits.is_some() => {}
@@ -110,10 +119,50 @@ pub fn changed(model: &mut Model) -> Vec<Effect> {
         }
         Some(Layer::Guild(form)) => form.typed(),
         Some(Layer::Palette(palette)) => palette.chosen = 0,
+        Some(Layer::Files(files)) => files.chosen = 0,
+        Some(Layer::Detail(_) | Layer::Text(_) | Layer::Facts(_)) => return find_from(model, None),
         _ => {}
     }
     Vec::new()
 }
+
+/// Goes to the next place where what is looked for stands, or to the one before.
+pub fn find(model: &mut Model, on: bool) -> Vec<Effect> {
+    let Some(layer) = model.layers.last() else { return Vec::new() };
+    if layer.search().is_some_and(|search| search.word().is_none()) {
+        let key = model.keymap.keys_of(&layer.contexts().0, Action::Filter).unwrap_or_default();
+        model.toast(Tone::Undone, format!("nothing is looked for; {key} looks for a word"));
+        return Vec::new();
+    }
+    find_from(model, Some(on))
+}
+
+/// Goes on, or back, or to the first place from where one is.
+fn find_from(model: &mut Model, on: Option<bool>) -> Vec<Effect> {
+    let screen = Rect::new(0, 0, model.size.0, model.size.1);
+    let (Some(layer), Some(areas)) = (model.layers.last(), areas(model, screen)) else { return Vec::new() };
+    let inside = layer_area(layer, &areas, 0).width.saturating_sub(4);
+    let found = content(model, layer, usize::from(inside)).found;
+    let Some(search) = model.layers.last_mut().and_then(Layer::search_mut) else { return Vec::new() };
+    if on.is_none() {
+        search.at = search.at.saturating_sub(1);
+    }
+    let Some(line) = search.step(&found, on.unwrap_or(true)) else { return Vec::new() };
+    search.at = line;
+    if let Some(layer) = model.layers.last_mut() {
+        if let Layer::Detail(detail) = layer {
+            detail.follows = false;
+        }
+        if let Some(scroll) = layer.scroll() {
+            // Some lines of what stands before it are seen as well.
+            *scroll = line.saturating_sub(BEFORE);
+        }
+    }
+    Vec::new()
+}
+
+/// Lines that are seen above the one that was gone to.
+const BEFORE: usize = 3;
 
 /// The form that asked, if it is still there, and whether it is on top.
 fn asked(model: &mut Model, generation: u64) -> Option<(&mut SubmitForm, bool)> {

@@ -69,5 +69,5 @@ pub fn info(model: &mut Model) -> Vec<Effect> {
             add("attests", node.attest_policy.clone());
         }
     }
-    push(model, Layer::Facts(Facts { title: "Info".to_owned(), facts, scroll: 0 }))
+    push(model, Layer::Facts(Facts { title: "Info".to_owned(), facts, ..Facts::default() }))
 }

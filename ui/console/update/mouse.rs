@@ -2,6 +2,7 @@
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
+use ratatui::text::Span;
 
 use super::moving::{self, Move};
 use super::{actions, layered};
@@ -15,6 +16,20 @@ use crate::console::rows::Listing;
 
 /// Lines that the wheel moves at once.
 const WHEEL: isize = 3;
+
+/// A click into the lower border of a question, where its answers stand: in front No, behind it Yes.
+fn foot(model: &mut Model, foot: &[Span], x: u16) -> Vec<Effect> {
+    let mut end = 0;
+    let hit = foot.iter().position(|span| {
+        end += span.width();
+        usize::from(x) < end
+    });
+    match hit {
+        Some(1) => layered::act(model, Action::No),
+        Some(2) => layered::act(model, Action::Yes),
+        _ => Vec::new(),
+    }
+}
 
 /// Does what a click or the wheel asks for.
 pub fn act(model: &mut Model, event: &MouseEvent) -> Vec<Effect> {
@@ -38,6 +53,9 @@ pub fn act(model: &mut Model, event: &MouseEvent) -> Vec<Effect> {
             // Beside what is open: out of it, as Esc goes; a question stays until it is answered.
             let asks = matches!(layer, Layer::Confirm(_));
             return if asks { Vec::new() } else { actions::act(model, Action::Back, "") };
+        }
+        if at.y + 1 == area.bottom() {
+            return foot(model, &content.foot, at.x.saturating_sub(area.x + 1));
         }
         let top = content.top(usize::from(area.height.saturating_sub(2)));
         return layered::click(model, top + usize::from(at.y.saturating_sub(area.y + 1)));

@@ -30,7 +30,7 @@ pub fn output(model: &mut Model) -> Vec<Effect> {
             } else {
                 output.to_string()
             };
-            push(model, Layer::Text(Text { title: format!("Output of {name}"), body, scroll: 0 }))
+            push(model, Layer::Text(Text { title: format!("Output of {name}"), body, ..Text::default() }))
         }
         Some((_, None)) => {
             model.toast(Tone::Undone, "the output is not known here, only its digest");

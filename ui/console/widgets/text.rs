@@ -107,11 +107,10 @@ pub fn date(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
-/// How long ago, coarse: `now`, `40s`, `12m`, `3h`, `5d`. It moves by ten seconds in the first minute, so that lists rest.
+/// How long ago, coarse, so that lists rest: `now`, `12m`, `3h`, `5d`.
 pub fn age(at: Timestamp, now: Timestamp) -> String {
     match u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0) {
-        0..10 => "now".to_owned(),
-        s @ 10..60 => format!("{}s", s / 10 * 10),
+        0..60 => "now".to_owned(),
         s @ 60..3_600 => format!("{}m", s / 60),
         s @ 3_600..86_400 => format!("{}h", s / 3_600),
         s => format!("{}d", s / 86_400),

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use crossterm::event::KeyModifiers;
+use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use jiff::SignedDuration;
 use zerostate::api::{Answer, Command};
 
 use super::{model, press, selected, ticket};
 use crate::console::depth::Depth;
 use crate::console::details::Subject;
-use crate::console::layers::Layer;
+use crate::console::forms::submit::Field;
+use crate::console::layers::{FileEntry, Layer};
 use crate::console::model::{Model, Pane};
 use crate::console::msg::{Effect, Msg};
 use crate::console::rows::Listing;
 use crate::console::samples;
+use crate::console::tests::stage::{picture, text};
 use crate::console::theme::Theme;
 use crate::console::update::update;
 
@@ -118,14 +120,89 @@ fn themes_are_tried_and_left_as_they_were_or_kept() {
     assert_eq!(model.theme.name, "mono");
 }
 
+fn click(model: &mut Model, column: u16, row: u16) -> Vec<Effect> {
+    let kind = MouseEventKind::Down(MouseButton::Left);
+    update(model, Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
+}
+
+#[test]
+fn a_click_answers_a_question_where_its_answers_stand() {
+    let at = |model: &Model, answer: &str| {
+        let text = text(&picture(model));
+        let (row, line) = text.lines().enumerate().find(|(_, line)| line.contains(answer)).unwrap();
+        let column = line.split(answer).next().unwrap().chars().count();
+        (u16::try_from(column).unwrap(), u16::try_from(row).unwrap())
+    };
+    let mut model = model();
+    press(&mut model, "q");
+    let (column, row) = at(&model, "y  Quit");
+    assert_eq!(click(&mut model, column, row - 1), [], "beside the answers");
+    assert_eq!(model.layers.len(), 1);
+    assert_eq!(click(&mut model, column, row), [Effect::Quit]);
+    press(&mut model, "q");
+    let (column, row) = at(&model, "n  No");
+    assert_eq!(click(&mut model, column, row), []);
+    assert!(model.layers.is_empty());
+}
+
+#[test]
+fn a_word_is_looked_for_in_what_is_open() {
+    let mut model = model();
+    update(&mut model, Msg::Resize(80, 24));
+    let ticket = ticket(&press(&mut model, "4 enter"));
+    let receipt = Ok(Answer::Receipt(Box::new(samples::receipt_detail())));
+    update(&mut model, Msg::Answered { ticket, result: receipt });
+    press(&mut model, "m");
+    let is_shown = |model: &Model, what: &str| text(&picture(model)).contains(what);
+    assert!(!is_shown(&model, "quorum"));
+    press(&mut model, "/ q u o r u");
+    assert!(is_shown(&model, "\"quorum\": 3") && is_shown(&model, "quoru 1 of 1"), "as one types");
+    // While it is typed keys are text; kept, they go from place to place, and round the end.
+    press(&mut model, "n");
+    assert!(is_shown(&model, "quorun is not there"));
+    press(&mut model, "backspace backspace backspace backspace backspace backspace M A x _ enter");
+    let mut gone_to = Vec::new();
+    for _ in 0..4 {
+        press(&mut model, "n");
+        let Some(Layer::Text(text)) = model.layers.last() else { panic!("{:?}", model.layers) };
+        gone_to.push(text.search.at);
+    }
+    assert!(is_shown(&model, "of 3") && gone_to[0] == gone_to[3], "{gone_to:?}");
+    press(&mut model, "N");
+    let Some(Layer::Text(text)) = model.layers.last() else { panic!("{:?}", model.layers) };
+    assert_eq!(text.search.at, gone_to[2]);
+    // Esc takes the word away, then the text.
+    press(&mut model, "esc");
+    assert!(!is_shown(&model, "of 3") && model.layers.len() == 2);
+    press(&mut model, "n");
+    assert!(model.toasts.iter().any(|toast| toast.text.contains("/ looks for a word")));
+    press(&mut model, "esc");
+    assert_eq!(model.layers.len(), 1);
+}
+
+#[test]
+fn files_are_found_by_a_part_of_their_names() {
+    let mut model = model();
+    press(&mut model, "S ctrl-o");
+    let entry = |name: &str, folder| FileEntry { name: name.to_owned(), folder, size: 9 };
+    let found = vec![entry("examples", true), entry("hello.toml", false), entry("primes.wasm", false)];
+    update(&mut model, Msg::Listed { folder: String::new(), found: Ok(found) });
+    press(&mut model, "/ P r i");
+    let shown = |model: &Model| match model.layers.last() {
+        Some(Layer::Files(files)) => files.shown().iter().map(|file| file.name.clone()).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shown(&model), ["primes.wasm"]);
+    // Kept, and taken.
+    press(&mut model, "enter enter");
+    assert!(
+        matches!(model.layers.last(), Some(Layer::Submit(form)) if form.value(Field::Path) == "primes.wasm")
+    );
+}
+
 #[test]
 fn a_click_goes_where_it_points_and_a_second_one_opens() {
-    use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
     let mut model = model();
-    let click = |model: &mut Model, column, row| {
-        let kind = MouseEventKind::Down(MouseButton::Left);
-        update(model, Msg::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
-    };
     // The third receipt: the pane's frame is in the row 14.
     click(&mut model, 10, 17);
     assert_eq!(model.focus, Pane::Receipts);

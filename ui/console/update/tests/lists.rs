@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use zerostate::api::{Answer, ApiError, Command, ErrorKind, Page, Tail};
+use zerostate::api::{Answer, ApiError, Command, ErrorKind, GuildView, Page, PeerView, Snapshot, Tail};
 
 use super::{model, press, selected, ticket};
 use crate::console::layers::Layer;
 use crate::console::model::{Model, Pane};
 use crate::console::msg::{Effect, Msg};
+use crate::console::panes::in_common;
 use crate::console::rows::Listing;
 use crate::console::samples;
 use crate::console::update::update;
@@ -387,4 +388,30 @@ fn going_back_in_a_journal_forgets_what_was_fetched_of_later() {
     press(&mut model, "4");
     update(&mut model, Msg::Snapshot(Arc::new(before)));
     assert_eq!(Listing::of(&model, Pane::Receipts).len(), 1);
+}
+
+#[test]
+fn the_guilds_that_one_has_in_common_with_a_peer_follow_their_members() {
+    let mut model = model();
+    let mut snapshot = samples::busy();
+    let with = |model: &Model| -> Vec<usize> {
+        let peers = model.snapshot.iter().flat_map(|snapshot| &snapshot.peers);
+        peers.map(|peer| in_common(peer, model).count()).collect()
+    };
+    let by_hand = |snapshot: &Snapshot| -> Vec<usize> {
+        let is_in = |guild: &GuildView, peer: &PeerView| {
+            guild.members.iter().any(|member| Some(&member.did) == peer.did.as_ref())
+        };
+        let count = |peer| snapshot.guilds.items.iter().filter(|guild| is_in(guild, peer)).count();
+        snapshot.peers.iter().map(count).collect()
+    };
+    assert_eq!(with(&model), by_hand(&snapshot));
+    assert!(with(&model).iter().any(|count| *count == 0) && with(&model).iter().any(|count| *count > 0));
+    // One leaves, and its guild is the same one as before.
+    snapshot.guilds.items[0].members.remove(1);
+    update(&mut model, Msg::Snapshot(Arc::new(snapshot.clone())));
+    assert_eq!(with(&model), by_hand(&snapshot));
+    snapshot.guilds.items.remove(0);
+    update(&mut model, Msg::Snapshot(Arc::new(snapshot.clone())));
+    assert_eq!(with(&model), by_hand(&snapshot));
 }
