@@ -5,6 +5,7 @@ mod plain;
 mod recorded;
 mod ssh;
 mod strangers;
+mod terminals;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -18,7 +18,7 @@ use rustix::termios::{Termios, tcgetattr};
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_zerostate");
 /// Far more than anything takes, also on a machine with much else to do; reached only by what never comes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// What the console writes in front of every frame: the begin of a synchronized update.
+/// What the console writes in front of every frame that is not small: the begin of a synchronized update.
 pub const FRAME: &[u8] = b"\x1b[?2026h";
 
 enum Heard {

@@ -302,10 +302,14 @@ impl ApiError {
 
     /// An answer that does not fit the question, which an older or newer node may give.
     pub fn unexpected() -> Self {
-        Self::new(
-            ErrorKind::Failed,
-            "the node answered something else than was asked; is it of another version?",
-        )
+        Self::new(ErrorKind::Failed, "the node answered something else than was asked")
+            .hint("is it of another version than this program?")
+    }
+
+    /// What went wrong and what can be done, in one line.
+    pub fn said(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}{hint}", self.message)
     }
 
     /// The same with a hint.

@@ -16,10 +16,10 @@ use zerostate::api::{
 const LOOKED_FOR: Duration = Duration::from_millis(500);
 
 /// The node that runs on a data directory, for as long as the console is there: when it is gone its snapshots say so, and when it
-/// runs again they go on.
-pub fn attached(client: &Client, data_dir: PathBuf) -> Link {
+/// runs again they go on. What it has `said` already comes first.
+pub fn attached(client: &Client, said: Option<Snapshot>, data_dir: PathBuf) -> Link {
     let (publish_node, node) = watch::channel(None);
-    let (publish, snapshots) = watch::channel(None);
+    let (publish, snapshots) = watch::channel(said.map(Arc::new));
     let first = client.clone();
     tokio::spawn(async move {
         let mut found = Some(first);

@@ -148,12 +148,14 @@ pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
     let data_dir = globals.data_dir()?;
     // At the start a node that is not there, or cannot be understood, is an error; later it is waited for.
     let client = globals.client().await?;
-    if let Ok(Err(error)) = timeout(UNDERSTOOD_WITHIN, client.snapshot()).await
-        && error.kind == ErrorKind::Failed
-    {
-        return Err(Failure::from(error).hint("is the node of the same version as this program?"));
-    }
-    let link = attached(&client, data_dir.clone());
+    let said = match timeout(UNDERSTOOD_WITHIN, client.snapshot()).await {
+        Ok(Err(error)) if error.kind == ErrorKind::Failed => {
+            return Err(Failure::from(error).hint("is the node of the same version as this program?"));
+        }
+        Ok(said) => said.ok(),
+        Err(_) => None,
+    };
+    let link = attached(&client, said, data_dir.clone());
     let options = ConsoleOptions { badge: Some("attached".to_owned()), ..verb.look.options(&data_dir) };
     ended(run(link, options).await)
 }

@@ -45,7 +45,7 @@ actions! {
     Copy "copy" "copy the id that is selected",
     Accept "accept" "say yes to what waits in the inbox",
     Refuse "refuse" "say no to what waits in the inbox",
-    Filter "filter" "show only what contains these words; in something open, look for them",
+    Filter "filter" "show only what contains these words; in something open, look for a word",
     FindNext "find.next" "to the next place where what is looked for stands",
     FindPrevious "find.previous" "to the place before where what is looked for stands",
     Sort "sort" "sort by the next column",
@@ -144,7 +144,7 @@ impl Action {
         )
     }
 
-    /// Whether it asks something of the node that changes it, which a journal that is replayed cannot.
+    /// Whether it needs a node that runs, which a journal that is replayed is not.
     pub fn needs_a_node(self) -> bool {
         matches!(
             self,
@@ -161,6 +161,9 @@ impl Action {
                 | Self::Accept
                 | Self::Refuse
                 | Self::Bundle
+                | Self::Manifest
+                | Self::Output
+                | Self::Compare
         )
     }
 

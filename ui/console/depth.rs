@@ -58,6 +58,10 @@ impl Depth {
 }
 
 fn detected() -> Depth {
+    // Whatever its value is, but for none (no-color.org).
+    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        return Depth::Mono;
+    }
     match TermProfile::detect(&std::io::stdout(), DetectorSettings::default()) {
         TermProfile::NoTty | TermProfile::NoColor => Depth::Mono,
         TermProfile::Ansi16 => Depth::Ansi16,

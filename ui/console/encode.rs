@@ -69,7 +69,8 @@ pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, screen: Scr
         let mut wanted = wanted(cell, pen);
         // A change before a blank is made for what stands behind it as well.
         if wanted != pen && is_blank(cell) && blanks.is_empty() {
-            let behind = cells.peek().filter(|(at, row, _)| (*at, *row) == (x.saturating_add(1), y));
+            let is_behind = |at: u16, row: u16| (at, row) == (x.saturating_add(1), y);
+            let behind = cells.peek().filter(|(at, row, other)| is_behind(*at, *row) && !is_blank(other));
             let behind = behind.map(|(.., other)| pen_of(other));
             wanted = behind
                 .filter(|pen| pen.bg == cell.bg && !pen.modifiers.intersects(SEEN_ON_BLANKS))

@@ -12,7 +12,7 @@ use super::chord::Chord;
 pub const DEFAULT: &str = include_str!("../../assets/keymap.toml");
 
 /// The places where a key can mean something; a section of the file each.
-pub const CONTEXTS: [&str; 28] = [
+pub const CONTEXTS: [&str; 29] = [
     "global",
     "list",
     "peers",
@@ -34,6 +34,7 @@ pub const CONTEXTS: [&str; 28] = [
     "form",
     "task-form",
     "filter",
+    "find",
     "palette",
     "picker",
     "files",
@@ -127,10 +128,10 @@ impl Keymap {
         Lookup::Nothing
     }
 
-    /// The first keys bound to `action` in these contexts.
-    pub fn keys_of(&self, contexts: &[&str], action: Action) -> Option<String> {
+    /// The first binding of `action` in these contexts.
+    pub fn binding_of(&self, contexts: &[&str], action: Action) -> Option<&Binding> {
         let mut rows = contexts.iter().flat_map(|context| self.section(context));
-        rows.find(|binding| binding.action == action).map(Binding::keys_text)
+        rows.find(|binding| binding.action == action)
     }
 
     fn lay(&mut self, text: &str, source: &str) {

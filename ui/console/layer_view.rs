@@ -7,16 +7,16 @@ use zerostate::document::Untrusted;
 
 use super::action::Action;
 use super::details::{self, LABEL};
+use super::find::mark;
 use super::forms::connect::ConnectForm;
 use super::forms::guild::{About, GuildForm};
 use super::forms::submit::{Field, SubmitForm, found_text};
 use super::layers::{Confirm, Facts, Files, Help, Layer, Palette, Text, Themes};
 use super::model::Model;
 use super::msg::Probe;
-use super::search::mark;
 use super::theme::Role;
 use super::widgets::columns::{Cell, row, selected};
-use super::widgets::text::{cut, width as cells_of, wrap};
+use super::widgets::text::{behind, cut, width as cells_of, wrap};
 
 /// The inside of a layer.
 #[derive(Default)]
@@ -49,15 +49,18 @@ impl Content {
 /// The inside of a layer that is `width` cells wide.
 pub fn content(model: &Model, layer: &Layer, width: usize) -> Content {
     let mut content = inside(model, layer, width);
-    let Some(search) = layer.search().filter(|_| !matches!(layer, Layer::Files(_))) else { return content };
-    let Some(word) = search.word() else { return content };
-    content.found = mark(&mut content.lines, word, model.theme.style(Role::Match));
-    let place = content.found.iter().position(|line| *line == search.at).map_or(0, |place| place + 1);
-    let said = match content.found.len() {
-        0 => (format!("{word} is not there"), Role::Warn),
-        all => (format!("{word} {place} of {all}"), Role::Dim),
+    let Some(find) = layer.find().filter(|_| !matches!(layer, Layer::Files(_))) else { return content };
+    let Some(word) = find.word() else { return content };
+    let style = model.theme.style(Role::Match);
+    content.found = mark(&mut content.lines, word, find.at, [style, style.add_modifier(Modifier::REVERSED)]);
+    let name = cut(Untrusted::new(word).as_str(), 16);
+    let place = content.found.iter().position(|line| *line == find.at);
+    let (said, role) = match (place, content.found.len()) {
+        (_, 0) => (format!("{name}: not found"), Role::Warn),
+        (Some(place), all) => (format!("{name}: {} of {all}", place + 1), Role::Dim),
+        (None, all) => (format!("{name}: {all}"), Role::Dim),
     };
-    content.right = vec![(cut(&said.0, 40), model.theme.style(said.1))];
+    content.right = vec![(said, model.theme.style(role))];
     content
 }
 
@@ -117,15 +120,16 @@ fn file_lines(model: &Model, files: &Files, width: usize) -> Content {
     let folder = if files.folder.is_empty() { "./" } else { files.folder.as_str() };
     let mut title = titled(model, "Choose a file");
     title.push((format!(" ─ {}", Untrusted::new(folder)), style(Role::Text)));
-    if let Some(word) = files.search.word() {
+    if let Some(word) = files.find.word() {
         title.push((format!("  /{}", Untrusted::new(word)), style(Role::Warn)));
     }
     let shown = files.shown();
     let said = match (&files.problem, files.reading, shown.is_empty()) {
         (Some(problem), ..) => Some((format!("✗ {}", Untrusted::new(problem)), Role::Bad)),
         (None, true, _) => Some(("reading…".to_owned(), Role::Dim)),
-        (None, false, true) if files.search.word().is_some() => {
-            Some(("no name here contains it; Esc clears it".to_owned(), Role::Dim))
+        (None, false, true) if files.find.word().is_some() => {
+            let key = model.key_of(&["files"], Action::Back);
+            Some((format!("no name here contains it; {key} clears it"), Role::Dim))
         }
         (None, false, true) => Some(("no folder, module or manifest is here".to_owned(), Role::Dim)),
         (None, false, false) => None,
@@ -173,15 +177,7 @@ fn input_line(
         );
     };
     let scroll = input.visual_scroll(width.saturating_sub(1));
-    let (mut skipped, mut shown) = (0, String::new());
-    for c in Untrusted::lines(input.value(), usize::MAX).as_str().chars() {
-        let text = c.to_string();
-        if skipped < scroll {
-            skipped += cells_of(&text);
-        } else if cells_of(&shown) + cells_of(&text) <= width {
-            shown.push(c);
-        }
-    }
+    let shown = behind(input.value(), scroll, width);
     let pad = width.saturating_sub(cells_of(&shown));
     (Span::styled(format!("{shown}{}", " ".repeat(pad)), style), input.visual_cursor().saturating_sub(scroll))
 }
@@ -242,12 +238,15 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
         }
     }
     let word = if read_only {
-        "the manifest says the rest; ^T writes it in your editor"
+        &format!(
+            "the manifest says the rest; {} writes it in your editor",
+            model.key_of(&["task-form"], Action::Edit)
+        )
     } else {
         "the rest has its defaults"
     };
     let ready = form.ready(model.now).is_some();
-    let key = model.keymap.keys_of(&["form"], Action::FormSubmit).unwrap_or_default();
+    let key = model.key_of(&["form"], Action::FormSubmit);
     out.lines.push(Line::from(vec![
         Span::styled(format!("{key} "), style(if ready { Role::FooterKey } else { Role::Dim })),
         Span::styled("submits the task", style(if ready { Role::Text } else { Role::Dim })),
@@ -317,7 +316,7 @@ fn guild(model: &Model, form: &GuildForm, width: usize) -> Content {
             out.lines.push(Line::styled("the node is asked …", style(Role::Dim)))
         }
         None => {
-            let key = model.keymap.keys_of(&["form"], Action::FormSubmit).unwrap_or_default();
+            let key = model.key_of(&["form"], Action::FormSubmit);
             let ready = form.command().is_some();
             let what = match form.about {
                 About::New => "founds the guild",
@@ -356,9 +355,10 @@ fn confirm(model: &Model, question: &Confirm, width: usize) -> Content {
         Span::styled(text, style(if marked { Role::Selected } else { Role::Text }))
     };
     // In the frame, where they are seen however small the screen is.
-    let mut foot = vec![Span::raw(" "), button("n  No", !question.yes)];
+    let key = |action| model.key_of(&["confirm"], action);
+    let mut foot = vec![Span::raw(" "), button(&format!("{}  No", key(Action::No)), !question.yes)];
     if question.waits.is_none() {
-        foot.push(button(&format!("y  {}", question.yes_label), question.yes));
+        foot.push(button(&format!("{}  {}", key(Action::Yes), question.yes_label), question.yes));
     }
     foot.push(Span::raw(" "));
     Content {
@@ -397,7 +397,7 @@ fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
                 Span::styled(c.to_string(), style(role))
             })
             .collect();
-        let keys = model.keymap.keys_of(&super::keymap::CONTEXTS, one.action).unwrap_or_default();
+        let keys = model.key_of(&super::keymap::CONTEXTS, one.action);
         let about = cut(one.action.about(), width.saturating_sub(20 + cells_of(&keys) + 1));
         let pad = width.saturating_sub(20 + cells_of(&about) + cells_of(&keys));
         spans.push(Span::raw(" ".repeat(20usize.saturating_sub(name.len()))));

@@ -4,11 +4,11 @@ use tui_input::Input;
 use zerostate::document::Draft;
 
 use super::details::Detail;
+use super::find::Find;
 use super::forms::connect::ConnectForm;
 use super::forms::guild::GuildForm;
 use super::forms::submit::SubmitForm;
 use super::pending::Found;
-use super::search::Search;
 use super::theme::Theme;
 
 /// One layer.
@@ -106,7 +106,7 @@ pub struct Text {
     pub title: String,
     pub body: String,
     pub scroll: usize,
-    pub search: Search,
+    pub find: Find,
 }
 
 /// Things with their names, to read.
@@ -115,7 +115,7 @@ pub struct Facts {
     pub title: String,
     pub facts: Vec<(String, String)>,
     pub scroll: usize,
-    pub search: Search,
+    pub find: Find,
 }
 
 /// The themes to choose from; the one that is chosen is shown already.
@@ -138,7 +138,7 @@ pub struct Files {
     pub problem: Option<String>,
     pub reading: bool,
     /// What the names have to contain.
-    pub search: Search,
+    pub find: Find,
 }
 
 /// One thing in a folder.
@@ -153,7 +153,7 @@ pub struct FileEntry {
 impl Files {
     /// What is shown of it.
     pub fn shown(&self) -> Vec<&FileEntry> {
-        let word = self.search.word().map(str::to_lowercase).unwrap_or_default();
+        let word = self.find.word().map(str::to_lowercase).unwrap_or_default();
         let is_shown = |entry: &&FileEntry| {
             (self.hidden || !entry.name.starts_with('.')) && entry.name.to_lowercase().contains(&word)
         };
@@ -173,7 +173,7 @@ impl Layer {
     /// Its sections of the key file, the most particular first, and whether keys are text in it.
     pub fn contexts(&self) -> (Vec<&'static str>, bool) {
         match self {
-            _ if self.search().is_some_and(|search| search.typing) => (vec!["filter"], true),
+            _ if self.find().is_some_and(|find| find.typing) => (vec!["find"], true),
             Self::Detail(detail) => (vec![detail.context(), "detail", "global"], false),
             Self::Submit(_) => (vec!["form", "task-form"], true),
             Self::Connect(_) | Self::Guild(_) => (vec!["form"], true),
@@ -201,8 +201,8 @@ impl Layer {
 
     /// The input that typed text goes into.
     pub fn input(&mut self) -> Option<&mut Input> {
-        if self.search().is_some_and(|search| search.typing) {
-            return self.search_mut().map(|search| &mut search.input);
+        if self.find().is_some_and(|find| find.typing) {
+            return self.find_mut().map(|find| &mut find.input);
         }
         match self {
             Self::Submit(form) => form.input(),
@@ -214,23 +214,23 @@ impl Layer {
     }
 
     /// What is looked for in it, where that can be.
-    pub fn search(&self) -> Option<&Search> {
+    pub fn find(&self) -> Option<&Find> {
         match self {
-            Self::Detail(detail) => Some(&detail.search),
-            Self::Text(text) => Some(&text.search),
-            Self::Facts(facts) => Some(&facts.search),
-            Self::Files(files) => Some(&files.search),
+            Self::Detail(detail) => Some(&detail.find),
+            Self::Text(text) => Some(&text.find),
+            Self::Facts(facts) => Some(&facts.find),
+            Self::Files(files) => Some(&files.find),
             _ => None,
         }
     }
 
     /// The same, to change it.
-    pub fn search_mut(&mut self) -> Option<&mut Search> {
+    pub fn find_mut(&mut self) -> Option<&mut Find> {
         match self {
-            Self::Detail(detail) => Some(&mut detail.search),
-            Self::Text(text) => Some(&mut text.search),
-            Self::Facts(facts) => Some(&mut facts.search),
-            Self::Files(files) => Some(&mut files.search),
+            Self::Detail(detail) => Some(&mut detail.find),
+            Self::Text(text) => Some(&mut text.find),
+            Self::Facts(facts) => Some(&mut facts.find),
+            Self::Files(files) => Some(&mut files.find),
             _ => None,
         }
     }

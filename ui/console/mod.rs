@@ -20,6 +20,7 @@ mod editor;
 mod effects;
 mod encode;
 mod filter;
+mod find;
 mod forms;
 pub(crate) mod keymap;
 mod layer_view;
@@ -31,6 +32,7 @@ mod names;
 mod older;
 mod options;
 mod outlet;
+mod pacing;
 mod palette;
 mod panes;
 mod pending;
@@ -41,7 +43,7 @@ mod replay;
 mod rows;
 #[cfg(test)]
 pub(crate) mod samples;
-mod search;
+mod scroll;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -71,16 +73,11 @@ use effects::{RESULTS_MAX, Runner};
 use model::{Model, Tone};
 use msg::{Editing, Effect, Msg};
 use options::build;
+use pacing::{Pace, Pacing};
 use terminal::{Modes, Screen};
 use update::update;
 
 use crate::signals::Signals;
-
-/// Two keys are drawn at least so far apart: faster than that no eye is, and pasted keys come in heaps.
-const KEY_PAUSE: Duration = Duration::from_millis(10);
-/// Data is drawn at most 30 times a second, and 10 times over a slow line.
-const DATA_PAUSE: Duration = Duration::from_millis(33);
-const DATA_PAUSE_SSH: Duration = Duration::from_millis(100);
 
 /// Why the console ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,15 +102,13 @@ pub async fn run(mut link: Link, options: ConsoleOptions) -> anyhow::Result<Exit
     let model = build(&options);
     let signals = Signals::listen()?;
     let (sender, results) = mpsc::channel(RESULTS_MAX);
+    let pacing = Pacing::new(options.over_ssh, Instant::now());
     let mut console = Console {
         screen: Screen::enter(options.mouse)?,
         model,
         runner: Runner::new(link.clone(), sender, &options),
         options,
-        last_draw: Instant::now(),
-        last_input: Instant::now(),
-        has_input: false,
-        draw_at: Some(Instant::now()),
+        pacing,
     };
     let (width, height) = crossterm::terminal::size()?;
     console.apply(Msg::Resize(width, height))?;
@@ -127,8 +122,8 @@ pub async fn run(mut link: Link, options: ConsoleOptions) -> anyhow::Result<Exit
 }
 
 /// Returns at that time; at once when it has passed, where the runtime's timers would go on to the end of the millisecond.
-async fn until(at: Instant) {
-    if at > Instant::now() {
+async fn until(at: Option<Instant>) {
+    if let Some(at) = at.filter(|at| *at > Instant::now()) {
         sleep_until(at).await;
     }
 }
@@ -138,12 +133,7 @@ struct Console {
     model: Model,
     runner: Runner,
     options: ConsoleOptions,
-    last_draw: Instant,
-    /// When input was drawn last, and whether some came since then.
-    last_input: Instant,
-    has_input: bool,
-    /// When the next frame is due; none while nothing has changed.
-    draw_at: Option<Instant>,
+    pacing: Pacing,
 }
 
 impl Console {
@@ -158,7 +148,7 @@ impl Console {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let outlet = self.screen.outlet.clone();
         loop {
-            let due = self.draw_at;
+            let due = self.pacing.due();
             let (msg, pace) = tokio::select! {
                 biased;
                 number = signals.next() => return Ok(Exit::Signal(number)),
@@ -172,7 +162,7 @@ impl Console {
                     Some(Err(_)) | None => return Ok(Exit::Signal(SignalKind::hangup().as_raw_value())),
                 },
                 // A terminal that has not read the last frame is not sent another: it gets the newest when it has.
-                () = async { until(due.unwrap_or(self.last_draw)).await; outlet.freed().await }, if due.is_some() => {
+                () = async { until(due).await; outlet.freed().await }, if due.is_some() => {
                     if self.screen.is_lost() {
                         anyhow::bail!("a part of the program panicked; the terminal was given back");
                     }
@@ -201,14 +191,7 @@ impl Console {
             }
             match self.apply(msg)? {
                 After::GoOn => {
-                    let earliest = match pace {
-                        Pace::Input => self.last_input + KEY_PAUSE,
-                        Pace::Data if self.options.over_ssh => self.last_draw + DATA_PAUSE_SSH,
-                        Pace::Data => self.last_draw + DATA_PAUSE,
-                    };
-                    self.has_input |= matches!(pace, Pace::Input);
-                    let soon = Instant::now().max(earliest);
-                    self.draw_at = Some(self.draw_at.map_or(soon, |at| at.min(soon)));
+                    self.pacing.came(pace, Instant::now());
                 }
                 After::Quit => return Ok(Exit::Quit),
                 After::Suspend => {
@@ -311,21 +294,11 @@ impl Console {
     }
 
     fn draw(&mut self) -> std::io::Result<()> {
-        self.draw_at = None;
-        self.last_draw = Instant::now();
-        if std::mem::take(&mut self.has_input) {
-            self.last_input = self.last_draw;
-        }
+        self.pacing.drawn(Instant::now());
         let model = &self.model;
         self.screen.terminal.draw(|frame| view::view(model, frame))?;
         Ok(())
     }
-}
-
-/// How soon what has come is drawn.
-enum Pace {
-    Input,
-    Data,
 }
 
 enum After {

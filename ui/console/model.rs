@@ -10,6 +10,7 @@ use zerostate::api::{LogLine, Snapshot};
 use zerostate::document::Untrusted;
 use zerostate::identity::Did;
 
+use super::action::Action;
 use super::chord::Chord;
 use super::common::Common;
 use super::keymap::{Binding, Keymap};
@@ -378,8 +379,8 @@ impl Model {
         self.rows_changed(Pane::Log);
     }
 
-    /// The time by which a row tells its age. Rows are brought up to date in turn, each of them once in a [`TURN`], so that no
-    /// second changes more than one or two of them, however many there are.
+    /// The time by which a row tells its age. Rows are brought up to date in turn, each of them once in a [`TURN`], so that a second
+    /// changes one of those that a screen of forty lines shows.
     pub fn now_in_turn(&self, turn: usize) -> Timestamp {
         // In the first second of a minute the clock changes most.
         let second = 1 + i64::try_from(turn % 59).unwrap_or(0);
@@ -392,6 +393,12 @@ impl Model {
         let Msg::Answered { ticket, .. } = msg else { return false };
         let asked = self.pending.iter().find(|pending| pending.ticket == *ticket);
         asked.is_some_and(|pending| matches!(pending.purpose, Purpose::Page(_)))
+    }
+
+    /// The first keys that lead to an action in these sections, as this terminal can show them; none where no key does.
+    pub fn key_of(&self, contexts: &[&str], action: Action) -> String {
+        let binding = self.keymap.binding_of(contexts, action);
+        binding.map_or_else(String::new, |binding| self.keys_text(binding))
     }
 
     /// The keys of a binding as this terminal can show them.

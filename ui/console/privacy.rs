@@ -2,6 +2,8 @@
 //! that no pane can forget it. Names stay; they are for others to read.
 
 use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
 
 /// What an id begins with: a DID, a peer id, a CID, an invitation.
 const BEGINNINGS: [&str; 7] = ["did:", "z6Mk", "12D3Ko", "Qm", "bafy", "bafk", "zsguild"];
@@ -10,6 +12,8 @@ const ADDRESSES: [&str; 9] =
     ["/ip4/", "/ip6/", "/dns/", "/dns4/", "/dns6/", "/dnsaddr/", "/p2p/", "/unix/", "/tcp/"];
 /// A run of letters and digits so long is no word of a language: a digest, a key, a task's id.
 const LONG: usize = 16;
+
+const MASK: &str = "·";
 
 /// Masks every id and address on the screen.
 pub fn mask(buffer: &mut Buffer) {
@@ -22,14 +26,16 @@ pub fn mask(buffer: &mut Buffer) {
             let text: String =
                 (from..to).filter_map(|x| buffer.cell((x, y))).map(|cell| cell.symbol()).collect();
             let rest = goes_on.contains(&from) && is_part(trimmed(&text));
-            if !(tells(&text) || rest) {
+            // What was masked before another layer came over it goes on as well.
+            let is_masked = text.contains(MASK);
+            if !(tells(&text) || rest || is_masked) {
                 continue;
             }
             for x in from..to {
                 if let Some(cell) =
                     buffer.cell_mut((x, y)).filter(|cell| cell.symbol().chars().any(char::is_alphanumeric))
                 {
-                    cell.set_symbol("·");
+                    cell.set_symbol(MASK);
                 }
             }
             // What was cut or shortened does not go on.
@@ -38,6 +44,25 @@ pub fn mask(buffer: &mut Buffer) {
             }
         }
         goes_on = ends;
+    }
+}
+
+/// Masks what the first line of a text is the rest of, where it is scrolled so that `above` cannot be seen.
+pub fn mask_rest(buffer: &mut Buffer, text: Rect, above: &Line) {
+    let mut both = Buffer::empty(Rect { x: 0, y: 0, width: text.width, height: 2 });
+    both.set_line(0, 0, above, text.width);
+    for x in 0..text.width {
+        let (shown, copy) = (buffer.cell((text.x + x, text.y)), both.cell_mut((x, 1)));
+        if let (Some(shown), Some(copy)) = (shown, copy) {
+            copy.clone_from(shown);
+        }
+    }
+    mask(&mut both);
+    for x in 0..text.width {
+        let (masked, shown) = (both.cell((x, 1)), buffer.cell_mut((text.x + x, text.y)));
+        if let (Some(masked), Some(shown)) = (masked, shown) {
+            shown.clone_from(masked);
+        }
     }
 }
 

@@ -18,14 +18,14 @@ use super::pending::Purpose;
 use super::theme::Role;
 use super::widgets::bar::percent;
 use super::widgets::boxed::{Boxed, lines};
-use super::widgets::text::{cells, clock, cut, grouped, short, width};
+use super::widgets::text::{behind, cells, clock, cut, grouped, short, width};
 use super::{ascii, layer_view, panes, privacy};
 
 /// Draws everything.
 pub fn view(model: &Model, frame: &mut Frame) {
     let area = frame.area();
     match areas(model, area) {
-        None => too_small(frame, area),
+        None => too_small(model, frame, area),
         Some(areas) => {
             header(model, frame, areas.header);
             if let Some(tabs) = areas.tabs {
@@ -35,7 +35,14 @@ pub fn view(model: &Model, frame: &mut Frame) {
                 panes::draw(model, *pane, frame, *area);
             }
             for (i, layer) in model.layers.iter().enumerate() {
+                // Before another one hides where an id begins.
+                if model.private {
+                    privacy::mask(frame.buffer_mut());
+                }
                 draw_layer(model, layer, i + 1 == model.layers.len(), frame, &areas);
+            }
+            if model.private {
+                privacy::mask(frame.buffer_mut());
             }
             if toast_line(model).is_none() {
                 toasts(model, frame, areas.body);
@@ -69,9 +76,10 @@ fn finish(buffer: &mut Buffer, screen: Style) {
     }
 }
 
-fn too_small(frame: &mut Frame, area: Rect) {
+fn too_small(model: &Model, frame: &mut Frame, area: Rect) {
+    let key = model.key_of(&["global"], Action::Quit);
     let text = format!(
-        "zerostate needs {}x{} cells and has {}x{}. The node goes on; q quits, twice while tasks run on it.",
+        "zerostate needs {}x{} cells and has {}x{}. The node goes on; {key} quits, twice while tasks run on it.",
         LEAST.0, LEAST.1, area.width, area.height
     );
     let rows = super::widgets::text::wrap(&text, usize::from(area.width));
@@ -81,16 +89,29 @@ fn too_small(frame: &mut Frame, area: Rect) {
 /// Who this is, how it is, and what the clock says. What is least needed goes first where there is no room.
 fn header(model: &Model, frame: &mut Frame, area: Rect) {
     let style = |role| model.theme.style(role);
-    let right = header_right(model);
-    let room = usize::from(area.width).saturating_sub(right.iter().map(Span::width).sum());
+    let width_of = |spans: &[Span]| spans.iter().map(Span::width).sum::<usize>();
+    let mut right = header_right(model, true);
     let mut facts = vec![("zerostate".to_owned(), Role::HeaderName, 0)];
     match model.snapshot.as_deref() {
         None => facts.push(("starting…".to_owned(), Role::Active, 0)),
         Some(snapshot) => facts.extend(header_facts(model, snapshot)),
     }
-    while facts.iter().map(|(text, ..)| width(text) + 2).sum::<usize>() > room {
-        let Some(most) = facts.iter().map(|(_, _, rank)| *rank).max().filter(|rank| *rank > 0) else { break };
-        facts.retain(|(_, _, rank)| *rank < most);
+    let need = |facts: &[(String, Role, u8)]| facts.iter().map(|(text, ..)| width(text) + 2).sum::<usize>();
+    while need(&facts) > usize::from(area.width).saturating_sub(width_of(&right)) {
+        if let Some(most) = facts.iter().map(|(_, _, rank)| *rank).max().filter(|rank| *rank > 0) {
+            facts.retain(|(_, _, rank)| *rank < most);
+            continue;
+        }
+        // What is news has more right to its place than where one is, and than what this program is called.
+        let named = facts.first().is_some_and(|(_, role, _)| *role == Role::HeaderName);
+        let bare = header_right(model, false);
+        if width_of(&bare) < width_of(&right) {
+            right = bare;
+        } else if named && facts.len() > 1 {
+            facts.remove(0);
+        } else {
+            break;
+        }
     }
     let mut left = Vec::new();
     for (i, (text, role, _)) in facts.into_iter().enumerate() {
@@ -118,7 +139,8 @@ fn header_facts(model: &Model, snapshot: &Snapshot) -> Vec<(String, Role, u8)> {
     }
     facts.push((node.did.short(), Role::Dim, 3));
     if let Some(since) = model.gone {
-        facts.push((format!("✗ node gone {}, looking for it", at(since)), Role::Bad, 0));
+        facts.push((format!("✗ node gone since {}", at(since)), Role::Bad, 0));
+        facts.push(("looking for it".to_owned(), Role::Bad, 1));
         facts.push((format!("as of {}", at(snapshot.at)), Role::Warn, 1));
         return facts;
     }
@@ -197,7 +219,7 @@ fn how_far(model: &Model, purpose: &Purpose) -> String {
 }
 
 /// What is being waited for, the badges, the clock.
-fn header_right(model: &Model) -> Vec<Span<'static>> {
+fn header_right(model: &Model, with_badge: bool) -> Vec<Span<'static>> {
     let style = |role| model.theme.style(role);
     let mut right = Vec::new();
     let mut waiting = model.pending.iter().filter_map(|pending| {
@@ -215,7 +237,7 @@ fn header_right(model: &Model) -> Vec<Span<'static>> {
     let mut badge =
         |text: String| right.extend([Span::styled(format!(" {text} "), style(Role::Badge)), Span::raw(" ")]);
     if let Some((_, since)) = &model.frozen {
-        badge(format!("frozen at {}", clock(*since, model.now, &model.zone)));
+        badge(format!("frozen {}", clock(*since, model.now, &model.zone)));
     }
     if let Some(total) = model.settings.replay {
         let runs = if model.playing { "▶ " } else { "" };
@@ -227,7 +249,7 @@ fn header_right(model: &Model) -> Vec<Span<'static>> {
     if let Some(round) = &model.parked {
         badge(format!("{} to sign", round.found.len()));
     }
-    if let Some(text) = &model.settings.badge {
+    if let Some(text) = model.settings.badge.as_ref().filter(|_| with_badge) {
         badge(text.clone());
     }
     let clock = model.now.to_zoned(model.zone.clone()).strftime("%H:%M:%S").to_string();
@@ -283,7 +305,11 @@ fn draw_layer(model: &Model, layer: &Layer, top: bool, frame: &mut Frame, areas:
         let x = inner.x.saturating_add(cells(x)).min(inner.right().saturating_sub(1));
         frame.set_cursor_position(Position { x, y: inner.y.saturating_add(cells(y - scroll)) });
     }
+    let above = scroll.checked_sub(1).and_then(|at| content.lines.get(at)).cloned();
     lines(frame, inner, content.lines.into_iter().skip(scroll).take(room).collect());
+    if let Some(above) = above.filter(|_| model.private) {
+        privacy::mask_rest(frame.buffer_mut(), inner, &above);
+    }
 }
 
 fn toast_look(tone: Tone) -> (&'static str, Role) {
@@ -328,6 +354,9 @@ fn toasts(model: &Model, frame: &mut Frame, body: Rect) {
     }
 }
 
+/// So much of the footer belongs to the keys that end what is typed.
+const KEYS_ROOM: usize = 30;
+
 /// The keys that count now, or the filter that is being typed.
 fn footer(model: &Model, frame: &mut Frame, area: Rect) {
     let style = |role| model.theme.style(role);
@@ -339,11 +368,14 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
     let (contexts, _) = model.contexts();
     let mut left = vec![Span::raw(" ")];
     let mut room = usize::from(area.width).saturating_sub(2);
-    let search = model.layers.last().and_then(Layer::search).filter(|search| search.typing);
+    let find = model.layers.last().and_then(Layer::find).filter(|find| find.typing);
     let filtering = model.filtering.as_ref().filter(|_| model.layers.is_empty());
-    if let Some(input) = search.map(|search| &search.input).or(filtering) {
-        let text = format!("/{}", input.value());
-        let at = 2 + input.visual_cursor();
+    if let Some(input) = find.map(|find| &find.input).or(filtering) {
+        // As much of its end as leaves room for the keys.
+        let shown = room.saturating_sub(KEYS_ROOM).max(8);
+        let scroll = input.visual_scroll(shown);
+        let text = format!("/{}", behind(input.value(), scroll, shown));
+        let at = 2 + input.visual_cursor().saturating_sub(scroll);
         frame.set_cursor_position(Position {
             x: area.x.saturating_add(cells(at)).min(area.right().saturating_sub(1)),
             y: area.y,

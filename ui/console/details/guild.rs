@@ -9,7 +9,7 @@ use crate::console::action::Action;
 use crate::console::model::Model;
 use crate::console::panes::{state_look, time_left};
 use crate::console::theme::Role;
-use crate::console::widgets::text::{age, clock, cut, date, width as cells_of, wrap};
+use crate::console::widgets::text::{clock, cut, date, width as cells_of, wrap};
 
 /// The guild of that id, as long as this node is in it.
 pub fn find<'a>(id: &str, model: &'a Model) -> Option<&'a GuildView> {
@@ -21,10 +21,12 @@ pub fn title(mut head: Vec<(String, Style)>, id: &str, model: &Model) -> Vec<(St
         let style = |role| model.theme.style(role);
         head.push((format!(" ─ {}", guild.name), style(Role::Text)));
         let left = match guild.expires_at.duration_since(model.now).as_secs() {
-            seconds @ 0..60 => format!("{seconds} s"),
-            _ => time_left(guild.expires_at, model.now),
+            seconds @ 1..60 => format!("{seconds} s left"),
+            // As wide, so that the frame behind it stays.
+            ..=0 => "over    ".to_owned(),
+            _ => format!("{} left", time_left(guild.expires_at, model.now)),
         };
-        head.push((format!(" ─ {left} left"), style(Role::Accent)));
+        head.push((format!(" ─ {left}"), style(Role::Dim)));
     }
     head
 }
@@ -86,16 +88,16 @@ const GAP: usize = 3;
 /// Who is in it, and who would like to be.
 fn people(guild: &GuildView, model: &Model) -> Vec<Line<'static>> {
     let mut lines = vec![Line::styled("members", model.theme.style(Role::Accent))];
-    for (i, member) in guild.members.iter().enumerate() {
+    for member in &guild.members {
         let heard = match member.heard_at {
             _ if model.me() == Some(&member.did) => String::new(),
-            Some(at) => format!("heard {}", age(at, model.now_in_turn(i))),
+            Some(at) => format!("heard {}", clock(at, model.now, &model.zone)),
             None => "not heard by you".to_owned(),
         };
         lines.push(row(&model.name_of(&member.did), &member.role, &heard, Role::Text, model));
     }
-    for (i, asking) in guild.asking.iter().enumerate() {
-        let since = format!("asks since {}", age(asking.since, model.now_in_turn(guild.members.len() + i)));
+    for asking in &guild.asking {
+        let since = format!("asks since {}", clock(asking.since, model.now, &model.zone));
         lines.push(row(&model.name_of(&asking.did), &asking.role, &since, Role::Warn, model));
     }
     lines
@@ -139,7 +141,7 @@ fn channel(guild: &GuildView, model: &Model, width: usize) -> Vec<Line<'static>>
         lines.push(Line::styled(format!("{older} lines before"), dim));
     }
     if guild.lines.is_empty() {
-        let key = model.keymap.keys_of(&["guild-detail"], Action::GuildSay).unwrap_or_default();
+        let key = model.key_of(&["guild-detail"], Action::GuildSay);
         lines.push(Line::styled(format!("Nothing was said yet; {key} says something."), dim));
     }
     lines.extend(guild.lines.iter().flat_map(|line| said(line, model, width)));

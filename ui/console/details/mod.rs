@@ -16,9 +16,9 @@ use ratatui::text::Line;
 use zerostate::api::{Command, Event, InboxItem, ReceiptDetail, Snapshot, TaskDetail, short_id};
 use zerostate::document::{Envelope, Receipt, Untrusted};
 
+use super::find::Find;
 use super::model::Model;
 use super::panes;
-use super::search::Search;
 use super::theme::Role;
 use super::widgets::text::{date, wrap};
 
@@ -34,7 +34,7 @@ pub struct Detail {
     pub scroll: usize,
     /// It stays at its end while more comes, until one scrolls up.
     pub follows: bool,
-    pub search: Search,
+    pub find: Find,
 }
 
 /// What was opened.
@@ -88,7 +88,7 @@ impl Detail {
             problem: None,
             scroll: 0,
             follows,
-            search: Search::default(),
+            find: Find::default(),
         }
     }
 

@@ -87,7 +87,11 @@ pub fn lines(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static
         lines.push(Line::default());
         lines.extend(rows(&[("why", reason.to_string())], model, width));
     }
-    lines.extend(heading("limits", model));
+    let [blank, mut head] = heading("limits", model);
+    if let Some(seconds) = view.progress.as_ref().and_then(|progress| stale(progress, model.now)) {
+        head.push_span(Span::styled(format!("   as told {seconds} s ago"), model.theme.style(Role::Warn)));
+    }
+    lines.extend([blank, head]);
     lines.extend(limits(view.progress.as_ref(), task, model));
     // Of a task of another the journal has this node's part, and goes on while what was read stays as it was.
     let told = if is_of_another(task, model) { told(&record.task_id, model, width) } else { Vec::new() };
@@ -135,10 +139,7 @@ fn limits(progress: Option<&ProgressView>, task: &TaskDetail, model: &Model) -> 
     let fuel = format!("{} of {}", grouped(p.fuel_used), grouped(p.fuel_limit));
     let memory = format!("{} of {}", bytes_text(p.memory_bytes), bytes_text(p.memory_limit));
     let output = format!("{} of {}", bytes_text(p.output_bytes), bytes_text(p.output_limit));
-    let mut time = limit("time", &format!("{elapsed} of {time_limit}"), p.elapsed_ms, p.time_limit_ms, model);
-    if let Some(seconds) = stale(p, model.now) {
-        time.push(Span::styled(format!("  told {seconds} s ago"), model.theme.style(Role::Warn)));
-    }
+    let time = limit("time", &format!("{elapsed} of {time_limit}"), p.elapsed_ms, p.time_limit_ms, model);
     vec![
         Line::from(limit("fuel", &fuel, p.fuel_used, p.fuel_limit, model)),
         Line::from(limit("memory", &memory, p.memory_bytes, p.memory_limit, model)),

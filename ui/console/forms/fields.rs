@@ -162,7 +162,9 @@ pub fn manifest(value: impl Fn(Field) -> String, folder: &str) -> Result<String,
     line("artifact", format!("{{ path = {} }}", quoted(&path.to_string_lossy())));
     line("function", quoted(&draft.function));
     line("args", format!("[{}]", args.join(", ")));
-    line("expires_in", quoted(value(Field::Lifetime).trim()));
+    if !value(Field::Lifetime).trim().is_empty() {
+        line("expires_in", quoted(value(Field::Lifetime).trim()));
+    }
     let or = |field: Field, default: &str| match value(field).trim() {
         "" | "no cap" => default.to_owned(),
         text => text.to_owned(),

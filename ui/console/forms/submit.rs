@@ -298,43 +298,4 @@ pub fn found_text(probe: &Probe) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_value_is_named_under_its_field_and_keeps_the_form_from_being_ready() {
-        let now = Timestamp::UNIX_EPOCH;
-        let mut form = SubmitForm::default();
-        form.set(Field::Path, "hello.wasm".to_owned());
-        form.typed();
-        form.take(Ok(Probe::Module { size: 100 }));
-        assert_eq!(form.value(Field::Name), "hello");
-        assert!(
-            form.ready(now).is_some(),
-            "{:?}",
-            Field::ALL.iter().map(|f| form.problem(*f, now)).collect::<Vec<_>>()
-        );
-        for (field, bad) in [
-            (Field::Memory, "1KiB"),
-            (Field::Memory, "lots"),
-            (Field::Time, "2h"),
-            (Field::Quorum, "-1"),
-            (Field::MaxTotal, "1e3"),
-        ] {
-            let before = form.value(field).to_owned();
-            form.set(field, bad.to_owned());
-            assert!(form.problem(field, now).is_some(), "{bad}");
-            assert!(form.ready(now).is_none(), "{bad}");
-            form.set(field, before);
-        }
-    }
-
-    #[test]
-    fn completion_writes_out_what_the_paths_have_in_common() {
-        let mut form = SubmitForm::default();
-        form.set(Field::Path, "as".to_owned());
-        form.complete(vec!["assets/hello.toml".to_owned(), "assets/hello.wasm".to_owned()]);
-        assert_eq!(form.value(Field::Path), "assets/hello.");
-        assert_eq!(form.completions.len(), 2);
-    }
-}
+mod tests;

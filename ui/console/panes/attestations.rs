@@ -12,7 +12,8 @@ use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::{age, clock};
 
-pub const COLUMNS: &[Column] = &[given("newest"), column("verdict"), column("name"), column("witness")];
+pub const COLUMNS: &[Column] =
+    &[given("newest"), column("verdict"), column("name"), column("witness"), column("found")];
 pub const FIELDS: &[&str] = &["name", "verdict", "witness", "found", "id", "receipt"];
 
 /// The glyph and the colour of a verdict.
@@ -54,6 +55,7 @@ pub fn key<'a>(attestation: &'a AttestationRecord, model: &Model, column: usize)
         }),
         2 => Key::text(attestation.name.as_str()),
         3 => Key::text(model.name_of(&attestation.witness)),
+        4 => Key::text(found(attestation)),
         _ => Key::latest(attestation.at),
     }
 }
@@ -76,7 +78,7 @@ pub fn cells(attestation: &AttestationRecord, model: &Model, now: Timestamp) -> 
 }
 
 pub fn empty(model: &Model) -> (String, String) {
-    let key = model.keymap.keys_of(&["receipts"], Action::Attest).unwrap_or_default();
+    let key = model.key_of(&["receipts"], Action::Attest);
     (
         "No attestations yet.".to_owned(),
         format!("{key} on a receipt runs its task again, and signs what is found if you say so."),

@@ -45,7 +45,7 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
             _ => 3,
         };
     let shown = rows.from(top).take(usize::from(inner.height)).map(|(i, entry)| {
-        let mut line = row(entry.cells(model, model.now_in_turn(turn + i.saturating_sub(top))), room);
+        let mut line = row(entry.cells(model, model.now_in_turn(turn + i)), room);
         if !marked.is_empty()
             && marked.contains(&entry.id())
             && let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty())
@@ -147,11 +147,13 @@ fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
             let rows = wrap(&text, usize::from(area.width));
             said.extend(rows.into_iter().map(|row| Line::styled(row, model.theme.style(Role::Warn))));
         }
-        said.push(Line::styled("/ changes it, Esc clears it", dim));
+        let [change, clear] =
+            [Action::Filter, Action::Back].map(|action| model.key_of(&["list", "global"], action));
+        said.push(Line::styled(format!("{change} changes it, {clear} clears it"), dim));
         return said;
     }
     if pane == Pane::Log && model.log_level > 0 {
-        let key = model.keymap.keys_of(&["log"], Action::LogLevel).unwrap_or_default();
+        let key = model.key_of(&["log"], Action::LogLevel);
         return vec![
             Line::styled("nothing so severe", dim),
             Line::styled(format!("{key} shows more of it"), dim),

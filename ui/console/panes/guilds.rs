@@ -1,6 +1,6 @@
 //! The guilds this node is in.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use zerostate::api::GuildView;
 
 use super::{Column, See, column, see_did};
@@ -11,16 +11,24 @@ use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::grouped;
 
-/// How long it is until `at`, coarse as ages are: `2h41`, `41m`, `<1m`.
+/// How long it is until `at`, coarse as ages are: `2h41`, `41m`, `<1m`, `over`.
 pub fn time_left(at: Timestamp, now: Timestamp) -> String {
     match at.duration_since(now).as_secs() {
-        ..60 => "<1m".to_owned(),
+        ..=0 => "over".to_owned(),
+        1..60 => "<1m".to_owned(),
         left @ 60..7_200 => format!("{}m", left / 60),
         left => format!("{}h{:02}", left / 3_600, left / 60 % 60),
     }
 }
 
-pub const COLUMNS: &[Column] = &[column("time left"), column("name"), column("role"), column("members")];
+pub const COLUMNS: &[Column] = &[
+    column("time left"),
+    column("name"),
+    column("role"),
+    column("members"),
+    column("epoch"),
+    column("lines"),
+];
 pub const FIELDS: &[&str] = &["name", "role", "member", "id"];
 
 pub fn fields(guild: &GuildView, model: &Model, see: See) -> bool {
@@ -35,6 +43,8 @@ pub fn key<'a>(guild: &'a GuildView, column: usize) -> Key<'a> {
         1 => Key::text(guild.name.as_str()),
         2 => Key::text(guild.role.as_deref().unwrap_or_default()),
         3 => Key::most(guild.members.len().try_into().unwrap_or(u64::MAX)),
+        4 => Key::most(guild.epoch),
+        5 => Key::most(guild.lines_total),
         _ => Key::Number(guild.expires_at.as_millisecond()),
     }
 }
@@ -42,14 +52,17 @@ pub fn key<'a>(guild: &'a GuildView, column: usize) -> Key<'a> {
 pub fn cells(guild: &GuildView, model: &Model, now: Timestamp) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     // Until its row has its turn again: no more than there is.
-    let now = now.checked_add(TURN).unwrap_or(now);
+    let (end, last) = (guild.expires_at, SignedDuration::from_secs(1));
+    // But over it is only when it is.
+    let told_until = now.checked_add(TURN).unwrap_or(now).min(end.checked_sub(last).unwrap_or(end));
+    let left = time_left(end, if end > model.now { told_until } else { model.now });
     vec![
         Cell::fill(guild.name.as_str(), style(Role::Text), 11),
         standing(guild, model),
         Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
         Cell::fixed(format!("epoch {}", guild.epoch), style(Role::Dim), 9).rank(2),
         Cell::fixed(format!("{} lines", grouped(guild.lines_total)), style(Role::Dim), 11).rank(3),
-        Cell::fixed(time_left(guild.expires_at, now), style(Role::Dim), 6).right(),
+        Cell::fixed(left, style(Role::Dim), 6).right(),
     ]
 }
 
@@ -64,7 +77,7 @@ fn standing(guild: &GuildView, model: &Model) -> Cell {
 
 pub fn empty(model: &Model) -> (String, String) {
     let [new, join, submit] = [Action::GuildNew, Action::GuildJoin, Action::Submit]
-        .map(|action| model.keymap.keys_of(&["guilds", "global"], action).unwrap_or_default());
+        .map(|action| model.key_of(&["guilds", "global"], action));
     (
         "In no guild.".to_owned(),
         format!(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use zerostate::api::{InboxItem, short_id};
 
-use super::{Column, See, column, given, see_did};
+use super::{Column, See, column, see_did};
 use crate::console::action::Action;
 use crate::console::model::Model;
 use crate::console::rows::Key;
@@ -11,7 +11,8 @@ use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::age;
 
-pub const COLUMNS: &[Column] = &[given("time"), column("kind"), column("from")];
+pub const COLUMNS: &[Column] =
+    &[column("time"), column("kind"), column("from"), column("text"), column("about")];
 pub const FIELDS: &[&str] = &["kind", "from", "text", "about"];
 
 pub fn fields(item: &InboxItem, model: &Model, see: See) -> bool {
@@ -25,6 +26,8 @@ pub fn key<'a>(item: &'a InboxItem, model: &Model, column: usize) -> Key<'a> {
     match column {
         1 => Key::text(item.kind.as_str()),
         2 => Key::text(model.name_of(&item.from)),
+        3 => Key::text(item.text.as_str()),
+        4 => Key::text(item.subject.as_str()),
         _ => Key::latest(item.at),
     }
 }
@@ -44,8 +47,7 @@ pub fn cells(item: &InboxItem, model: &Model, now: Timestamp) -> Vec<Cell> {
 pub fn empty(model: &Model) -> (String, String) {
     let policy =
         model.snapshot.as_ref().map(|snapshot| snapshot.node.attest_policy.clone()).unwrap_or_default();
-    let keys = [Action::Accept, Action::Refuse]
-        .map(|action| model.keymap.keys_of(&["inbox"], action).unwrap_or_default());
+    let keys = [Action::Accept, Action::Refuse].map(|action| model.key_of(&["inbox"], action));
     (
         "Nothing waits for you.".to_owned(),
         format!(

@@ -21,6 +21,7 @@ pub const COLUMNS: &[Column] = &[
     column("age"),
     column("faults"),
     column("guilds"),
+    column("can"),
 ];
 pub const FIELDS: &[&str] = &["name", "how", "address", "can", "agent", "guild", "did", "id"];
 /// Cells of the latency's history.
@@ -57,6 +58,7 @@ pub fn key<'a>(peer: &'a PeerView, model: &Model, column: usize) -> Key<'a> {
         5 => Key::Number(peer.connected_since.as_millisecond()),
         6 => Key::most(peer.faults.into()),
         7 => Key::most(model.common.with(peer).len().try_into().unwrap_or(u64::MAX)),
+        8 => Key::text(capabilities(peer)),
         // Who has no name yet comes last.
         _ => called(peer).map_or_else(|| Key::text(format!("\u{10ffff}{}", peer.peer_id)), Key::text),
     }
@@ -115,7 +117,7 @@ fn capabilities(peer: &PeerView) -> String {
 }
 
 pub fn empty(model: &Model) -> (String, String) {
-    let key = model.keymap.keys_of(&["peers", "global"], Action::Connect).unwrap_or_default();
+    let key = model.key_of(&["peers", "global"], Action::Connect);
     let listens = model.snapshot.as_ref().and_then(|snapshot| snapshot.node.listen.first());
     let here = listens.map(|address| format!(" This node is at {address}")).unwrap_or_default();
     (

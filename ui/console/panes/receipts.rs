@@ -103,7 +103,7 @@ pub fn cells(receipt: &ReceiptRecord, model: &Model) -> Vec<Cell> {
 }
 
 pub fn empty(model: &Model) -> (String, String) {
-    let key = model.keymap.keys_of(&["receipts", "global"], Action::Submit).unwrap_or_default();
+    let key = model.key_of(&["receipts", "global"], Action::Submit);
     let what = "What ran, on what, with what result, at what cost: an executor signs that after a run.";
     ("No receipts yet.".to_owned(), format!("{what} {key} submits a task."))
 }

@@ -87,8 +87,10 @@ pub fn cells(task: &TaskView, model: &Model, now: Timestamp) -> Vec<Cell> {
         Some(progress) if matches!(record.state, TaskState::Running) => {
             let (what, part, whole) = fullest(progress);
             let [full, rest] = bar(part, whole, BAR, &model.theme);
-            let (far, tone) = match progress.told_at.filter(|_| stale(progress, model.now).is_some()) {
-                Some(at) => (format!(" ?{:>3}", age(at, now).replace("now", "old")), Role::Warn),
+            let told = progress.told_at.filter(|_| stale(progress, model.now).is_some());
+            let (far, tone) = match told.map(|at| age(at, now)) {
+                Some(age) if age == "now" => (" ?old".to_owned(), Role::Warn),
+                Some(age) => (format!(" ?{age:>3}"), Role::Warn),
                 None => (format!(" {:>3}%", percent(part, whole)), Role::Text),
             };
             Cell::fixed(format!("{what:<4} "), style(Role::Dim), 16)
@@ -118,7 +120,7 @@ fn witnesses(task: &TaskView, model: &Model) -> String {
 }
 
 pub fn empty(model: &Model) -> (String, String) {
-    let key = model.keymap.keys_of(&["tasks", "global"], Action::Submit).unwrap_or_default();
+    let key = model.key_of(&["tasks", "global"], Action::Submit);
     (
         "No tasks yet.".to_owned(),
         format!("{key} submits one: a WebAssembly module, or a manifest that describes it."),

@@ -9,7 +9,7 @@ use zerostate::document::{
     Environment, Manifest, Measured, Receipt, Sha256Digest, Status, Untrusted, Verdict, content_id,
 };
 
-use super::{ago, busy, did, identity, now};
+use super::{ago, busy, did, guild_id, identity, now};
 
 fn manifest() -> Manifest {
     let digest = Sha256Digest::of(b"module");
@@ -41,7 +41,7 @@ pub fn receipt_detail() -> ReceiptDetail {
         artifact: manifest.artifact.clone(),
         inputs: Content::of(b""),
         output: Content::of(b"cats 12\ndogs 9\n"),
-        guild: None,
+        guild: Some(guild_id(1)),
         agreement: None,
         executor: did(12),
         requester: did(1),
@@ -112,6 +112,17 @@ pub fn task_detail() -> TaskDetail {
         ],
         output: None,
     }
+}
+
+/// What the node tells of a task: of one that has run, what it printed as well.
+pub fn task_detail_of(task_id: &str) -> TaskDetail {
+    let tasks = busy().tasks.items;
+    let known = tasks.into_iter().find(|task| task.record.task_id == task_id);
+    let Some(view) = known.filter(|task| task.record.state.receipt_id().is_some()) else {
+        return task_detail();
+    };
+    let output = Some(Untrusted::lines("hello, world\n", 1_000));
+    TaskDetail { view, output, ..task_detail() }
 }
 
 /// A node that answers with samples, and refuses what it has none for.

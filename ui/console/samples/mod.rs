@@ -8,9 +8,9 @@ pub use many::*;
 
 use jiff::{SignedDuration, Timestamp};
 use zerostate::api::{
-    AttestationRecord, Event, GuildAsking, GuildLine, GuildMember, GuildView, Happening, InboxItem,
-    LedgerView, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot, Tail, TaskRecord,
-    TaskState, TaskView,
+    AttestationRecord, Candidate, Event, GuildAsking, GuildLine, GuildMember, GuildView, Happening,
+    InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, Snapshot, Tail,
+    TaskRecord, TaskState, TaskView,
 };
 use zerostate::config::Admit;
 use zerostate::document::{Credits, Status, Untrusted, Verdict, content_id};
@@ -49,7 +49,7 @@ fn guild(name: &str, creator: u8, n: u8) -> GuildView {
         text: text.into(),
     };
     GuildView {
-        guild_id: content_id(&[b'g', n]).to_string(),
+        guild_id: guild_id(n),
         name: name.into(),
         creator: did(creator),
         role: Some(if creator == 1 { "creator" } else { "observer" }.to_owned()),
@@ -78,6 +78,10 @@ fn guild(name: &str, creator: u8, n: u8) -> GuildView {
         ],
         lines_total: 5,
     }
+}
+
+fn guild_id(n: u8) -> String {
+    content_id(&[b'g', n]).to_string()
 }
 
 fn receipt_id(n: u8) -> String {
@@ -169,6 +173,8 @@ pub fn busy() -> Snapshot {
     let guilds = vec![guild("summarise-q3", 1, 1), guild("nightly-etl", 12, 3)];
     let cid = |n: u8| receipt_id(n).parse().unwrap();
     let mut running = task(1, "word-count", TaskState::Running, Some(11), 2);
+    running.record.guild_id = Some(guild_id(1));
+    running.record.candidates = candidates();
     running.progress = Some(ProgressView {
         fuel_used: 7_100_000_000,
         fuel_limit: 10_000_000_000,
@@ -197,10 +203,27 @@ pub fn busy() -> Snapshot {
         output: Untrusted::default(),
         told_at: None,
     });
+    // Proposed to a guild, and not taken up yet.
+    let mut proposed = task(3, "thumbnails", TaskState::Published, None, 3);
+    proposed.record.within = Some(guild_id(1).parse().unwrap());
+    // It runs elsewhere, and nothing was heard of it for some minutes.
+    let mut silent = task(10, "tile-pyramid", TaskState::Running, Some(15), 0);
+    silent.progress = Some(ProgressView {
+        fuel_used: 2_300_000_000,
+        fuel_limit: 10_000_000_000,
+        memory_bytes: 51 << 20,
+        memory_limit: 128 << 20,
+        output_bytes: 0,
+        output_limit: 16 << 20,
+        elapsed_ms: 8_100,
+        time_limit_ms: 30_000,
+        output: Untrusted::default(),
+        told_at: Some(ago(200)),
+    });
     let tasks = vec![
         running,
         second,
-        task(3, "thumbnails", TaskState::Published, None, 3),
+        proposed,
         task(4, "hello", TaskState::Attested { receipt: cid(4) }, Some(13), 2),
         task(
             5,
@@ -219,6 +242,7 @@ pub fn busy() -> Snapshot {
         task(7, "nightly-etl", TaskState::Receipted { receipt: cid(7) }, Some(10), 2),
         task(8, "weather-grid", TaskState::Cancelled { reason: "by the operator".into() }, None, 0),
         task(9, "primes", TaskState::Closed { receipt: cid(9) }, Some(1), 1),
+        silent,
     ];
     let receipts = vec![
         receipt(4, "hello", Status::Ok, 13, (2, 0, 0, 2)),
@@ -257,14 +281,7 @@ pub fn busy() -> Snapshot {
         receipts: Tail { total: 1_204, items: receipts },
         attestations: Tail { total: 877, items: attestations },
         events: events(),
-        inbox: vec![InboxItem {
-            inbox_id: "in-1".to_owned(),
-            kind: "attest".to_owned(),
-            from: did(12),
-            text: "ceres asks for a witness of classify".into(),
-            subject: receipt_id(5),
-            at: ago(90),
-        }],
+        inbox: inbox(),
         log: vec![LogLine {
             at: ago(40),
             level: "INFO".to_owned(),
@@ -274,6 +291,47 @@ pub fn busy() -> Snapshot {
         node: NodeView { running: 2, bytes_in: 8_400, bytes_out: 1_200, dht_peers: 12, ..nothing().node },
         ..nothing()
     }
+}
+
+/// Who offered to take part in the first task, as its node ranked them, and who had failed before.
+fn candidates() -> Vec<Candidate> {
+    let candidate = |n: u8, part: &str, reason: &str| Candidate {
+        did: did(n),
+        part: part.to_owned(),
+        reason: reason.into(),
+    };
+    vec![
+        candidate(11, "executor", "2.3 ms away, 41 of 41 tasks done before, 0 now"),
+        candidate(13, "witness", "5.1 ms away, 12 of 12 tasks done before, 0 now"),
+        candidate(10, "witness", "1.5 ms away, 30 of 31 tasks done before, 1 now"),
+        candidate(14, "reserve", "6.5 ms away, 0 of 0 tasks done before, 0 now"),
+        candidate(16, "reserve", "98.0 ms away, 3 of 9 tasks done before, 2 now"),
+        candidate(15, "failed", "did not begin: its queue is full"),
+    ]
+}
+
+/// One question of each kind.
+fn inbox() -> Vec<InboxItem> {
+    let item = |n: u8, kind: &str, from: u8, text: &str, subject: String, seconds: i64| InboxItem {
+        inbox_id: format!("in-{n}"),
+        kind: kind.to_owned(),
+        from: did(from),
+        text: text.into(),
+        subject,
+        at: ago(seconds),
+    };
+    vec![
+        item(1, "attest", 12, "ceres asks for a witness of classify", receipt_id(5), 20),
+        item(2, "join-request", 13, "wants to join summarise-q3 as member", guild_id(1), 40),
+        item(
+            3,
+            "task-offer",
+            14,
+            "wants resample-tiles to be run, for 0.050000 at most",
+            "0b".repeat(16),
+            90,
+        ),
+    ]
 }
 
 fn events() -> Tail<Event> {

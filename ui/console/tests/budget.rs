@@ -128,7 +128,7 @@ fn ageing() -> Snapshot {
     }
     fill(&mut snapshot.guilds.items, |guild, i| {
         guild.guild_id = format!("{}{i}", guild.guild_id);
-        guild.expires_at = samples::ago(-i * i % 7_300);
+        guild.expires_at = samples::ago(-(i * 17 % 400 + 30));
         let member = guild.members.last().cloned();
         guild.members.extend(member.into_iter().cycle().take(30));
         guild
@@ -143,7 +143,7 @@ fn ageing() -> Snapshot {
     });
     fill(&mut snapshot.tasks.items, |task, i| {
         task.record.task_id = format!("{}{i}", task.record.task_id);
-        task.progress.iter_mut().for_each(|progress| progress.told_at = Some(samples::ago(4 + i % 3)));
+        task.progress.iter_mut().for_each(|progress| progress.told_at = Some(samples::ago(30 + i % 3)));
     });
     fill(&mut snapshot.inbox, |item, i| {
         item.inbox_id = format!("{}{i}", item.inbox_id);
@@ -171,6 +171,55 @@ fn moving_the_selection_costs_500_bytes() {
             }
         }
     }
+}
+
+/// Where a list fills the lines of the screen, the terminal moves them itself. Beside another list it cannot, and they are written anew.
+#[test]
+fn going_on_behind_the_edge_of_a_list_costs_500_bytes_too_where_it_has_its_lines_for_itself() {
+    let snapshot = Arc::new(Data::Many.snapshot());
+    let mut most = (0, String::new());
+    let mut beside = (0, String::new());
+    for (size, pane, alone) in [
+        (SIZE, "6", true),
+        (SIZE, "8", true),
+        (SIZE, "1 z", true),
+        (SIZE, "3 z", true),
+        (SIZE, "4 z", true),
+        (SIZE, "6 z", true),
+        ((80, 24), "1", true),
+        ((80, 24), "3", true),
+        ((80, 24), "4", true),
+        ((80, 24), "5", true),
+        ((80, 24), "6", true),
+        (SIZE, "1", false),
+        (SIZE, "3", false),
+        (SIZE, "4", false),
+        (SIZE, "5", false),
+    ] {
+        let mut model = model(size, Data::Many, Arc::clone(&snapshot), Look::Dark);
+        press(&mut model, pane, Data::Many);
+        press(&mut model, "g g", Data::Many);
+        (0..60).for_each(|_| press(&mut model, "j", Data::Many));
+        for theme in model.themes.clone() {
+            let name = theme.name.clone();
+            model.theme = theme;
+            let mut line = Line::new(size);
+            line.terminal.clear().unwrap();
+            line.cost(&model);
+            for n in 0..120 {
+                press(&mut model, if n < 60 { "j" } else { "k" }, Data::Many);
+                let cost = line.cost(&model);
+                assert!(cost > 0, "nothing moved");
+                let most = if alone { &mut most } else { &mut beside };
+                if cost > most.0 {
+                    *most = (cost, format!("pane {pane} at {size:?} in {name}, key {n}"));
+                }
+            }
+        }
+    }
+    eprintln!("{most:?} {beside:?}");
+    assert!(most.0 <= 500, "{}: {} bytes", most.1, most.0);
+    assert!(beside.0 <= 1_500, "{}: {} bytes", beside.1, beside.0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::console::chord::Chord;
 use crate::console::keymap::{Binding, CONTEXTS, Keymap, Lookup};
 use crate::console::layer_view::content;
 use crate::console::layers::{Help, Layer};
-use crate::console::model::Model;
+use crate::console::model::{Model, Tone};
 use crate::console::msg::Msg;
 use crate::console::samples;
 use crate::console::update::update;
@@ -29,10 +29,10 @@ fn ways(context: &str) -> &'static [&'static str] {
         "events" => &["6"],
         "inbox" => &["7"],
         "log" => &["8"],
-        "detail" => &["4 j enter", "4 j enter j j"],
+        "detail" => &["4 j enter", "4 j enter j j", "4 j enter / a enter"],
         "compared-detail" => &["4 j ="],
         "guild-detail" => &["2 enter"],
-        "task-detail" => &["3 enter"],
+        "task-detail" => &["3 enter", "3 j j j enter"],
         "receipt-detail" => &["4 j enter"],
         "attestation-detail" => &["5 j enter"],
         "peer-detail" => &["1 enter"],
@@ -40,6 +40,7 @@ fn ways(context: &str) -> &'static [&'static str] {
         "form" => &["2 n x", "2 n x tab", "S hello.wasm", "S tab"],
         "task-form" => &["S hello.wasm"],
         "filter" => &["4 j j / e"],
+        "find" => &["3 enter m j / e", "S ctrl-o j / h"],
         "palette" => &[": e down", ": e"],
         "picker" => &["T", "T j j"],
         "files" => &["S ctrl-o", "S ctrl-o j"],
@@ -74,6 +75,7 @@ fn does_something(context: &str, binding: &Binding) -> bool {
         let mut model = there(context, way);
         let (contexts, _) = model.contexts();
         assert!(contexts.contains(&context), "\"{way}\" leads to {contexts:?} and not to [{context}]");
+        model.toasts.clear();
         let before = seen(&model);
         let mut asked = 0;
         for chord in &binding.keys {
@@ -85,7 +87,9 @@ fn does_something(context: &str, binding: &Binding) -> bool {
             asked +=
                 update(&mut model, Msg::Key(crossterm::event::KeyEvent::new(chord.code, modifiers))).len();
         }
-        asked > 0 || seen(&model) != before
+        // To say that it cannot be done is not to do it.
+        let refused = model.toasts.iter().any(|toast| matches!(toast.tone, Tone::Undone | Tone::Bad));
+        !refused && (asked > 0 || seen(&model) != before)
     })
 }
 
@@ -156,7 +160,7 @@ fn help_is_there_wherever_one_is_and_shows_the_keys_of_that_place() {
             for key in ["f1", "?"] {
                 let mut model = there(context, way);
                 // Where text is typed, that is text.
-                let types = ["form", "task-form", "filter", "palette"].contains(&context);
+                let types = ["form", "task-form", "filter", "find", "palette"].contains(&context);
                 if key == "?" && types {
                     continue;
                 }
@@ -174,7 +178,7 @@ fn help_is_there_wherever_one_is_and_shows_the_keys_of_that_place() {
 fn every_action_has_a_key_or_a_place_in_the_palette() {
     let keymap = Keymap::new(None);
     for action in Action::ALL {
-        let key = keymap.keys_of(&CONTEXTS, *action);
+        let key = keymap.binding_of(&CONTEXTS, *action);
         assert!(key.is_some() || action.in_palette(), "{} cannot be reached", action.name());
     }
 }

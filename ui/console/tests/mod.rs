@@ -3,6 +3,7 @@
 mod budget;
 mod keys;
 mod pictures;
+mod privacy;
 mod random;
 pub(super) mod stage;
 mod strangers;

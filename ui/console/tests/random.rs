@@ -14,7 +14,7 @@ use super::stage::{Data, Look, model};
 use super::strangers;
 use crate::console::backend::Quiet;
 use crate::console::forms::submit::Field;
-use crate::console::layers::Layer;
+use crate::console::layers::{FileEntry, Layer};
 use crate::console::model::{Model, Pane};
 use crate::console::msg::{Effect, Msg, Probe};
 use crate::console::samples;
@@ -59,7 +59,7 @@ const KEYS: [KeyCode; 14] = [
     KeyCode::Delete,
 ];
 /// Letters that lead somewhere come more often than others.
-const LETTERS: &str = "123456789 jkGgzpisR*yaAbwmonJStTPMIxeucLrq:?/=.!~\u{1b}\u{202e}é日\u{301}";
+const LETTERS: &str = "123456789 jkGgzpisRNn*yaAbwmonJStTPMIxeucLrq:?/=.!~\u{1b}\u{202e}é日\u{301}";
 
 fn key(chance: &mut Chance) -> Msg {
     let letters: Vec<char> = LETTERS.chars().collect();
@@ -115,7 +115,11 @@ fn reply(effect: Effect, chance: &mut Chance) -> Option<Msg> {
         Effect::Complete { generation, typed } => {
             Msg::Completed { generation, paths: vec![format!("{typed}a"), format!("{typed}b")] }
         }
-        Effect::List { folder } => Msg::Listed { folder, found: Ok(Vec::new()) },
+        Effect::List { folder } => {
+            let name =
+                |n| FileEntry { name: format!("{n}{}", strangers::text()), folder: n % 3 == 0, size: n };
+            Msg::Listed { folder, found: Ok((0..chance.below(40)).map(name).collect()) }
+        }
         Effect::Arm(number) => Msg::Armed(number),
         Effect::Edit(_) => Msg::Edited(Err(strangers::text())),
         Effect::Bundle { ticket, .. } => Msg::Bundled { ticket, result: Err(error()) },
@@ -145,7 +149,7 @@ fn bounded(model: &Model) {
             Layer::Connect(form) => typed(form.address.value()),
             Layer::Submit(form) => Field::ALL.iter().for_each(|field| typed(form.value(*field))),
             Layer::Guild(form) => form.lines.iter().for_each(|line| typed(line.input.value())),
-            _ => {}
+            other => other.find().into_iter().for_each(|find| typed(find.input.value())),
         }
     }
 }
@@ -153,10 +157,13 @@ fn bounded(model: &Model) {
 /// The seed of a process that this test has started.
 const SEED: &str = "ZEROSTATE_RANDOM_SEED";
 const EVENTS: u64 = 1_000_000;
+/// What such a process says at its end, with its memory.
+const DONE: &str = "whole; memory in MiB:";
 /// One for every core of a small machine.
 const PROCESSES: u64 = 2;
 
-/// A million events, and a picture after every one of them. In processes of their own, whose memory is theirs alone.
+/// A million events, and a picture after every one of them, of screens larger than people have after every 32nd. In processes of their
+/// own, whose memory is theirs alone.
 #[test]
 fn a_million_random_events_leave_it_whole() {
     if let Ok(seed) = std::env::var(SEED) {
@@ -170,7 +177,8 @@ fn a_million_random_events_leave_it_whole() {
     };
     for process in (0..PROCESSES).map(start).collect::<Vec<_>>() {
         let ended = process.wait_with_output().unwrap();
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && said.contains(DONE), "{said}");
     }
 }
 
@@ -247,8 +255,8 @@ fn run(seed: u64, events: u64) {
             *part = resident().max(*part);
         }
     }
-    eprintln!("memory in MiB: {most:?}");
+    eprintln!("{DONE} {most:?}");
     let [early, late] = [&most[1..5], &most[5..]].map(|parts| parts.iter().max().copied().unwrap());
-    assert!(late <= early + early / 4, "it grows: {most:?} MiB");
+    assert!(late <= early + early / 8, "it grows: {most:?} MiB");
     assert!(late <= 256, "{most:?} MiB");
 }

@@ -240,8 +240,8 @@ fn reply(effect: Effect, data: Data) -> Option<Msg> {
                     }
                     Ok(Answer::Receipt(Box::new(detail)))
                 }
-                Command::TaskShow { .. } => {
-                    let mut detail = samples::task_detail();
+                Command::TaskShow { task_id } => {
+                    let mut detail = samples::task_detail_of(&task_id);
                     if data == Data::Evil {
                         strangers::task(&mut detail);
                     }

@@ -74,6 +74,12 @@ pub fn snapshot() -> Snapshot {
         }
     }
     for (i, task) in snapshot.tasks.items.iter_mut().enumerate() {
+        for candidate in &mut task.record.candidates {
+            (candidate.part, candidate.reason) = (text(), evil());
+        }
+        if let Some(progress) = &mut task.progress {
+            progress.output = Untrusted::lines(&text(), 1_000);
+        }
         task.record.name = Untrusted::new(ATTACKS[i % ATTACKS.len()]);
         if let TaskState::Failed { reason, .. } | TaskState::Disputed { reason, .. } = &mut task.record.state
         {

@@ -7,6 +7,7 @@ use super::moving::{self, Move};
 use super::{asks, attesting, guilds, layered, looks, many, receipts, replay};
 use crate::console::action::Action;
 use crate::console::details::{self, Detail, Loaded, Subject};
+use crate::console::find::Find;
 use crate::console::forms::connect::ConnectForm;
 use crate::console::forms::guild::GuildForm;
 use crate::console::forms::submit::{Field, SubmitForm};
@@ -16,7 +17,6 @@ use crate::console::msg::Effect;
 use crate::console::panes::{Entry, columns};
 use crate::console::pending::Purpose;
 use crate::console::rows::{Listing, finish};
-use crate::console::search::Search;
 
 /// More over each other nobody finds out of.
 const LAYERS_MAX: usize = 12;
@@ -43,14 +43,15 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::Copy => copy(model),
         Action::Accept => asks::inbox(model, true),
         Action::Refuse => asks::inbox(model, false),
-        Action::Filter if model.layers.last().is_some_and(|layer| layer.search().is_some()) => {
-            if let Some(search) = model.layers.last_mut().and_then(Layer::search_mut) {
-                search.typing = true;
+        Action::Filter if model.layers.last().is_some_and(|layer| layer.find().is_some()) => {
+            let at = model.layers.last_mut().and_then(Layer::scroll).map_or(0, |scroll| *scroll);
+            if let Some(find) = model.layers.last_mut().and_then(Layer::find_mut) {
+                *find = Find { typing: true, from: at, ..Find::default() };
             }
             Vec::new()
         }
-        Action::FindNext => layered::find(model, true),
-        Action::FindPrevious => layered::find(model, false),
+        Action::FindNext => layered::find_next(model, true),
+        Action::FindPrevious => layered::find_next(model, false),
         Action::Filter => {
             model.layers.clear();
             model.filtering = Some(Input::new(model.list(model.focus).filter.clone()));
@@ -132,7 +133,10 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::Back => back(model),
         Action::Repaint => vec![Effect::Repaint],
         Action::Suspend => vec![Effect::Suspend],
-        Action::Quit if !model.layers.is_empty() => back(model),
+        Action::Quit if !model.layers.is_empty() => {
+            layered::clear_find(model);
+            back(model)
+        }
         Action::Quit => asks::quit(model),
         Action::Interrupt => asks::interrupt(model),
         Action::DebugPanic => vec![Effect::Panic],
@@ -207,7 +211,7 @@ fn back(model: &mut Model) -> Vec<Effect> {
             return push(model, Layer::Confirm(Confirm::new(title, facts, "", yes, Confirmed::Discard)));
         }
         Some(_) => {
-            if model.layers.last_mut().and_then(Layer::search_mut).is_some_and(Search::clear) {
+            if layered::clear_find(model) {
                 return Vec::new();
             }
             if let Some(Layer::Themes(themes)) = model.layers.pop() {

@@ -142,8 +142,7 @@ pub fn bundled(model: &mut Model, ticket: u64, result: Result<String, ApiError>)
 }
 
 fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
-    let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-    let why = format!("{error}{hint}");
+    let why = error.said();
     match purpose {
         Purpose::Detail { id } => {
             for layer in &mut model.layers {
@@ -235,7 +234,7 @@ fn done(model: &mut Model, purpose: Purpose, answer: Answer) {
             if let Purpose::Page(pane) = purpose {
                 model.older.failed(pane);
             }
-            model.toast(Tone::Bad, ApiError::unexpected().to_string());
+            model.toast(Tone::Bad, ApiError::unexpected().said());
         }
     }
 }

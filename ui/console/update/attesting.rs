@@ -68,7 +68,8 @@ pub fn attest_marked(model: &mut Model) -> Vec<Effect> {
     }
     let marked = model.list(Pane::Receipts).marked.clone();
     if marked.is_empty() {
-        model.toast(Tone::Undone, "mark receipts with Space first");
+        let key = model.key_of(&["list"], Action::Mark);
+        model.toast(Tone::Undone, format!("mark receipts with {key} first"));
         return Vec::new();
     }
     let (own, others): (Vec<String>, Vec<String>) = marked.into_iter().partition(|id| known(model, id).1);
@@ -149,7 +150,7 @@ fn ask(model: &mut Model, round: Round) -> Vec<Effect> {
         return effects;
     }
     let contexts = ["receipts", "global"];
-    let key = model.keymap.keys_of(&contexts, Action::Attest).unwrap_or_default();
+    let key = model.key_of(&contexts, Action::Attest);
     let said = match round.found.as_slice() {
         [one] => format!("{}: {}", cut(&one.name, NAME), one.verdict),
         many => format!("{} receipts have been run again", many.len()),

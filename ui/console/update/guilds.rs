@@ -159,7 +159,7 @@ pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildA
         }
         (_, other) => {
             tracing::debug!(?other, "another answer about a guild");
-            refused(model, ticket, &ApiError::unexpected().to_string());
+            refused(model, ticket, &ApiError::unexpected().said());
             Vec::new()
         }
     }

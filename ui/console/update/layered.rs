@@ -5,6 +5,8 @@ use zerostate::api::{Command, GuildCommand};
 
 use super::{actions, asks, attesting, execute, files, guilds, ticket};
 use crate::console::action::Action;
+use crate::console::details::Subject;
+use crate::console::find::Find;
 use crate::console::forms::submit::{Field, SubmitForm};
 use crate::console::layer_view::content;
 use crate::console::layers::{Confirm, Confirmed, Layer};
@@ -16,8 +18,8 @@ use crate::console::pending::Purpose;
 /// An action that only means something in a layer or in the filter line.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     if action == Action::Choose
-        && let Some(search) = model.layers.last_mut().and_then(Layer::search_mut)
-        && std::mem::take(&mut search.typing)
+        && let Some(find) = model.layers.last_mut().and_then(Layer::find_mut)
+        && std::mem::take(&mut find.typing)
     {
         return Vec::new();
     }
@@ -85,6 +87,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
 pub fn click(model: &mut Model, line: usize) -> Vec<Effect> {
     let same = match model.layers.last_mut() {
         Some(Layer::Files(files)) => {
+            files.find.typing = false;
             let last = files.shown().len().saturating_sub(1);
             std::mem::replace(&mut files.chosen, line.min(last)) == line
         }
@@ -120,43 +123,60 @@ pub fn changed(model: &mut Model) -> Vec<Effect> {
         Some(Layer::Guild(form)) => form.typed(),
         Some(Layer::Palette(palette)) => palette.chosen = 0,
         Some(Layer::Files(files)) => files.chosen = 0,
-        Some(Layer::Detail(_) | Layer::Text(_) | Layer::Facts(_)) => return find_from(model, None),
+        Some(Layer::Detail(_) | Layer::Text(_) | Layer::Facts(_)) => return go_to(model, Find::first),
         _ => {}
     }
     Vec::new()
 }
 
 /// Goes to the next place where what is looked for stands, or to the one before.
-pub fn find(model: &mut Model, on: bool) -> Vec<Effect> {
+pub fn find_next(model: &mut Model, on: bool) -> Vec<Effect> {
     let Some(layer) = model.layers.last() else { return Vec::new() };
-    if layer.search().is_some_and(|search| search.word().is_none()) {
-        let key = model.keymap.keys_of(&layer.contexts().0, Action::Filter).unwrap_or_default();
+    if layer.find().is_some_and(|find| find.word().is_none()) {
+        let key = model.key_of(&layer.contexts().0, Action::Filter);
         model.toast(Tone::Undone, format!("nothing is looked for; {key} looks for a word"));
         return Vec::new();
     }
-    find_from(model, Some(on))
+    go_to(model, |find, found| find.step(found, on))
 }
 
-/// Goes on, or back, or to the first place from where one is.
-fn find_from(model: &mut Model, on: Option<bool>) -> Vec<Effect> {
+/// Takes away what is looked for; `false` where nothing is.
+pub fn clear_find(model: &mut Model) -> bool {
+    let Some(layer) = model.layers.last_mut() else { return false };
+    let chosen = match layer {
+        Layer::Files(files) => files.shown().get(files.chosen).map(|entry| entry.name.clone()),
+        _ => None,
+    };
+    let cleared = layer.find_mut().is_some_and(Find::clear);
+    match layer {
+        // The same file stays chosen among all the others.
+        Layer::Files(files) if cleared => {
+            let place = files.shown().iter().position(|entry| Some(&entry.name) == chosen.as_ref());
+            files.chosen = place.unwrap_or(0);
+        }
+        Layer::Detail(detail) if cleared => detail.follows = matches!(detail.subject, Subject::Guild { .. }),
+        _ => {}
+    }
+    cleared
+}
+
+/// Goes to one of the lines in which what is looked for stands.
+fn go_to(model: &mut Model, which: impl FnOnce(&Find, &[usize]) -> Option<usize>) -> Vec<Effect> {
     let screen = Rect::new(0, 0, model.size.0, model.size.1);
     let (Some(layer), Some(areas)) = (model.layers.last(), areas(model, screen)) else { return Vec::new() };
     let inside = layer_area(layer, &areas, 0).width.saturating_sub(4);
     let found = content(model, layer, usize::from(inside)).found;
-    let Some(search) = model.layers.last_mut().and_then(Layer::search_mut) else { return Vec::new() };
-    if on.is_none() {
-        search.at = search.at.saturating_sub(1);
+    let Some(layer) = model.layers.last_mut() else { return Vec::new() };
+    let Some(line) = layer.find().and_then(|find| which(find, &found)) else { return Vec::new() };
+    if let Some(find) = layer.find_mut() {
+        find.at = line;
     }
-    let Some(line) = search.step(&found, on.unwrap_or(true)) else { return Vec::new() };
-    search.at = line;
-    if let Some(layer) = model.layers.last_mut() {
-        if let Layer::Detail(detail) = layer {
-            detail.follows = false;
-        }
-        if let Some(scroll) = layer.scroll() {
-            // Some lines of what stands before it are seen as well.
-            *scroll = line.saturating_sub(BEFORE);
-        }
+    if let Layer::Detail(detail) = layer {
+        detail.follows = false;
+    }
+    if let Some(scroll) = layer.scroll() {
+        // Some lines of what stands before it are seen as well.
+        *scroll = line.saturating_sub(BEFORE);
     }
     Vec::new()
 }

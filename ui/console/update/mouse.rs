@@ -17,20 +17,6 @@ use crate::console::rows::Listing;
 /// Lines that the wheel moves at once.
 const WHEEL: isize = 3;
 
-/// A click into the lower border of a question, where its answers stand: in front No, behind it Yes.
-fn foot(model: &mut Model, foot: &[Span], x: u16) -> Vec<Effect> {
-    let mut end = 0;
-    let hit = foot.iter().position(|span| {
-        end += span.width();
-        usize::from(x) < end
-    });
-    match hit {
-        Some(1) => layered::act(model, Action::No),
-        Some(2) => layered::act(model, Action::Yes),
-        _ => Vec::new(),
-    }
-}
-
 /// Does what a click or the wheel asks for.
 pub fn act(model: &mut Model, event: &MouseEvent) -> Vec<Effect> {
     let screen = Rect::new(0, 0, model.size.0, model.size.1);
@@ -54,8 +40,11 @@ pub fn act(model: &mut Model, event: &MouseEvent) -> Vec<Effect> {
             let asks = matches!(layer, Layer::Confirm(_));
             return if asks { Vec::new() } else { actions::act(model, Action::Back, "") };
         }
+        if at.y == area.y {
+            return Vec::new();
+        }
         if at.y + 1 == area.bottom() {
-            return foot(model, &content.foot, at.x.saturating_sub(area.x + 1));
+            return answer(model, &content.foot, at.x.saturating_sub(area.x + 1));
         }
         let top = content.top(usize::from(area.height.saturating_sub(2)));
         return layered::click(model, top + usize::from(at.y.saturating_sub(area.y + 1)));
@@ -85,4 +74,18 @@ pub fn act(model: &mut Model, event: &MouseEvent) -> Vec<Effect> {
     list.selected = Some(id);
     list.index = place;
     Vec::new()
+}
+
+/// A click into the lower border of a question, where its answers stand: in front No, behind it Yes.
+fn answer(model: &mut Model, answers: &[Span], x: u16) -> Vec<Effect> {
+    let mut end = 0;
+    let hit = answers.iter().position(|span| {
+        end += span.width();
+        usize::from(x) < end
+    });
+    match hit {
+        Some(1) => layered::act(model, Action::No),
+        Some(2) => layered::act(model, Action::Yes),
+        _ => Vec::new(),
+    }
 }

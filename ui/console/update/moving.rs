@@ -39,6 +39,10 @@ pub fn by(model: &mut Model, how: Move) -> Vec<Effect> {
         } else if let Some(scroll) = layer.scroll() {
             // The end is found where the lines are counted.
             *scroll = moved(*scroll, how, half(body));
+            let line = *scroll;
+            if let Some(find) = layer.find_mut() {
+                find.at = line;
+            }
             if let Layer::Detail(detail) = layer {
                 let is_guild = matches!(detail.subject, Subject::Guild { .. });
                 detail.follows = is_guild && matches!(how, Move::Last);

@@ -36,24 +36,43 @@ pub fn cut(text: &str, max: usize) -> String {
     out
 }
 
+/// What is seen of a line that was scrolled by so many cells, in `max` of them.
+pub fn behind(text: &str, scroll: usize, max: usize) -> String {
+    let (mut skipped, mut used, mut shown) = (0, 0, String::new());
+    for c in Untrusted::lines(text, usize::MAX).as_str().chars() {
+        let cells = c.width().unwrap_or(0);
+        if skipped < scroll {
+            skipped += cells;
+        } else if used + cells <= max {
+            used += cells;
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// Text in lines of at most `max` cells, broken at spaces where there are some.
 pub fn wrap(text: &str, max: usize) -> Vec<String> {
     let max = max.max(1);
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
-        let mut line = String::new();
+        let (mut line, mut used) = (String::new(), 0);
         for word in paragraph.split_inclusive(' ') {
-            if line.width() + word.trim_end().width() > max && !line.is_empty() {
+            if used + word.trim_end().width() > max && !line.is_empty() {
                 lines.push(std::mem::take(&mut line).trim_end().to_owned());
+                used = 0;
             }
             for c in word.chars() {
-                if line.width() + c.width().unwrap_or(0) > max {
+                let cells = c.width().unwrap_or(0);
+                if used + cells > max {
                     if c == ' ' {
                         continue;
                     }
                     lines.push(std::mem::take(&mut line));
+                    used = 0;
                 }
                 line.push(c);
+                used += cells;
             }
         }
         lines.push(line.trim_end().to_owned());

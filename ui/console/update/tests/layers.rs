@@ -156,21 +156,21 @@ fn a_word_is_looked_for_in_what_is_open() {
     let is_shown = |model: &Model, what: &str| text(&picture(model)).contains(what);
     assert!(!is_shown(&model, "quorum"));
     press(&mut model, "/ q u o r u");
-    assert!(is_shown(&model, "\"quorum\": 3") && is_shown(&model, "quoru 1 of 1"), "as one types");
+    assert!(is_shown(&model, "\"quorum\": 3") && is_shown(&model, "quoru: 1 of 1"), "as one types");
     // While it is typed keys are text; kept, they go from place to place, and round the end.
     press(&mut model, "n");
-    assert!(is_shown(&model, "quorun is not there"));
+    assert!(is_shown(&model, "quorun: not found"));
     press(&mut model, "backspace backspace backspace backspace backspace backspace M A x _ enter");
     let mut gone_to = Vec::new();
     for _ in 0..4 {
         press(&mut model, "n");
         let Some(Layer::Text(text)) = model.layers.last() else { panic!("{:?}", model.layers) };
-        gone_to.push(text.search.at);
+        gone_to.push(text.find.at);
     }
     assert!(is_shown(&model, "of 3") && gone_to[0] == gone_to[3], "{gone_to:?}");
     press(&mut model, "N");
     let Some(Layer::Text(text)) = model.layers.last() else { panic!("{:?}", model.layers) };
-    assert_eq!(text.search.at, gone_to[2]);
+    assert_eq!(text.find.at, gone_to[2]);
     // Esc takes the word away, then the text.
     press(&mut model, "esc");
     assert!(!is_shown(&model, "of 3") && model.layers.len() == 2);

@@ -3,8 +3,10 @@
 mod attesting;
 mod forms;
 mod guilds;
+mod inbox;
 mod layers;
 mod lists;
+mod sorting;
 
 use std::sync::Arc;
 
