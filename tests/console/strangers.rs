@@ -135,11 +135,26 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
         assert_eq!(console.ended_with_the_terminal_given_back(), 0);
         clean(&console.raw, attack);
 
-        for verb in
-            [&["peers"][..], &["events"], &["guild", "list"], &["receipt", "list"], &["--json", "peers"]]
-        {
+        let first = |verb: [&str; 2], id: &str| honest.ask(&verb)[0][id].as_str().unwrap().to_owned();
+        let (task, receipt) = (first(["task", "list"], "task_id"), first(["receipt", "list"], "receipt_id"));
+        for verb in [
+            &["peers"][..],
+            &["--json", "peers"],
+            &["status"],
+            &["events"],
+            &["chain"],
+            &["inbox", "list"],
+            &["guild", "list"],
+            &["guild", "show", guild],
+            &["guild", "log", guild],
+            &["task", "list"],
+            &["task", "show", &task],
+            &["receipt", "list"],
+            &["receipt", "show", &receipt],
+        ] {
             let args = [verb, &["--data-dir", path(honest.data_dir.path())]].concat();
             let printed = Command::new(PROGRAM).args(args).output().unwrap();
+            assert!(printed.status.success(), "{verb:?}: {}", String::from_utf8_lossy(&printed.stderr));
             let both = [printed.stdout, printed.stderr].concat();
             clean(&both, &format!("{verb:?} with {attack}"));
         }

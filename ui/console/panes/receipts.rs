@@ -91,11 +91,13 @@ pub fn cells(receipt: &ReceiptRecord, model: &Model) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
     let (glyph, role) = status_look(receipt.status);
     let (words, words_role) = attested(receipt);
+    // A journal does not hold it.
+    let cost = model.settings.replay.map_or_else(|| receipt.total_micro.to_string(), |_| "–".to_owned());
     vec![
         Cell::fixed(glyph, style(role), 1),
         Cell::fill(receipt.name.as_str(), style(Role::Text), 8),
         Cell::fixed(receipt.status.as_str(), style(role), 14),
-        Cell::fixed(receipt.total_micro.to_string(), style(Role::Text), 9).right().rank(1),
+        Cell::fixed(cost, style(Role::Text), 9).right().rank(1),
         Cell::fixed(model.name_of(&receipt.executor), style(Role::Dim), 9).rank(2),
         Cell::fixed(words, style(words_role), 13),
         Cell::fixed(clock(receipt.finished_at, model.now, &model.zone), style(Role::Dim), 8).right().rank(3),

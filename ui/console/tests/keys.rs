@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::stage::{Data, Look, model, picture, press};
+use super::stage::{Data, Look, model, picture, press, text};
 use crate::console::action::Action;
 use crate::console::chord::Chord;
 use crate::console::keymap::{Binding, CONTEXTS, Keymap, Lookup};
@@ -193,4 +193,32 @@ fn what_help_shows_is_all_there_at_every_width() {
         }
     }
     assert!(Chord::parse("?").is_some());
+}
+
+#[test]
+fn what_is_said_of_keys_follows_the_users_file() {
+    let file = "[global]\nkeys = [{ on = \"X\", run = \"submit\", desc = \"submit\", foot = \"submit\" }, { on = \"S\", run = \"none\" }]\n\
+                [confirm]\nkeys = [{ on = \"o\", run = \"yes\", desc = \"oui\", foot = \"oui\" }, { on = \"y\", run = \"none\" }]\n";
+    let mut nothing = model((120, 40), Data::Nothing, Arc::new(samples::nothing()), Look::Dark);
+    nothing.keymap = Keymap::new(Some(file));
+    assert_eq!(nothing.keymap.problems, Vec::<String>::new());
+    let shown = |model: &Model| text(&picture(model));
+    // The footer, the hint where there is nothing, help, and the palette.
+    let said = shown(&nothing);
+    assert!(said.lines().last().is_some_and(|footer| footer.contains("X submit")), "{said}");
+    assert!(said.contains("X submits a") && !said.contains("S submits"), "{said}");
+    press(&mut nothing, "? G", Data::Nothing);
+    assert!(shown(&nothing).contains("X           submit"), "{}", shown(&nothing));
+    press(&mut nothing, "esc : submit", Data::Nothing);
+    let row = shown(&nothing).lines().find(|line| line.contains("submit a task")).map(str::to_owned);
+    assert!(row.as_ref().is_some_and(|row| row.trim_end_matches([' ', '│']).ends_with('X')), "{row:?}");
+    // And the answers of a question.
+    let mut busy = model((120, 40), Data::Little, Arc::new(samples::busy()), Look::Dark);
+    busy.keymap = Keymap::new(Some(file));
+    press(&mut busy, "q", Data::Little);
+    assert!(shown(&busy).contains("o  Quit"), "{}", shown(&busy));
+    // A terminal that has no arrows and no signs is told of keys in words.
+    let mut ascii = model((120, 40), Data::Little, Arc::new(samples::busy()), Look::Ascii);
+    press(&mut ascii, ": open", Data::Little);
+    assert!(shown(&ascii).contains("Enter"), "{}", shown(&ascii));
 }

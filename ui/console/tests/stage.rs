@@ -100,6 +100,7 @@ pub const PLACES: &[Place] = &[
     place("events", "6"),
     place("inbox", "7"),
     place("log", "8"),
+    place("zoomed", "1 z"),
     place("filter", "4 / stat"),
     place("filter-kept", "8 / level:info enter"),
     place("marked", "4 s s R space space"),
