@@ -11,6 +11,8 @@ use zerostate::identity::Did;
 pub struct Names {
     known: HashMap<Did, Untrusted>,
     by_peer: HashMap<String, Untrusted>,
+    /// Raised with every change.
+    version: u64,
 }
 
 impl Names {
@@ -21,6 +23,7 @@ impl Names {
         if before.is_some_and(|before| before.iter().zip(peers).all(same)) {
             return;
         }
+        self.version += 1;
         self.known.clear();
         self.by_peer.clear();
         for peer in peers {
@@ -34,6 +37,11 @@ impl Names {
                 self.known.entry(did.clone()).or_insert_with(|| Untrusted::new(text));
             }
         }
+    }
+
+    /// Another one when names are others than before.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The name of a peer, if one is known.

@@ -208,7 +208,11 @@ pub fn refresh(model: &mut Model, pane: Pane) {
         sort: model.list(pane).sort,
         reversed: model.list(pane).reversed,
         level: if pane == Pane::Log { model.log_level } else { 0 },
-        revision: model.revision,
+        // Peers by their names are in order for as long as they are called so.
+        revision: match model.list(pane) {
+            list if pane == Pane::Peers && list.sort == 0 && list.filter.is_empty() => model.names.version(),
+            _ => model.revision,
+        },
     };
     let others = rows.basis.as_ref().is_none_or(|old| basis.is_of_others(old))
         || !extend(model, pane, &mut rows, &basis);
