@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use super::{BIG, HELLO, Node, Signal, TempDir, children, path, stat};
-use crate::pty::{FRAME, PATIENCE, PROGRAM, Pty, contains};
+use crate::pty::{PATIENCE, PROGRAM, Pty, contains};
 
 #[test]
 fn a_console_waits_for_its_node_and_goes_on_when_it_is_back() {
@@ -77,28 +77,6 @@ fn a_terminal_that_does_not_read_holds_up_neither_the_node_nor_its_end() {
     }
     console.signal(Signal::TERM);
     assert_eq!(console.ended(), 0, "it waits for the terminal to be read");
-}
-
-#[test]
-fn suspended_it_gives_the_terminal_back_and_takes_it_again() {
-    let mut node = Node::start("alder", &[]);
-    let data_dir = path(node.data_dir.path()).to_owned();
-    // A shell with job control, as the console is started from.
-    let script =
-        format!("set -m; {PROGRAM} attach --data-dir {data_dir}; echo stopped; fg >/dev/null; echo ended $?");
-    let mut shell = Pty::run("sh", &["-c", &script], BIG, node.data_dir.path(), &[]);
-    shell.until_shows("alder");
-    shell.keys("\x1a");
-    // It goes on at once; what it had on the screen is painted anew.
-    shell.until("the shell says that it is stopped", |shell| contains(&shell.raw, b"stopped"));
-    shell.until("the screen is taken again and painted", |shell| {
-        let mut taken = shell.raw.windows(8).enumerate().filter(|(_, window)| window == b"\x1b[?1049h");
-        taken.nth(1).is_some_and(|(at, _)| contains(&shell.raw[at..], FRAME))
-    });
-    shell.keys("q");
-    assert_eq!(shell.ended_with_the_terminal_given_back(), 0);
-    assert!(shell.text().contains("ended 0"), "{}", shell.text());
-    assert!(node.lives());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! they are left.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -281,11 +281,10 @@ fn a_terminal_that_does_not_read_is_spared_the_frames_between_and_gets_the_last(
     console.reads(false);
     for _ in 0..ASKED {
         console.keys("\x0c");
-        // Of a frame that is not read there is no event to wait for. Keys that come together are one frame in any case.
-        std::thread::sleep(Duration::from_millis(20));
+        // Keys that come together are one frame in any case; an answer of the node lies between these.
+        assert!(node.lives());
     }
     console.keys("?");
-    assert!(node.lives());
     console.reads(true);
     console.until_shows("everywhere");
     let frames = painted_anew(&console.raw[seen..]);
@@ -336,22 +335,36 @@ fn a_node_with_its_console_ends_with_the_terminal_and_lets_go_of_its_directory()
     assert_eq!(stops, ways.len(), "a node did not stop in good order: {events}");
 }
 
+/// How often the screen was taken, and painted then.
+fn taken(raw: &[u8]) -> usize {
+    let begins: Vec<usize> =
+        raw.windows(8).enumerate().filter(|(_, it)| *it == b"\x1b[?1049h").map(|(at, _)| at).collect();
+    let ends = begins.iter().skip(1).copied().chain([raw.len()]);
+    begins.iter().zip(ends).filter(|(begin, end)| contains(&raw[**begin..*end], FRAME)).count()
+}
+
 #[test]
-fn the_terminal_is_the_shells_before_the_console_stops() {
-    let node = Node::start("alder", &[]);
+fn suspended_it_gives_the_terminal_back_before_it_stops_and_takes_it_again() {
+    let mut node = Node::start("alder", &[]);
     let data_dir = path(node.data_dir.path()).to_owned();
-    // A shell with job control. It reads a line while the console is stopped.
+    // A shell with job control, as the console is started from. The first time it goes on at once; the second time a line is read
+    // while the console is stopped.
     let script = format!(
-        "set -m; {PROGRAM} attach --data-dir {data_dir}; echo back-in-sh; read word; echo heard $word; fg >/dev/null; echo ended $?"
+        "set -m; {PROGRAM} attach --data-dir {data_dir}; echo stopped; fg >/dev/null; \
+         echo back-in-sh; read word; echo heard $word; fg >/dev/null; echo ended $?"
     );
     let mut shell = Pty::run("sh", &["-c", &script], BIG, node.data_dir.path(), &[]);
     shell.until_shows("alder");
     let consoles = children(shell.pid());
     let [(console, _)] = consoles.as_slice() else { panic!("{consoles:?}") };
     shell.keys("\x1a");
+    shell.until("the shell says that it is stopped", |shell| contains(&shell.raw, b"stopped"));
+    shell.until("the screen is taken again and painted", |shell| taken(&shell.raw) == 2);
+    let before = shell.raw.len();
+    shell.keys("\x1a");
     shell.until("the shell hears that it is stopped", |shell| contains(&shell.raw, b"back-in-sh"));
     assert_eq!(stat(*console).unwrap().state, "T");
-    let place = |bytes: &[u8]| shell.raw.windows(bytes.len()).position(|window| window == bytes);
+    let place = |bytes: &[u8]| shell.raw[before..].windows(bytes.len()).position(|window| window == bytes);
     let prompt = place(b"back-in-sh");
     let given_back: [(&str, &[u8]); 4] = [
         ("the main screen", b"\x1b[?1049l"),
@@ -366,13 +379,11 @@ fn the_terminal_is_the_shells_before_the_console_stops() {
     // In raw mode a return would end no line, and nothing that is typed would be seen.
     shell.keys("word\r");
     shell.until("a line is read", |shell| contains(&shell.raw, b"word\r\nheard word"));
-    shell.until("the screen is taken again and painted", |shell| {
-        let mut taken = shell.raw.windows(8).enumerate().filter(|(_, window)| window == b"\x1b[?1049h");
-        taken.nth(1).is_some_and(|(at, _)| contains(&shell.raw[at..], FRAME))
-    });
+    shell.until("the screen is taken again and painted", |shell| taken(&shell.raw) == 3);
     shell.keys("q");
     assert_eq!(shell.ended_with_the_terminal_given_back(), 0);
     assert!(shell.text().contains("ended 0"), "{}", shell.text());
+    assert!(node.lives());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A node that is not there all the time: one that is still starting, or one in another process that may be started again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,21 +16,17 @@ use zerostate::api::{
 const LOOKED_FOR: Duration = Duration::from_millis(500);
 
 /// The node that runs on a data directory, for as long as the console is there: when it is gone its snapshots say so, and when it
-/// runs again they go on. What it has `said` already comes first.
-pub fn attached(client: &Client, said: Option<Snapshot>, data_dir: PathBuf) -> Link {
+/// runs again they go on.
+pub fn attached(first: Link, data_dir: PathBuf) -> Link {
     let (publish_node, node) = watch::channel(None);
-    let (publish, snapshots) = watch::channel(said.map(Arc::new));
-    let first = client.clone();
+    let said = first.snapshots.borrow().clone();
+    let (publish, snapshots) = watch::channel(said);
     tokio::spawn(async move {
         let mut found = Some(first);
         loop {
-            let client = match found.take() {
-                Some(client) => Ok(client),
-                None => Client::connect(&data_dir).await,
-            };
-            let link = match client {
-                Ok(client) => client.link().await,
-                Err(error) => Err(error),
+            let link = match found.take() {
+                Some(link) => Ok(link),
+                None => link(&data_dir).await,
             };
             match link {
                 Ok(link) => {
@@ -51,6 +47,10 @@ pub fn attached(client: &Client, said: Option<Snapshot>, data_dir: PathBuf) -> L
         }
     });
     Link::new(Arc::new(Later { node, waits: false }), snapshots)
+}
+
+async fn link(data_dir: &Path) -> Result<Link, ApiError> {
+    Client::connect(data_dir).await?.link().await
 }
 
 /// The console has ended: nobody takes snapshots any more.

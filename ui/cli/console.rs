@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use zerostate::api::{ErrorKind, Link, Recording};
+use zerostate::api::{Link, Recording};
 use zerostate::node::{Node, NodeError};
 
 use super::attached::{Later, attached, forward};
@@ -147,15 +147,13 @@ pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
     need_terminal(&verb.look, "`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
     // At the start a node that is not there, or cannot be understood, is an error; later it is waited for.
-    let client = globals.client().await?;
-    let said = match timeout(UNDERSTOOD_WITHIN, client.snapshot()).await {
-        Ok(Err(error)) if error.kind == ErrorKind::Failed => {
-            return Err(Failure::from(error).hint("is the node of the same version as this program?"));
-        }
-        Ok(said) => said.ok(),
-        Err(_) => None,
-    };
-    let link = attached(&client, said, data_dir.clone());
+    let first = globals.client().await?.link().await?;
+    let mut heard = first.snapshots.clone();
+    if timeout(UNDERSTOOD_WITHIN, heard.wait_for(Option::is_some)).await.is_ok_and(|heard| heard.is_err()) {
+        return Err(Failure::failed("the node's answer is not understood, or it has just ended")
+            .hint("is the node of the same version as this program?"));
+    }
+    let link = attached(first, data_dir.clone());
     let options = ConsoleOptions { badge: Some("attached".to_owned()), ..verb.look.options(&data_dir) };
     ended(run(link, options).await)
 }
