@@ -81,8 +81,8 @@ impl Pane {
         }
     }
 
-    /// Whether the newest stands at the end, where one follows it.
-    pub fn follows(self) -> bool {
+    /// Whether the newest stands at the end, unless one wants another order.
+    pub fn newest_last(self) -> bool {
         matches!(self, Self::Events | Self::Log)
     }
 
@@ -285,6 +285,12 @@ impl Model {
     /// The list of a pane, to change.
     pub fn list_mut(&mut self, pane: Pane) -> &mut List {
         self.lists.entry(pane).or_default()
+    }
+
+    /// Whether one follows what comes at the end of a pane's list.
+    pub fn follows(&self, pane: Pane) -> bool {
+        let list = self.list(pane);
+        pane.newest_last() && list.sort == 0 && !list.reversed
     }
 
     /// The rows of a pane, as they were last worked out.

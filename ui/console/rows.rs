@@ -118,7 +118,7 @@ struct Found {
     left: VecDeque<u32>,
     /// The same once more, because what the rows say may have changed; what was found before stands until it is done.
     again: Option<Again>,
-    /// On a log: those that were found, among those around them.
+    /// On a log by time: those that were found, among those around them.
     hits: Option<HashSet<u32>>,
 }
 
@@ -177,7 +177,7 @@ impl<'a> Listing<'a> {
         let last = self.len().checked_sub(1)?;
         let list = self.model.list(self.pane);
         Some(match &list.selected {
-            None if self.pane.follows() => last,
+            None if self.model.follows(self.pane) => last,
             None => 0,
             Some(id) if self.get(list.index).is_some_and(|row| row.has_id(id)) => list.index,
             // One that may still be found is not given up for another.
@@ -278,7 +278,7 @@ fn extend(model: &Model, pane: Pane, rows: &mut Rows, basis: &Basis) -> bool {
         }
     }
     // In a list that runs the other way, the newest stand at the end.
-    let upwards = (pane == Pane::Events) != basis.reversed;
+    let upwards = (pane.newest_last() && basis.sort == 0) != basis.reversed;
     let run = |places: std::ops::Range<u32>| -> Vec<u32> {
         if upwards { places.rev().collect() } else { places.collect() }
     };
@@ -314,7 +314,8 @@ fn look_on(model: &Model, pane: Pane, doubles: usize, found: &mut Found, piece: 
     };
     let places: Vec<u32> = left.drain(..piece.min(left.len())).collect();
     let hits = look_through(model, pane, doubles, &places, &found.filter);
-    if pane != Pane::Log {
+    // Lines around one that was found tell something only as they came.
+    if pane != Pane::Log || model.list(pane).sort > 0 {
         order.extend(kept(&places, &hits));
     } else if !places.is_empty() {
         (*order, found.hits) = with_context(&places, &hits);
@@ -383,11 +384,12 @@ fn ordered(model: &Model, pane: Pane, basis: &Basis, mut before: Vec<u32>) -> (V
     if pane == Pane::Log {
         // The node's lines and the console's own, by time.
         order.sort_by_cached_key(|place| at(place).map_or(Timestamp::MIN, |row| row.at()));
+        order.reverse();
         if basis.level > 0 {
             order.retain(|place| at(place).is_some_and(|row| row.level() <= basis.level));
         }
     }
-    if pane == Pane::Events {
+    if pane.newest_last() && basis.sort == 0 {
         order.reverse();
     }
     if sorted {

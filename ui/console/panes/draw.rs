@@ -120,7 +120,7 @@ fn corner(model: &Model, pane: Pane, shown: usize) -> Vec<(String, Style)> {
         parts.push((format!("{}{more} of ", grouped(shown.try_into().unwrap_or(u64::MAX))), dim));
     }
     parts.push((grouped(total), dim));
-    if pane.follows() {
+    if model.follows(pane) {
         let (word, role) =
             if list.selected.is_none() { (" · following", Role::Ok) } else { (" · held", Role::Warn) };
         parts.push((word.to_owned(), model.theme.style(role)));

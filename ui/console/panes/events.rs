@@ -3,8 +3,9 @@
 use zerostate::api::{Event, Happening, short_id};
 use zerostate::document::{Status, Verdict};
 
-use super::{See, see_did};
+use super::{Column, See, column, given, see_did};
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::clock;
@@ -38,6 +39,7 @@ pub fn describe(what: &Happening, model: &Model) -> String {
     }
 }
 
+pub const COLUMNS: &[Column] = &[given("time"), column("kind"), column("text")];
 pub const FIELDS: &[&str] = &["kind", "name", "node", "text", "id"];
 
 pub fn fields(event: &Event, model: &Model, see: See) -> bool {
@@ -79,6 +81,14 @@ pub fn fields(event: &Event, model: &Model, see: See) -> bool {
                 || see("id", guild_id)
         }
         other => see("text", &other.to_string()),
+    }
+}
+
+pub fn key<'a>(event: &'a Event, model: &Model, column: usize) -> Key<'a> {
+    match column {
+        1 => Key::text(event.what.word()),
+        2 => Key::text(describe(&event.what, model)),
+        _ => Key::latest(event.at),
     }
 }
 

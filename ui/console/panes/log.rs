@@ -2,12 +2,14 @@
 
 use zerostate::api::LogLine;
 
-use super::See;
+use super::{Column, See, column, given};
 use crate::console::model::Model;
+use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
 use crate::console::widgets::text::clock;
 
+pub const COLUMNS: &[Column] = &[given("time"), column("level"), column("from"), column("text")];
 pub const FIELDS: &[&str] = &["level", "from", "text"];
 
 pub fn fields(line: &LogLine, see: See) -> bool {
@@ -21,6 +23,15 @@ pub fn severity(level: &str) -> usize {
         "WARN" => 2,
         "INFO" => 3,
         _ => 4,
+    }
+}
+
+pub fn key(line: &LogLine, column: usize) -> Key<'_> {
+    match column {
+        1 => Key::Number(i64::try_from(severity(&line.level)).unwrap_or(i64::MAX)),
+        2 => Key::text(line.target.as_str()),
+        3 => Key::text(line.text.as_str()),
+        _ => Key::latest(line.at),
     }
 }
 

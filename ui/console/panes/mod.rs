@@ -143,7 +143,8 @@ impl<'a> Entry<'a> {
             Self::Receipt(receipt) => receipts::key(receipt, model, column),
             Self::Attestation(attestation) => attestations::key(attestation, model, column),
             Self::Inbox(item) => inbox::key(item, model, column),
-            Self::Event(_) | Self::Log(_) => Key::latest(self.at()),
+            Self::Event(event) => events::key(event, model, column),
+            Self::Log(line) => log::key(line, column),
         }
     }
 
@@ -171,7 +172,8 @@ pub fn columns(pane: Pane) -> &'static [Column] {
         Pane::Receipts => receipts::COLUMNS,
         Pane::Attestations => attestations::COLUMNS,
         Pane::Inbox => inbox::COLUMNS,
-        Pane::Events | Pane::Log => const { &[given("time")] },
+        Pane::Events => events::COLUMNS,
+        Pane::Log => log::COLUMNS,
     }
 }
 

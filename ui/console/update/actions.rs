@@ -57,10 +57,6 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
             model.filtering = Some(Input::new(model.list(model.focus).filter.clone()));
             Vec::new()
         }
-        Action::Sort | Action::SortReverse if model.focus.follows() => {
-            model.toast(Tone::Undone, "this list goes by time, the newest last");
-            Vec::new()
-        }
         Action::Sort => {
             let focus = model.focus;
             let list = model.list_mut(focus);

@@ -61,7 +61,7 @@ pub fn by(model: &mut Model, how: Move) -> Vec<Effect> {
     let from = rows.selected().unwrap_or(0);
     let to = moved(from, how, half(height)).min(last);
     // The end that grows is stuck to by having no one row selected.
-    let sticks = if pane.follows() { to == last } else { to == 0 };
+    let sticks = if model.follows(pane) { to == last } else { to == 0 };
     let id = if sticks { None } else { rows.get(to).map(|entry| entry.id()) };
     let list = model.list_mut(pane);
     list.selected = id;

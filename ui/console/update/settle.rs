@@ -79,7 +79,7 @@ fn page(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     let rows = Listing::of(model, pane).len();
-    let near = if pane.follows() { list.index < NEAR_END } else { list.index + NEAR_END >= rows };
+    let near = if model.follows(pane) { list.index < NEAR_END } else { list.index + NEAR_END >= rows };
     if !near && !searching {
         return Vec::new();
     }

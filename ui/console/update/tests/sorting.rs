@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use zerostate::api::{InboxItem, Snapshot, TaskState};
+use zerostate::api::{Event, InboxItem, LogLine, Snapshot, TaskState};
 use zerostate::document::{Credits, Status, Verdict};
 use zerostate::identity::Did;
 
@@ -14,6 +14,7 @@ use crate::console::msg::Msg;
 use crate::console::panes::{Entry, columns};
 use crate::console::rows::{Key, Listing};
 use crate::console::samples;
+use crate::console::tests::stage::{picture, text};
 use crate::console::update::update;
 
 /// A node whose rows come in no order, and are not the same in anything that is looked at here.
@@ -42,6 +43,16 @@ fn scrambled() -> Snapshot {
         ..one.clone()
     };
     snapshot.inbox = (0..).zip(["task-offer", "attest", "join-request", "attest"]).map(item).collect();
+    let said = ["beta", "Gamma", "find me", "alpha", "delta"];
+    snapshot.log = (0..)
+        .zip(said)
+        .map(|(n, said)| LogLine {
+            at: samples::ago(n * 3 % 5 * 10),
+            level: ["INFO", "ERROR", "DEBUG", "WARN", "INFO"][usize::try_from(n).unwrap()].to_owned(),
+            target: format!("zerostate::{}", n * 2 % 5),
+            text: said.into(),
+        })
+        .collect();
     // Ids are hashes: to go by them is to go by chance, and always by the same.
     snapshot.peers.sort_by_key(|peer| peer.peer_id.clone());
     snapshot.guilds.items.sort_by_key(|guild| guild.guild_id.clone());
@@ -62,7 +73,12 @@ fn given(snapshot: &Snapshot, pane: Pane) -> Vec<String> {
             snapshot.attestations.items.iter().map(|one| one.attestation_id.clone()).collect()
         }
         Pane::Inbox => snapshot.inbox.iter().map(|item| item.inbox_id.clone()).collect(),
-        Pane::Events | Pane::Log => panic!("{pane:?} goes by time"),
+        Pane::Events => snapshot.events.items.iter().rev().map(|event| event.seq.to_string()).collect(),
+        Pane::Log => {
+            let mut lines: Vec<_> = snapshot.log.iter().map(Entry::Log).collect();
+            lines.sort_by_key(Entry::at);
+            lines.iter().map(Entry::id).collect()
+        }
     }
 }
 
@@ -90,7 +106,7 @@ fn in_order(mut ids: Vec<String>) -> Vec<String> {
 #[test]
 fn a_list_goes_by_each_of_its_columns_in_turn_and_the_other_way_round() {
     let snapshot = scrambled();
-    for pane in Pane::ALL.into_iter().filter(|pane| !pane.follows()) {
+    for pane in Pane::ALL {
         let every = columns(pane);
         for (place, column) in every.iter().enumerate() {
             let mut model = sorted(pane, place);
@@ -123,28 +139,36 @@ fn a_list_goes_by_each_of_its_columns_in_turn_and_the_other_way_round() {
 }
 
 #[test]
-fn events_and_the_log_go_by_time_and_say_so() {
-    let mut snapshot = scrambled();
-    let line = snapshot.log[0].clone();
-    snapshot.log =
-        (1..4).map(|n| zerostate::api::LogLine { at: samples::ago(40 - n), ..line.clone() }).collect();
-    for pane in [Pane::Events, Pane::Log] {
-        let mut model = model();
-        update(&mut model, Msg::Snapshot(Arc::new(snapshot.clone())));
-        press(&mut model, &pane.number().to_string());
-        let times = |model: &Model| -> Vec<jiff::Timestamp> {
-            Listing::of(model, pane).from(0).map(|(_, row)| row.at()).collect()
-        };
-        let before = times(&model);
-        assert!(before.len() > 2 && before.is_sorted(), "{pane:?}: {before:?}");
-        for key in ["s", "R"] {
-            model.toasts.clear();
-            press(&mut model, key);
-            assert_eq!(times(&model), before, "{pane:?}, {key}");
-            assert!(model.toasts.last().unwrap().text.contains("newest last"), "{pane:?}, {key}");
-        }
-        assert_eq!((model.list(pane).sort, model.list(pane).reversed), (0, false), "{pane:?}");
-    }
+fn a_list_that_follows_goes_on_following_once_it_goes_by_time_again() {
+    let corner = |model: &Model| text(&picture(model)).contains("following");
+    let newest = |model: &Model| {
+        Listing::of(model, Pane::Events).selected().map(|at| ids(model, Pane::Events)[at].clone())
+    };
+    let mut model = sorted(Pane::Events, 0);
+    let first = newest(&model);
+    assert!(corner(&model), "by time, the newest last, one follows");
+    // The newest come first; there one stays.
+    press(&mut model, "R");
+    assert!(!corner(&model));
+    assert_eq!((newest(&model), Listing::of(&model, Pane::Events).selected()), (first, Some(0)));
+    let mut next = scrambled();
+    let event = Event { seq: 9_000, at: samples::ago(0), ..next.events.items[0].clone() };
+    next.events.items.insert(0, event);
+    update(&mut model, Msg::Snapshot(Arc::new(next)));
+    assert_eq!(newest(&model).as_deref(), Some("9000"));
+    press(&mut model, "R");
+    assert!(corner(&model));
+    assert_eq!(newest(&model).as_deref(), Some("9000"));
+}
+
+#[test]
+fn what_is_found_in_the_log_has_lines_around_it_only_while_they_go_by_time() {
+    let mut model = sorted(Pane::Log, 0);
+    press(&mut model, "/ find enter");
+    let found = |model: &Model| Listing::of(model, Pane::Log).len();
+    let around = found(&model);
+    press(&mut model, "s");
+    assert_eq!((around > 1, found(&model)), (true, 1), "{around}");
 }
 
 /// Orders a pane by the column of that name and looks at what `of` finds in its rows.
@@ -286,4 +310,27 @@ fn attestations_and_the_inbox_are_sorted_by_what_their_columns_say() {
     by!(Attestations Attestation "witness", one => called(&one.witness));
     by!(Inbox Inbox "kind", item => item.kind.clone());
     by!(Inbox Inbox "from", item => called(&item.from));
+}
+
+#[test]
+fn events_and_the_log_are_sorted_by_what_their_columns_say() {
+    macro_rules! by {
+        ($pane:ident $kind:ident $name:literal, $one:ident => $of:expr) => {
+            check(Pane::$pane, $name, |row| match row {
+                Entry::$kind($one) => $of,
+                other => panic!("{other:?}"),
+            });
+        };
+    }
+    by!(Events Event "time", event => (event.at, event.seq));
+    by!(Events Event "kind", event => event.what.word().to_owned());
+    by!(Log Log "time", line => line.at);
+    by!(Log Log "level", line => match line.level.as_str() {
+        "ERROR" => 0,
+        "WARN" => 1,
+        "INFO" => 2,
+        _ => 3,
+    });
+    by!(Log Log "from", line => line.target.clone());
+    by!(Log Log "text", line => line.text.as_str().to_lowercase());
 }
