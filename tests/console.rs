@@ -6,6 +6,7 @@ mod recorded;
 mod ssh;
 mod strangers;
 mod terminals;
+mod ways_out;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -133,6 +134,15 @@ fn children(parent: u32) -> Vec<(u32, u64)> {
         .collect()
 }
 
+/// Waits until none of these processes is left.
+fn until_gone(processes: &[(u32, u64)], after: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while processes.iter().any(|process| lives(*process)) {
+        assert!(Instant::now() < deadline, "processes are left after {after}: {processes:?}");
+        std::thread::yield_now();
+    }
+}
+
 struct Stat {
     parent: u32,
     started: u64,
@@ -198,11 +208,7 @@ fn a_lab_is_operated_by_keys_alone_and_leaves_nothing_behind() {
     assert_eq!(lab.ended_with_the_terminal_given_back(), 0);
     let left: Vec<_> = nodes.into_iter().filter(|node| lives(*node)).collect();
     assert_eq!(left, [], "nodes of the lab are left");
-    let deadline = Instant::now() + PATIENCE;
-    while runners.iter().any(|runner| lives(*runner)) {
-        assert!(Instant::now() < deadline, "runners of the lab's nodes are left");
-        std::thread::yield_now();
-    }
+    until_gone(&runners, "the lab");
     let files: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files, Vec::<std::path::PathBuf>::new(), "files of the lab are left");
 }
@@ -255,94 +261,6 @@ fn a_receipt_is_attested_by_keys_and_only_after_a_yes() {
     assert_eq!(shown["attestations"][0]["verdict"], "agree");
     console.keys("q");
     assert_eq!(console.ended_with_the_terminal_given_back(), 0);
-}
-
-#[test]
-fn the_terminal_is_given_back_on_every_way_out_and_the_node_lives_on() {
-    let mut node = Node::start("alder", &[]);
-    type Way = fn(&mut Pty);
-    let ways: [(&str, Way); 4] = [
-        ("q", |console| console.keys("q")),
-        ("^C", |console| console.keys("\x03")),
-        ("SIGTERM", |console| console.signal(Signal::TERM)),
-        ("SIGHUP", |console| console.signal(Signal::HUP)),
-    ];
-    for (name, leave) in ways {
-        let mut console = node.attach();
-        console.until_shows("alder");
-        leave(&mut console);
-        assert_eq!(console.ended_with_the_terminal_given_back(), 0, "after {name}");
-        assert!(node.lives(), "the node ended with the console, after {name}");
-    }
-}
-
-#[test]
-fn a_cut_line_ends_the_console_and_the_node_lives_on() {
-    let mut node = Node::start("alder", &[]);
-    let mut console = node.attach();
-    console.until_shows("alder");
-    console.hang_up();
-    assert!(node.lives(), "the node ended with the line");
-}
-
-#[test]
-fn a_cut_line_ends_a_lab_with_its_nodes_and_its_files() {
-    let temp = TempDir::new().unwrap();
-    let mut lab = Pty::start(&["lab", "--nodes", "2"], BIG, temp.path());
-    lab.until_shows("borealis");
-    let nodes = children(lab.pid());
-    assert_eq!(nodes.len(), 2, "one process a node");
-    lab.hang_up();
-    let left: Vec<_> = nodes.into_iter().filter(|node| lives(*node)).collect();
-    assert_eq!(left, [], "nodes of the lab are left");
-    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "files of the lab are left");
-}
-
-#[test]
-fn a_panic_gives_the_terminal_back_and_says_what_happened_on_the_main_screen() {
-    let temp = TempDir::new().unwrap();
-    let data_dir = temp.path().join("node");
-    let mut console = Pty::start(&[&["--data-dir", path(&data_dir)], &LISTEN[..]].concat(), BIG, temp.path());
-    console.until_shows("/tcp/");
-    let runners = children(console.pid());
-    console.keys(":");
-    console.until_shows("a few letters");
-    console.keys("debug.panic");
-    console.until_shows("crash the console on purpose");
-    console.keys("\r");
-    assert_ne!(console.ended_with_the_terminal_given_back(), 0);
-    assert!(console.text().contains("the console was crashed on purpose"), "{}", console.text());
-    let deadline = Instant::now() + PATIENCE;
-    while runners.iter().any(|runner| lives(*runner)) {
-        assert!(Instant::now() < deadline, "runners are left after a panic");
-        std::thread::yield_now();
-    }
-}
-
-#[test]
-fn an_error_gives_the_terminal_back_and_stands_on_the_main_screen() {
-    let temp = TempDir::new().unwrap();
-    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port());
-    let data_dir = temp.path().join("node");
-    let args = ["--data-dir", path(&data_dir), "--listen", &address, "--no-mdns"];
-    let mut console = Pty::start(&args, BIG, temp.path());
-    assert_eq!(console.ended_with_the_terminal_given_back(), 1);
-    assert!(console.text().contains(&format!("error: cannot listen on {address}")), "{}", console.text());
-}
-
-#[test]
-fn a_node_with_its_console_answers_others_and_ends_with_it() {
-    let temp = TempDir::new().unwrap();
-    let data_dir = temp.path().join("node");
-    let mut console = Pty::start(&[&["--data-dir", path(&data_dir)], &LISTEN[..]].concat(), BIG, temp.path());
-    console.until_shows("/tcp/");
-    let status = ask(&data_dir, &["status"]);
-    assert_eq!(status["did"], ask(&data_dir, &["id"])["did"]);
-    console.keys("q");
-    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
-    let refused = Command::new(PROGRAM).args(["status", "--data-dir", path(&data_dir)]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(1), "the node outlived its console");
 }
 
 #[test]

@@ -88,21 +88,32 @@ fn a_manifest_is_written_in_the_editor_and_submitted_from_the_form() {
     let script = "#!/bin/sh\necho EDITING\nread key\nsed -i 's/^name = .*/name = \"edited\"/' \"$1\"\n";
     std::fs::write(&editor, script).unwrap();
     std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let args = ["attach", "--data-dir", path(temp)];
-    let mut console = Pty::run(PROGRAM, &args, BIG, temp, &[("VISUAL", path(&editor))]);
-    console.until_shows("alder");
-    console.keys(&format!("S{HELLO}"));
-    console.until_shows("✓ a module of");
-    console.keys("\x14");
-    console.until_shows("EDITING");
-    console.keys("\n");
-    console.until_shows("✓ a manifest; its module is");
-    assert!(console.text().contains("edited"), "{}", console.text());
-    assert_eq!(std::fs::read_dir(temp.join("drafts")).unwrap().count(), 1, "the draft is kept");
-    console.keys("\x13");
-    console.until_shows("edited submitted as task");
-    console.keys("q");
-    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+    // Where neither variable says which, it is vi.
+    std::os::unix::fs::symlink(&editor, temp.join("vi")).unwrap();
+    let found = format!("{}:{}", path(temp), std::env::var("PATH").unwrap());
+    let editor = path(&editor);
+    let set = [
+        vec![("VISUAL", editor), ("EDITOR", "false")],
+        vec![("VISUAL", " "), ("EDITOR", editor)],
+        vec![("VISUAL", ""), ("EDITOR", ""), ("PATH", &found)],
+    ];
+    for (n, variables) in (1..).zip(set) {
+        let args = ["attach", "--data-dir", path(temp)];
+        let mut console = Pty::run(PROGRAM, &args, BIG, temp, &variables);
+        console.until_shows("alder");
+        console.keys(&format!("S{HELLO}"));
+        console.until_shows("✓ a module of");
+        console.keys("\x14");
+        console.until_shows("EDITING");
+        console.keys("\n");
+        console.until_shows("✓ a manifest; its module is");
+        assert!(console.text().contains("edited"), "{}", console.text());
+        assert_eq!(std::fs::read_dir(temp.join("drafts")).unwrap().count(), n, "the draft is kept");
+        console.keys("\x13");
+        console.until_shows("edited submitted as task");
+        console.keys("q");
+        assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+    }
 }
 
 #[test]
@@ -143,7 +154,7 @@ fn a_bundle_is_written_by_a_key_and_verifies() {
 }
 
 /// A task that writes two lines, and then computes until its time is up.
-fn talker(folder: &Path) -> PathBuf {
+pub fn talker(folder: &Path) -> PathBuf {
     let module = wat::parse_str(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

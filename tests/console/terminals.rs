@@ -1,14 +1,10 @@
-//! What different terminals get: as many colours and characters as they have, what is copied, and no more frames than they read; and how
-//! they are left.
-
-use std::process::Command;
-use std::time::Instant;
+//! What different terminals get: as many colours and characters as they have, what is copied, and no more frames than they read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{BIG, HELLO, LISTEN, Node, Signal, TempDir, ask, children, lives, path, stat};
-use crate::pty::{FRAME, PATIENCE, PROGRAM, Pty, contains};
+use super::{BIG, HELLO, Node, path};
+use crate::pty::{FRAME, PROGRAM, Pty, contains};
 
 /// The colours of a terminal that has them all.
 const TRUE: u32 = 1 << 24;
@@ -291,99 +287,6 @@ fn a_terminal_that_does_not_read_is_spared_the_frames_between_and_gets_the_last(
     assert!((1..=ASKED / 2).contains(&frames), "{frames} frames");
     console.keys("qq");
     assert_eq!(console.ended_with_the_terminal_given_back(), 0);
-}
-
-#[test]
-fn a_node_with_its_console_ends_with_the_terminal_and_lets_go_of_its_directory() {
-    type Way = fn(&mut Pty);
-    let ways: [(&str, Way); 3] = [
-        ("SIGTERM", |console| {
-            console.signal(Signal::TERM);
-            assert_eq!(console.ended_with_the_terminal_given_back(), 0);
-        }),
-        ("SIGHUP", |console| {
-            console.signal(Signal::HUP);
-            assert_eq!(console.ended_with_the_terminal_given_back(), 0);
-        }),
-        ("a cut line", |console| console.hang_up()),
-    ];
-    let data_dir = TempDir::new().unwrap();
-    let mut dids = Vec::new();
-    for (name, leave) in ways {
-        // Each starts on what the one before it has let go of.
-        let args = [&["--data-dir", path(data_dir.path())], &LISTEN[..]].concat();
-        let mut console = Pty::start(&args, BIG, data_dir.path());
-        console.until_shows("/tcp/");
-        dids.push(ask(data_dir.path(), &["status"])["did"].as_str().unwrap().to_owned());
-        let runners = children(console.pid());
-        leave(&mut console);
-        let status = ["status", "--data-dir", path(data_dir.path())];
-        let refused = Command::new(PROGRAM).args(status).output().unwrap();
-        let said = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(refused.status.code(), Some(1), "after {name}: {said}");
-        assert!(said.contains("no node runs on"), "after {name}: {said}");
-        let deadline = Instant::now() + PATIENCE;
-        while runners.iter().any(|runner| lives(*runner)) {
-            assert!(Instant::now() < deadline, "runners are left after {name}");
-            std::thread::yield_now();
-        }
-    }
-    let node = Node::on(data_dir, &[]);
-    assert!(dids.iter().all(|did| *did == node.did), "{dids:?}");
-    let events = node.ask(&["events"]);
-    let stops = events.as_array().unwrap().iter().filter(|event| event["event"] == "stopped").count();
-    assert_eq!(stops, ways.len(), "a node did not stop in good order: {events}");
-}
-
-/// How often the screen was taken, and painted then.
-fn taken(raw: &[u8]) -> usize {
-    let begins: Vec<usize> =
-        raw.windows(8).enumerate().filter(|(_, it)| *it == b"\x1b[?1049h").map(|(at, _)| at).collect();
-    let ends = begins.iter().skip(1).copied().chain([raw.len()]);
-    begins.iter().zip(ends).filter(|(begin, end)| contains(&raw[**begin..*end], FRAME)).count()
-}
-
-#[test]
-fn suspended_it_gives_the_terminal_back_before_it_stops_and_takes_it_again() {
-    let mut node = Node::start("alder", &[]);
-    let data_dir = path(node.data_dir.path()).to_owned();
-    // A shell with job control, as the console is started from. The first time it goes on at once; the second time a line is read
-    // while the console is stopped.
-    let script = format!(
-        "set -m; {PROGRAM} attach --data-dir {data_dir}; echo stopped; fg >/dev/null; \
-         echo back-in-sh; read word; echo heard $word; fg >/dev/null; echo ended $?"
-    );
-    let mut shell = Pty::run("sh", &["-c", &script], BIG, node.data_dir.path(), &[]);
-    shell.until_shows("alder");
-    let consoles = children(shell.pid());
-    let [(console, _)] = consoles.as_slice() else { panic!("{consoles:?}") };
-    shell.keys("\x1a");
-    shell.until("the shell says that it is stopped", |shell| contains(&shell.raw, b"stopped"));
-    shell.until("the screen is taken again and painted", |shell| taken(&shell.raw) == 2);
-    let before = shell.raw.len();
-    shell.keys("\x1a");
-    shell.until("the shell hears that it is stopped", |shell| contains(&shell.raw, b"back-in-sh"));
-    assert_eq!(stat(*console).unwrap().state, "T");
-    let place = |bytes: &[u8]| shell.raw[before..].windows(bytes.len()).position(|window| window == bytes);
-    let prompt = place(b"back-in-sh");
-    let given_back: [(&str, &[u8]); 4] = [
-        ("the main screen", b"\x1b[?1049l"),
-        ("the cursor", b"\x1b[?25h"),
-        ("plain pastes", b"\x1b[?2004l"),
-        ("lines that wrap", b"\x1b[?7h"),
-    ];
-    for (name, sequence) in given_back {
-        let back = place(sequence);
-        assert!(back.is_some() && back < prompt, "{name} came back at {back:?}, and the shell at {prompt:?}");
-    }
-    // In raw mode a return would end no line, and nothing that is typed would be seen.
-    shell.keys("word\r");
-    shell.until("a line is read", |shell| contains(&shell.raw, b"word\r\nheard word"));
-    shell.until("the screen is taken again and painted", |shell| taken(&shell.raw) == 3);
-    shell.keys("q");
-    assert_eq!(shell.ended_with_the_terminal_given_back(), 0);
-    assert!(shell.text().contains("ended 0"), "{}", shell.text());
-    assert!(node.lives());
 }
 
 #[test]

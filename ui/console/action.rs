@@ -102,7 +102,7 @@ actions! {
     Suspend "suspend" "suspend to the shell",
     Quit "quit" "quit; asks when tasks run",
     Interrupt "interrupt" "stop in good order; twice within two seconds, at once",
-    DebugPanic "debug.panic" "crash the console on purpose, to see the terminal restored",
+    DebugPanic "debug.panic" "crash on purpose, here or \"elsewhere\" in the program, to see the terminal restored",
 }
 
 impl Action {
@@ -169,6 +169,6 @@ impl Action {
 
     /// Whether the palette takes a word after its name.
     pub fn takes_argument(self) -> bool {
-        matches!(self, Self::Connect | Self::Theme | Self::Submit | Self::GuildJoin)
+        matches!(self, Self::Connect | Self::Theme | Self::Submit | Self::GuildJoin | Self::DebugPanic)
     }
 }

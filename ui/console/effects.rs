@@ -62,6 +62,14 @@ impl Runner {
                     replay.seek(to);
                 }
             }
+            #[allow(clippy::panic, reason = "the operator asked to see the terminal restored after a crash")]
+            Effect::PanicElsewhere => {
+                drop(
+                    self.spawn(async {
+                        std::panic::panic_any("a part of the program was crashed on purpose")
+                    }),
+                );
+            }
             of_the_terminal @ (Effect::Copy(_)
             | Effect::CatchMouse(_)
             | Effect::Edit(_)

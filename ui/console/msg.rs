@@ -144,4 +144,6 @@ pub enum Effect {
     Suspend,
     Quit,
     Panic,
+    /// Panic where nothing is drawn.
+    PanicElsewhere,
 }

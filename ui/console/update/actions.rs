@@ -135,6 +135,7 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         }
         Action::Quit => asks::quit(model),
         Action::Interrupt => asks::interrupt(model),
+        Action::DebugPanic if argument == "elsewhere" => vec![Effect::PanicElsewhere],
         Action::DebugPanic => vec![Effect::Panic],
         Action::Browse
         | Action::Edit
