@@ -419,7 +419,7 @@ fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
     for context in &help.contexts {
         // Keys that lead to the same stand in one row.
         let mut rows: Vec<(String, String)> = Vec::new();
-        for binding in model.keymap.section(context) {
+        for binding in model.keymap.section(context).iter().filter(|binding| model.offers(binding.action)) {
             let keys = model.keys_text(binding);
             match rows.iter_mut().find(|(_, desc)| *desc == binding.desc) {
                 Some((known, _)) => *known = format!("{known} {keys}"),

@@ -91,6 +91,8 @@ pub enum Confirmed {
 pub struct Palette {
     pub input: Input,
     pub chosen: usize,
+    /// A journal is shown, and no node.
+    pub replay: bool,
 }
 
 /// The keys of where one was.

@@ -401,6 +401,11 @@ impl Model {
         asked.is_some_and(|pending| matches!(pending.purpose, Purpose::Page(_)))
     }
 
+    /// Whether an action makes sense here: a journal has no node that could do anything.
+    pub fn offers(&self, action: Action) -> bool {
+        self.settings.replay.is_none() || !action.needs_a_node()
+    }
+
     /// The first keys that lead to an action in these sections, as this terminal can show them; none where no key does.
     pub fn key_of(&self, contexts: &[&str], action: Action) -> String {
         let binding = self.keymap.binding_of(contexts, action);

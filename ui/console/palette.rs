@@ -26,8 +26,9 @@ impl Palette {
     /// The actions that match what was typed.
     pub fn found(&self) -> Vec<Found> {
         let (name, rest) = self.parts();
+        let offered = |action: &Action| action.in_palette() && !(self.replay && action.needs_a_node());
         // "connect /ip4/…" is the action with its word; "attest marked" looks for both words.
-        let named = Action::named(name).filter(|_| !rest.is_empty());
+        let named = Action::named(name).filter(|action| !rest.is_empty() && offered(action));
         if let Some(action) = named.filter(|action| action.takes_argument()) {
             return vec![Found { action, letters: Vec::new() }];
         }
@@ -40,7 +41,7 @@ impl Palette {
         let mut matcher = Matcher::new(Config::DEFAULT);
         let mut buffer = Vec::new();
         let mut found: Vec<(u32, Found)> = Vec::new();
-        let offered = Action::ALL.iter().copied().filter(|action| action.in_palette());
+        let offered = Action::ALL.iter().copied().filter(offered);
         // What is there to try things out is offered only to those who ask for it.
         for action in offered.filter(|action| *action != Action::DebugPanic || name.starts_with("debug")) {
             let mut letters = Vec::new();
@@ -71,7 +72,8 @@ mod tests {
     use tui_input::Input;
 
     fn first(text: &str) -> Option<Action> {
-        Palette { input: Input::new(text.to_owned()), chosen: 0 }.found().first().map(|found| found.action)
+        let palette = Palette { input: Input::new(text.to_owned()), ..Palette::default() };
+        palette.found().first().map(|found| found.action)
     }
 
     #[test]

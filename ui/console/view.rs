@@ -403,7 +403,8 @@ fn footer(model: &Model, frame: &mut Frame, area: Rect) {
         let keys = model.keys_text(binding);
         // In an opened thing there is nothing to be said of what goes on everywhere.
         let elsewhere = !model.layers.is_empty() && model.keymap.section("global").contains(binding);
-        let cannot = model.settings.replay.is_some() && binding.action.needs_a_node();
+        let cannot = !model.offers(binding.action)
+            || matches!(model.layers.last(), Some(Layer::Detail(detail)) if !detail.allows(model, binding.action));
         if !binding.foot.is_empty() && !elsewhere && !cannot && !shown.iter().any(|(known, _)| *known == keys)
         {
             shown.push((keys, binding));

@@ -16,6 +16,7 @@ use ratatui::text::Line;
 use zerostate::api::{Command, Event, InboxItem, ReceiptDetail, Snapshot, TaskDetail, short_id};
 use zerostate::document::{Envelope, Receipt, Untrusted};
 
+use super::action::Action;
 use super::find::Find;
 use super::model::Model;
 use super::panes;
@@ -163,6 +164,19 @@ impl Detail {
                 now.is_some_and(|receipt| *receipt != loaded.record)
             }
             (Loaded::Nothing, _) => false,
+        }
+    }
+
+    /// Whether an action is of any use here, as far as that is known.
+    pub fn allows(&self, model: &Model, action: Action) -> bool {
+        match (action, &self.loaded) {
+            (Action::Cancel, Loaded::Task(task)) => {
+                let record = &task.view.record;
+                record.state.is_pending() && model.me() == Some(&record.creator)
+            }
+            (Action::Open, Loaded::Task(_)) => self.receipt_id(model).is_some(),
+            (Action::Attest, Loaded::Receipt(receipt)) => model.me() != Some(&receipt.record.executor),
+            _ => true,
         }
     }
 

@@ -58,10 +58,10 @@ impl Plain {
             ("", _) => {}
             ("help", _) => self.say(HELP),
             ("actions", _) => {
-                for action in
-                    Action::ALL.iter().filter(|action| action.in_palette() && **action != Action::DebugPanic)
-                {
-                    self.say(&format!("{}: {}", action.name(), action.about()));
+                for action in Action::ALL.iter().copied() {
+                    if action.in_palette() && action != Action::DebugPanic && self.model.offers(action) {
+                        self.say(&format!("{}: {}", action.name(), action.about()));
+                    }
                 }
             }
             ("quiet", _) => self.loud = false,

@@ -25,6 +25,11 @@ const LAYERS_MAX: usize = 12;
 pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
     // It is meant for all that the filter lets through, and not for what was found so far.
     finish(model, model.focus);
+    if !model.offers(action) {
+        let said = format!("this is a journal: {} needs a node that runs", action.name());
+        model.toast(Tone::Undone, said);
+        return Vec::new();
+    }
     match action {
         Action::Submit => open_submit(model, argument),
         Action::Connect if argument.is_empty() => push(model, Layer::Connect(ConnectForm::default())),
@@ -94,7 +99,10 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
             }
             push(model, Layer::Help(Help { contexts, scroll: 0 }))
         }
-        Action::Palette => push(model, Layer::Palette(Palette::default())),
+        Action::Palette => {
+            let replay = model.settings.replay.is_some();
+            push(model, Layer::Palette(Palette { replay, ..Palette::default() }))
+        }
         Action::Theme => looks::theme(model, argument),
         Action::Privacy => looks::privacy(model),
         Action::Mouse => looks::mouse(model),

@@ -147,7 +147,12 @@ pub fn clear_find(model: &mut Model) -> bool {
         Layer::Files(files) => files.shown().get(files.chosen).map(|entry| entry.name.clone()),
         _ => None,
     };
+    // Who takes back what is still being typed is where one was.
+    let from = layer.find().filter(|find| find.typing).map(|find| find.from);
     let cleared = layer.find_mut().is_some_and(Find::clear);
+    if let (Some(from), Some(scroll)) = (from, layer.scroll()) {
+        *scroll = from;
+    }
     match layer {
         // The same file stays chosen among all the others.
         Layer::Files(files) if cleared => {

@@ -1,11 +1,13 @@
 //! Forms: text is text, and what was typed is not lost.
 
-use zerostate::api::{ApiError, Command, ErrorKind};
+use zerostate::api::{Answer, ApiError, Command, ErrorKind};
 use zerostate::document::ArtifactSource;
 
 use super::{model, press, ticket};
 use crate::console::layers::Layer;
+use crate::console::model::Model;
 use crate::console::msg::{Effect, Msg, Probe};
+use crate::console::tests::stage::{picture, text};
 use crate::console::update::update;
 
 #[test]
@@ -42,10 +44,32 @@ fn leaving_a_form_asks_only_when_something_was_typed() {
     let mut model = model();
     press(&mut model, "S esc");
     assert!(model.layers.is_empty());
-    press(&mut model, "S x esc");
-    assert!(matches!(model.layers.last(), Some(Layer::Confirm(_))));
-    press(&mut model, "y");
-    assert!(model.layers.is_empty());
+    // A module, an address, a guild that is founded, and one that is joined.
+    for (empty, typed) in [("S", "S x"), ("c", "c x"), ("2 n", "2 n x"), ("J", "J x")] {
+        press(&mut model, &format!("{empty} esc"));
+        assert!(model.layers.is_empty(), "{empty}");
+        press(&mut model, &format!("{typed} esc"));
+        assert!(matches!(model.layers.last(), Some(Layer::Confirm(question)) if !question.yes), "{typed}");
+        press(&mut model, "enter");
+        assert_eq!(model.layers.len(), 1, "{typed}: it stands at No");
+        press(&mut model, "esc y");
+        assert!(model.layers.is_empty(), "{typed}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_stands_in_the_header_until_it_is_answered() {
+    let shows = |model: &Model, what: &str| text(&picture(model)).lines().next().unwrap().contains(what);
+    let mut model = model();
+    let form = press(&mut model, "c /ip4/192.0.2.9/tcp/4001 ctrl-s");
+    assert!(shows(&model, "… connecting to /ip4/192.0.2.9"), "{}", text(&picture(&model)));
+    let cancel = press(&mut model, "3 gg x y");
+    assert!(shows(&model, "… connecting to") && shows(&model, " +1"), "{}", text(&picture(&model)));
+    let refused = ApiError::new(ErrorKind::Failed, "connection refused");
+    update(&mut model, Msg::Answered { ticket: ticket(&form), result: Err(refused) });
+    assert!(shows(&model, "… cancelling ") && !shows(&model, " +1"), "{}", text(&picture(&model)));
+    update(&mut model, Msg::Answered { ticket: ticket(&cancel), result: Ok(Answer::Done) });
+    assert!(!shows(&model, " … "), "{}", text(&picture(&model)));
 }
 
 #[test]

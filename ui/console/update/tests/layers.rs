@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use jiff::SignedDuration;
-use zerostate::api::{Answer, Command};
+use zerostate::api::{Answer, Command, TaskState};
 
 use super::{model, press, selected, ticket};
 use crate::console::depth::Depth;
@@ -176,8 +176,68 @@ fn a_word_is_looked_for_in_what_is_open() {
     assert!(!is_shown(&model, "of 3") && model.layers.len() == 2);
     press(&mut model, "n");
     assert!(model.toasts.iter().any(|toast| toast.text.contains("/ looks for a word")));
+    // Who takes back what was only typed is where one was.
+    let scroll = |model: &Model| match model.layers.last() {
+        Some(Layer::Text(text)) => text.scroll,
+        other => panic!("{other:?}"),
+    };
+    press(&mut model, "g g j");
+    let before = scroll(&model);
+    press(&mut model, "/ q u o r u m");
+    assert_ne!(scroll(&model), before);
+    press(&mut model, "esc");
+    assert_eq!(scroll(&model), before);
     press(&mut model, "esc");
     assert_eq!(model.layers.len(), 1);
+}
+
+#[test]
+fn what_is_open_is_offered_only_what_can_be_done_with_it() {
+    let footer = |model: &Model| text(&picture(model)).lines().last().unwrap().to_owned();
+    let own = samples::did(1);
+    for state in [TaskState::Running, TaskState::Cancelled { reason: "it took too long".into() }] {
+        for creator in [own.clone(), samples::did(2)] {
+            let mut model = model();
+            let sent = ticket(&press(&mut model, "3 enter"));
+            let mut detail = samples::task_detail();
+            (detail.view.record.state, detail.view.record.creator) = (state.clone(), creator.clone());
+            update(&mut model, Msg::Answered { ticket: sent, result: Ok(Answer::Task(Box::new(detail))) });
+            let possible = state == TaskState::Running && creator == own;
+            assert_eq!(footer(&model).contains("x cancel"), possible, "{state:?}: {}", footer(&model));
+        }
+    }
+    for executor in [own, samples::did(2)] {
+        let mut model = model();
+        let sent = ticket(&press(&mut model, "4 enter"));
+        let mut detail = samples::receipt_detail();
+        detail.record.executor = executor.clone();
+        update(&mut model, Msg::Answered { ticket: sent, result: Ok(Answer::Receipt(Box::new(detail))) });
+        let possible = executor != samples::did(1);
+        assert_eq!(footer(&model).contains("a attest"), possible, "{}", footer(&model));
+    }
+}
+
+#[test]
+fn a_journal_offers_nothing_that_needs_a_node() {
+    let mut model = model();
+    let shows = |model: &Model, what: &str| text(&picture(model)).contains(what);
+    for (replay, there) in [(None, true), (Some(9), false)] {
+        model.settings.replay = replay;
+        assert_eq!(shows(&model, "S submit"), there);
+        press(&mut model, "?");
+        assert_eq!(shows(&model, "submit a task: a module or a manifest"), there);
+        press(&mut model, "esc : submit");
+        assert_eq!(shows(&model, "submit a task"), there);
+        press(&mut model, "esc");
+        for keys in ["S", "3 x", "c", "J", "4 a"] {
+            model.toasts.clear();
+            let effects = press(&mut model, keys);
+            let said = model.toasts.iter().any(|toast| toast.text.contains("needs a node that runs"));
+            assert_eq!(said, !there, "{keys}: {:?}", model.toasts);
+            assert!(there || (effects.is_empty() && model.layers.is_empty()), "{keys}: {effects:?}");
+            model.layers.clear();
+        }
+    }
 }
 
 #[test]
