@@ -235,17 +235,9 @@ impl Network {
     /// [`NetworkError::NotConnected`], [`NetworkError::Refused`] with the peer's reason, [`NetworkError::Busy`],
     /// [`NetworkError::Timeout`], [`NetworkError::Request`].
     pub async fn deliver(&self, peer_id: &str, document: &AnyEnvelope) -> Result<(), NetworkError> {
-        let envelope = self.known(document);
-        let peer = parse_peer(peer_id)?;
-        let mut waits = BUSY_WAITS.into_iter();
-        loop {
-            let envelope = Arc::clone(&envelope);
-            let command = |reply| Command::Deliver { peer, envelope, reply };
-            match (self.ask(command, DELIVER_LIMIT, peer_id).await, waits.next()) {
-                (Err(NetworkError::Busy(_)), Some(wait)) => tokio::time::sleep(wait).await,
-                (outcome, _) => return outcome,
-            }
-        }
+        let (envelope, peer) = (self.known(document), parse_peer(peer_id)?);
+        let command = |reply| Command::Deliver { peer, envelope: Arc::clone(&envelope), reply };
+        self.ask_again(command, peer_id).await
     }
 
     /// Says something to one peer in the guild protocol and gives back what it answers. A busy peer is asked four times within
@@ -255,15 +247,7 @@ impl Network {
     /// As [`Network::deliver`].
     pub async fn guild(&self, peer_id: &str, said: Arc<[u8]>) -> Result<Vec<u8>, NetworkError> {
         let peer = parse_peer(peer_id)?;
-        let mut waits = BUSY_WAITS.into_iter();
-        loop {
-            let said = Arc::clone(&said);
-            let command = |reply| Command::Guild { peer, said, reply };
-            match (self.ask(command, DELIVER_LIMIT, peer_id).await, waits.next()) {
-                (Err(NetworkError::Busy(_)), Some(wait)) => tokio::time::sleep(wait).await,
-                (outcome, _) => return outcome,
-            }
-        }
+        self.ask_again(|reply| Command::Guild { peer, said: Arc::clone(&said), reply }, peer_id).await
     }
 
     /// Connects to a peer of which only the id is known here, wherever the DHT has met it.
@@ -371,6 +355,21 @@ impl Network {
     fn known(&self, document: &AnyEnvelope) -> Arc<[u8]> {
         self.verified.add(document);
         Arc::clone(document.bytes())
+    }
+
+    /// Asks a peer of whom it may be heard that it is busy.
+    async fn ask_again<T>(
+        &self,
+        command: impl Fn(Reply<T>) -> Command,
+        peer_id: &str,
+    ) -> Result<T, NetworkError> {
+        let mut waits = BUSY_WAITS.into_iter();
+        loop {
+            match (self.ask(&command, DELIVER_LIMIT, peer_id).await, waits.next()) {
+                (Err(NetworkError::Busy(_)), Some(wait)) => tokio::time::sleep(wait).await,
+                (outcome, _) => return outcome,
+            }
+        }
     }
 
     async fn ask<T>(
