@@ -20,6 +20,8 @@
 mod bundle;
 #[path = "../ui/console/mod.rs"]
 mod console;
+#[path = "../ui/files.rs"]
+mod files;
 #[path = "../ui/signals.rs"]
 mod signals;
 

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// A configuration is a page of text, not more.
 const MAX_FILE: u64 = 256 * 1024;
+/// Each is a process.
+const RUNNERS_MAX: usize = 256;
 
 /// What the operator decided.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,7 @@ pub struct Config {
     pub prices: Prices,
     pub metrics: Metrics,
     pub log: Log,
+    pub console: Console,
 }
 
 /// Where to listen and whom to dial.
@@ -209,6 +212,16 @@ pub struct Metrics {
     pub listen: Option<std::net::SocketAddr>,
 }
 
+/// How the console starts; the command line may say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Console {
+    /// A theme's name; one that suits the terminal when absent.
+    pub theme: Option<String>,
+    /// Let the mouse choose, open and scroll.
+    pub mouse: bool,
+}
+
 /// How much to log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -241,6 +254,8 @@ impl Config {
         let unreadable =
             |why: &dyn fmt::Display| ConfigError::Read { path: path.into(), why: why.to_string() };
         match fs::metadata(path) {
+            // A pipe may never say anything, and a device never end.
+            Ok(meta) if !meta.is_file() => return Err(unreadable(&"it is no file")),
             Ok(meta) if meta.len() > MAX_FILE => {
                 return Err(unreadable(&format!("it has over {MAX_FILE} bytes")));
             }
@@ -261,6 +276,9 @@ impl Config {
         }
         if let Some(name) = config.name.as_ref().filter(|name| !(1..=64).contains(&name.len())) {
             return Err(broken(format!("name has {} bytes: expected 1 to 64", name.len())));
+        }
+        if let Some(runners) = config.execution.runners.filter(|runners| runners.get() > RUNNERS_MAX) {
+            return Err(broken(format!("execution.runners = {runners}: expected 1 to {RUNNERS_MAX}")));
         }
         Ok(config)
     }

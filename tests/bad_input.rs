@@ -187,6 +187,7 @@ fn a_configuration_with_something_unknown_is_refused_with_what_is_known() {
         ("[prices]\nper_second = \"-1\"\n", "prices.per_second"),
         ("name = \"\"\n", "name has 0 bytes"),
         ("[log]\nfilter = \"zerostate=loud\"\n", "zerostate=loud"),
+        ("[execution]\nrunners = 257\n", "execution.runners = 257: expected 1 to 256"),
         ("policy = [", "line 1"),
     ];
     for (content, why) in wrong {
@@ -199,6 +200,11 @@ fn a_configuration_with_something_unknown_is_refused_with_what_is_known() {
     let (code, said) =
         Node::try_start(&dir, &["--config", "/nonexistent.toml"]).err().expect("a named file must be there");
     assert!(code == Some(2) && said.contains("/nonexistent.toml"), "{said}");
+    // What may never end is not read.
+    for device in ["/dev/zero", "/dev/tty"] {
+        let (code, said) = Node::try_start(&dir, &["--config", device]).err().expect("a device is no file");
+        assert!(code == Some(2) && said.contains("it is no file"), "{said}");
+    }
 }
 
 #[test]

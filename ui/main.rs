@@ -3,6 +3,7 @@
 mod bundle;
 mod cli;
 mod console;
+mod files;
 mod signals;
 
 use std::process::ExitCode;

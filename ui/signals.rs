@@ -8,6 +8,7 @@ pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
 }
 
 impl Signals {
@@ -18,6 +19,7 @@ impl Signals {
             hangup: hear(SignalKind::hangup())?,
             terminate: hear(SignalKind::terminate())?,
             interrupt: hear(SignalKind::interrupt())?,
+            quit: hear(SignalKind::quit())?,
         })
     }
 
@@ -27,11 +29,12 @@ impl Signals {
             _ = self.hangup.recv() => SignalKind::hangup(),
             _ = self.terminate.recv() => SignalKind::terminate(),
             _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.quit.recv() => SignalKind::quit(),
         };
         kind.as_raw_value()
     }
 
-    /// Those that end it whatever it does; ^C is meant for the program that has the terminal.
+    /// Those that end it whatever it does; ^C and ^\ are meant for the program that has the terminal.
     pub async fn ended(&mut self) -> i32 {
         let kind = tokio::select! {
             _ = self.hangup.recv() => SignalKind::hangup(),
@@ -40,12 +43,13 @@ impl Signals {
         kind.as_raw_value()
     }
 
-    /// Forgets a ^C that has come meanwhile.
+    /// Forgets what was typed meanwhile for the program that had the terminal: ^C and ^\.
     ///
     /// # Errors
     /// When the system does not let it be heard again.
-    pub fn forget_interrupt(&mut self) -> anyhow::Result<()> {
+    pub fn forget_typed(&mut self) -> anyhow::Result<()> {
         self.interrupt = hear(SignalKind::interrupt())?;
+        self.quit = hear(SignalKind::quit())?;
         Ok(())
     }
 }

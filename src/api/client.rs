@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
@@ -29,6 +29,8 @@ const PATH_MAX: usize = 100;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// A line of a stream: a snapshot with full tails is under 1 MiB.
 const LINE_MAX: usize = 16 << 20;
+/// An answer as a whole: a receipt with its proof and output, or a thousand rows.
+const BODY_MAX: usize = 256 << 20;
 
 /// Where the socket of the node on `data_dir` is. In a deep directory it is under the runtime directory instead, by a name
 /// made from the data directory's path, so that both sides find it.
@@ -95,7 +97,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the node is gone.
     pub async fn link(&self) -> Result<Link, ApiError> {
-        let mut lines = Lines::new(self.open(Method::GET, "/v1/snapshots", Vec::new()).await?);
+        let mut lines = Lines::new(in_time(self.open(Method::GET, "/v1/snapshots", Vec::new())).await?);
         let (sender, snapshots) = watch::channel(None);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next().await {
@@ -119,8 +121,8 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the node is gone.
     pub async fn follow(&self, after: u64, mut each: impl FnMut(Event) -> bool) -> Result<(), ApiError> {
-        let mut lines =
-            Lines::new(self.open(Method::GET, &format!("/v1/events?after={after}"), Vec::new()).await?);
+        let path = format!("/v1/events?after={after}");
+        let mut lines = Lines::new(in_time(self.open(Method::GET, &path, Vec::new())).await?);
         while let Some(line) = lines.next().await? {
             if !each(parse(&line)?) {
                 break;
@@ -235,7 +237,7 @@ fn plain(cid: &str) -> Result<&str, ApiError> {
 }
 
 async fn whole_body(response: Response<Incoming>) -> Result<Bytes, ApiError> {
-    Ok(response.into_body().collect().await.map_err(gone)?.to_bytes())
+    Ok(Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(gone)?.to_bytes())
 }
 
 /// The body of an answer that says yes.

@@ -136,6 +136,9 @@ pub enum Answer {
         reason: Option<Untrusted>,
         compared: Vec<Comparison>,
         known: bool,
+        /// Why a vote of this node's does not count, or may not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caveat: Option<Untrusted>,
     },
     Chains(Vec<ChainView>),
     Attested {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use serde::{Deserialize, Serialize};
 use unicode_width::UnicodeWidthChar;
 
@@ -52,7 +54,7 @@ impl Untrusted {
 
     /// Whether a character is one of those that are taken out.
     pub fn changes(c: char) -> bool {
-        c.is_control() || is_invisible(c)
+        c.is_control() || (!c.is_ascii() && is_unseen(c))
     }
 
     /// The cleaned text.
@@ -89,12 +91,17 @@ fn clean(raw: &str, keep_lines: bool, max_chars: usize) -> String {
     out
 }
 
-/// Bidirectional controls, joiners, fillers, tags and the other characters that are not seen but change what is.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+/// Characters that are not seen but change what is: bidirectional controls, joiners, fillers, tags. And those that are none (yet), of which
+/// each terminal thinks something else. By the general category and the default ignorable code points of the Unicode Standard (UAX #44).
+fn is_unseen(c: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    matches!(
+        category,
+        GeneralCategory::Format
+            | GeneralCategory::Unassigned
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 impl From<String> for Untrusted {
@@ -129,8 +136,15 @@ mod tests {
     fn nothing_that_steers_a_terminal_stays() {
         let attack = "\u{1b}]52;c;aGk=\u{7}a\u{9b}31m\u{202e}b\u{200d}c\u{7f}\u{e0041}";
         let shown = Untrusted::new(attack);
-        assert!(shown.as_str().chars().all(|c| !c.is_control() && !is_invisible(c)), "{shown:?}");
+        assert!(shown.as_str().chars().all(|c| !c.is_control() && !is_unseen(c)), "{shown:?}");
         assert!(shown.as_str().contains('a') && shown.as_str().contains('b'));
+    }
+
+    #[test]
+    fn what_no_terminal_knows_the_width_of_is_taken_out() {
+        for c in ['\u{fdd0}', '\u{378}', '\u{1fffe}', '\u{13430}', '\u{1d173}', '\u{1bca0}', '\u{2029}'] {
+            assert_eq!(Untrusted::new(&format!("a{c}b")).as_str(), "a\u{fffd}b", "{c:?}");
+        }
     }
 
     #[test]
@@ -144,7 +158,8 @@ mod tests {
 
     #[test]
     fn honest_names_in_any_script_stay_as_they_are() {
-        for name in ["atlas", "Čapek", "日本語", "नमस्ते", "مرحبا"] {
+        for name in ["atlas", "Čapek", "日本語", "नमस्ते", "مرحبا", "שלום", "Привет", "→ ✓ 🚀", "a\u{e0b0}b"]
+        {
             assert_eq!(Untrusted::new(name).as_str(), name);
         }
     }

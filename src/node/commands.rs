@@ -382,7 +382,7 @@ pub fn report(ran: crate::task::Ran) -> RunReport {
 }
 
 fn examined(examined: Examined) -> Answer {
-    let Examined { finding, receipt, attestation, known } = examined;
+    let Examined { finding, receipt, attestation, known, caveat } = examined;
     Answer::Examined {
         finding,
         receipt_id: receipt.to_string(),
@@ -390,6 +390,7 @@ fn examined(examined: Examined) -> Answer {
         reason: attestation.reason.as_deref().map(Untrusted::new),
         compared: attestation.compared,
         known,
+        caveat: caveat.map(Untrusted::new),
     }
 }
 

@@ -20,6 +20,7 @@ const OUTPUT_WITHIN: Duration = Duration::from_secs(5);
 /// Up to this an output is one block, which is found by its digest.
 const OUTPUT_MAX: u64 = 1 << 20;
 
+const OF_A_GUILD: &str = "it was done in a guild: there only those count who had offered to witness it";
 const OWN: &str = "a node cannot attest its own receipt; another one must";
 /// Findings that wait for the operator to sign them, and for how long.
 const FINDINGS: usize = 256;
@@ -34,6 +35,8 @@ pub struct Examined {
     pub attestation: Attestation,
     /// Whether this node has signed it before.
     pub known: bool,
+    /// Why its vote does not count, or may not.
+    pub caveat: Option<&'static str>,
 }
 
 /// The same with all that is needed to sign it.
@@ -123,8 +126,15 @@ impl Context {
         let before = self.storage.standing(&id, &claim.task_id).await?;
         if let Some((known, _)) = self.own_vote(&before.votes).await? {
             let finding = String::new();
-            return Ok(Examined { finding, receipt: id, attestation: known.attestation, known: true });
+            let attestation = known.attestation;
+            return Ok(Examined { finding, receipt: id, attestation, known: true, caveat: None });
         }
+        let me = self.identity.did();
+        let caveat = match &before.task {
+            Some(task) => self.discounts(task, me),
+            None if claim.guild.is_some() && claim.requester != *me => Some(OF_A_GUILD),
+            None => None,
+        };
         let case = Presented::plain(receipt);
         let (attestation, manifest) = self.examine(&case, Asked::ByOperator, reins).await?;
         let finding = hex::encode(self.random()?.split_at(8).0);
@@ -136,7 +146,7 @@ impl Context {
         }
         let kept = Finding { at: Instant::now(), case, attestation: attestation.clone(), manifest };
         findings.insert(finding.clone(), kept);
-        Ok(Examined { finding, receipt: id, attestation, known: false })
+        Ok(Examined { finding, receipt: id, attestation, known: false, caveat })
     }
 
     /// Signs what was tried out, and tells everybody.

@@ -103,7 +103,9 @@ impl Context {
                         // It takes its time, and others need not wait for it.
                         place.take();
                         until = Instant::now() + terms.limits.time() + MARGIN;
-                        self.turn(record, TaskState::Running, Some(by(&plan.executor))).await?;
+                        (record.state, record.updated_at) = (TaskState::Running, Timestamp::now());
+                        let step = self.step_by(&plan.executor, record.updated_at, record, "running", None);
+                        self.write(vec![Write::Task(Box::new(record.clone())), step]).await?;
                     }
                     answer(word, Ok(None));
                 }
@@ -192,7 +194,8 @@ impl Context {
                     self.announce(&document).await;
                 }
             }
-            let said = format!("the receipt and {} attestations", votes.len());
+            let s = if votes.len() == 1 { "" } else { "s" };
+            let said = format!("the receipt and {} attestation{s}", votes.len());
             Ok::<_, TaskError>(self.step(record, "announced", Some(Untrusted::new(&said))))
         };
         match announced.await {
@@ -207,8 +210,4 @@ impl Context {
     pub(super) fn is_connected(&self, who: &Did) -> bool {
         self.network.as_ref().is_some_and(|network| network.state().borrow().peer_of(who).is_some())
     }
-}
-
-fn by(who: &Did) -> Untrusted {
-    Untrusted::new(&format!("by {}", who.short()))
 }

@@ -24,7 +24,7 @@ use crate::guild::{
     Action, Answers, Bytes, Content, Formed, Founding, GuildError, Guilds, Offer, Refusal, Role,
 };
 use crate::identity::Did;
-use crate::storage::{Candidate, TaskRecord, TaskState, Write};
+use crate::storage::{Candidate, TaskRecord, TaskState, Write, short_id};
 
 /// Offers to one task that are weighed.
 pub(super) const OFFERS: usize = 128;
@@ -247,7 +247,8 @@ impl Context {
         let sitting = async {
             let offered = format!("{} offered", choice.candidates.len());
             let said = format!(
-                "guild {guild}: executor {}, witnesses {}",
+                "guild {}: executor {}, witnesses {}",
+                short_id(&guild.to_string()),
                 choice.executor.from.short(),
                 names(choice.witnesses.iter().map(|offer| &offer.from)),
             );
@@ -345,7 +346,11 @@ impl Context {
         if within.is_none() {
             dissolve(guilds, &guild).await;
             if is_done {
-                last.push(self.step(record, "dissolved", Some(Untrusted::new(&format!("guild {guild}")))));
+                last.push(self.step(
+                    record,
+                    "dissolved",
+                    Some(Untrusted::new(&format!("guild {}", short_id(&guild.to_string())))),
+                ));
             }
         } else if !is_done {
             let withdraw = Content::Withdraw { manifest: *manifest.id() };

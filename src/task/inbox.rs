@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Context;
 use super::intake::Next;
 use super::offer::Willing;
-use crate::document::{Envelope, Manifest, Receipt, Untrusted};
+use crate::document::{Credits, Envelope, Manifest, Receipt, Untrusted, bytes_text, duration_text};
 use crate::identity::Did;
 
 /// Questions that wait; with one more, the oldest is given up.
@@ -117,6 +117,26 @@ impl Inbox {
     }
 }
 
+/// What one says yes to who runs a task.
+fn offer(terms: &Manifest) -> String {
+    let Manifest { name, payment, limits, attestation, .. } = terms;
+    let pay = match payment.max_total_micro {
+        Credits::MAX => "without a cap on what it pays".to_owned(),
+        most => format!("for {most} at most"),
+    };
+    let work = format!(
+        "{}, {} and {} fuel",
+        duration_text(limits.time()),
+        bytes_text(limits.memory_bytes),
+        limits.fuel
+    );
+    let witnesses = match attestation.quorum {
+        0 => "no witnesses".to_owned(),
+        quorum => format!("{quorum} of {} witnesses", attestation.witnesses),
+    };
+    format!("wants {name} to be run, {pay}: {}, up to {work}; {witnesses}", terms.function)
+}
+
 /// The end of an id: the beginnings are all alike.
 fn short(id: &str) -> String {
     id.get(id.len().saturating_sub(ID)..).unwrap_or(id).to_owned()
@@ -130,10 +150,7 @@ impl Context {
             id: short(&manifest.id().to_string()),
             kind: "task-offer",
             from: terms.creator.clone(),
-            text: Untrusted::new(&format!(
-                "wants {} to be run, for {} at most",
-                terms.name, terms.payment.max_total_micro
-            )),
+            text: Untrusted::new(&offer(terms)),
             subject: terms.task_id.clone(),
             at: Timestamp::now(),
             until: terms.expires_at,

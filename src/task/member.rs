@@ -16,7 +16,7 @@ use crate::document::{Agreement, AnyEnvelope, Content as Digest, Envelope, Manif
 use crate::execution::{OUTPUT_TOLD, Phase, Priority, Progress};
 use crate::guild::{Action, Bytes, Content, GuildError, Guilds, KeyError, MemberState, Refusal, Role};
 use crate::identity::Did;
-use crate::storage::{Happening, TaskRecord, TaskState, Write};
+use crate::storage::{Happening, TaskRecord, TaskState, Write, short_id};
 
 /// How often a run's progress is told.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -85,7 +85,7 @@ impl Context {
         };
         let runs = plan.agreed.executor == *self.identity.did();
         let part = if runs { "executor" } else { "witness" };
-        let formed = Untrusted::new(&format!("guild {guild}, as {part}"));
+        let formed = Untrusted::new(&format!("guild {}, as {part}", short_id(&guild.to_string())));
         let mut rows = vec![
             Write::Document(AnyEnvelope::Manifest(plan.manifest.clone())),
             self.note(&plan.manifest, "guilded", Some(formed)),

@@ -106,22 +106,30 @@ fn pool(executor: Offer, ranked: Vec<Known>, witnesses: usize) -> Pick {
 }
 
 impl Pick {
+    /// Why somebody neither runs it nor was drawn to witness it.
+    fn passed_over(&self, known: &Known, is_witnessed: bool) -> &'static str {
+        let in_pool = self.pool.iter().any(|offer| offer.from == known.offer.from);
+        match known.offer {
+            Offer { attest: true, .. } if is_witnessed && in_pool => "others were drawn",
+            Offer { attest: true, .. } if is_witnessed => "has failed more often than not",
+            Offer { execute: true, .. } => "another runs it",
+            _ => "offered only to witness it, and nobody has to",
+        }
+    }
+
     /// Who does what when these have been drawn.
     pub(super) fn drawn(self, draw: Draw, manifest: &Cid, witnesses: usize) -> Choice {
         let drawn = draw.witnesses(manifest, &self.executor.from, witnesses);
         let candidates = self.ranked.iter().map(|known| {
-            let part = if known.offer.from == self.executor.from {
-                "executor"
+            let (part, why) = if known.offer.from == self.executor.from {
+                ("executor", "runs it, as the first of those who can be spared as witnesses")
             } else if drawn.contains(&known.offer.from) {
-                "witness"
+                ("witness", if known.offer.execute { "was drawn, and another runs it" } else { "was drawn" })
             } else {
-                "reserve"
+                ("reserve", self.passed_over(known, !drawn.is_empty()))
             };
-            Candidate {
-                did: known.offer.from.clone(),
-                part: part.to_owned(),
-                reason: known.reason().as_str().into(),
-            }
+            let reason = format!("{why}; {}", known.reason());
+            Candidate { did: known.offer.from.clone(), part: part.to_owned(), reason: reason.as_str().into() }
         });
         let candidates = candidates.collect();
         let offer = |did: &Did| self.pool.iter().find(|offer| offer.from == *did).cloned();

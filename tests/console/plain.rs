@@ -85,7 +85,11 @@ fn a_node_is_operated_in_lines_from_a_submission_to_an_attestation() {
     plain.say("1");
     let executor = plain.until("executor: ");
     assert!(executor.contains("you"), "{executor}");
-    plain.until("signature: ✓ checked here");
+    // One thing a line.
+    for label in ["requester: you", "signature: ✓ checked here", "total: ", "memory: ", "time: "] {
+        let line = plain.until(label);
+        assert!(line.starts_with(label), "{line}");
+    }
     // Its own receipt it cannot attest, and says why.
     plain.say("attest");
     plain.until("an executor cannot attest what it ran itself");
@@ -124,6 +128,17 @@ fn the_end_of_its_input_is_the_end_and_the_node_lives_on() {
     plain.input = None;
     assert!(plain.process.wait().unwrap().success());
     assert!(node.lives());
+}
+
+#[test]
+fn who_asks_where_nothing_can_be_answered_is_told_by_the_exit_code() {
+    let node = Node::start("alder", &[]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["attach", "--plain", "--data-dir", path(node.data_dir.path())]);
+    let mut process = command.stdin(Stdio::piped()).stdout(full).stderr(Stdio::null()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(b"peers\nquit\n").unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(1));
 }
 
 #[test]

@@ -11,11 +11,12 @@ use crate::pty::{FRAME, PROGRAM, Pty, contains};
 fn the_terminal_is_given_back_on_every_way_out_and_the_node_lives_on() {
     let mut node = Node::start("alder", &[]);
     type Way = fn(&mut Pty);
-    let ways: [(&str, Way); 4] = [
+    let ways: [(&str, Way); 5] = [
         ("q", |console| console.keys("q")),
         ("^C", |console| console.keys("\x03")),
         ("SIGTERM", |console| console.signal(Signal::TERM)),
         ("SIGHUP", |console| console.signal(Signal::HUP)),
+        ("SIGQUIT", |console| console.signal(Signal::QUIT)),
     ];
     for (name, leave) in ways {
         let mut console = node.attach();

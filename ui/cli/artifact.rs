@@ -1,6 +1,5 @@
 //! `zerostate artifact add|get|list|pin|unpin|gc`.
 
-use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +14,7 @@ use zerostate::document::{Untrusted, bytes_text};
 
 use super::progress::{Progress, rate_text};
 use super::{Failure, Globals, Outcome, output};
+use crate::files::Whole;
 
 /// How much of a file is read at once.
 const PIECE: usize = 256 * 1024;
@@ -200,31 +200,11 @@ async fn write_out(client: &Client, info: &ArtifactInfo, path: &Path) -> Result<
         return Ok(());
     }
     let cannot = |error: std::io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
-    // What a link leads to is meant, and what is no file, such as a pipe, is written to as it is.
-    let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if std::fs::metadata(&place).is_ok_and(|there| !there.is_file()) {
-        let mut there = File::options().write(true).open(&place).map_err(cannot)?;
-        while let Some(piece) = bytes.next().await {
-            there.write_all(&piece?).map_err(cannot)?;
-        }
-        return there.flush().map_err(cannot);
+    let mut file = Whole::create(path).map_err(cannot)?;
+    while let Some(piece) = bytes.next().await {
+        file.write_all(&piece?).map_err(cannot)?;
     }
-    let name = place.file_name().unwrap_or_default().to_string_lossy();
-    let part = place.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    let mut file = File::create_new(&part).map_err(cannot)?;
-    let written = async {
-        while let Some(piece) = bytes.next().await {
-            file.write_all(&piece?).map_err(cannot)?;
-        }
-        file.sync_all().and_then(|()| std::fs::rename(&part, &place)).map_err(cannot)
-    };
-    let outcome: Result<(), Failure> = written.await;
-    if outcome.is_err()
-        && let Err(error) = std::fs::remove_file(&part)
-    {
-        tracing::debug!(%error, "the beginning of a file stays");
-    }
-    outcome
+    file.finish().map_err(cannot)
 }
 
 async fn list(globals: &Globals, client: &Client) -> Outcome {

@@ -66,8 +66,8 @@ async fn one(client: &Client, given: &str, dry_run: bool) -> Result<Value, Failu
         Answer::Attested { attestation_id, verdict, reason, compared } => json!({
             "receipt": given, "attestation_id": attestation_id, "verdict": verdict, "reason": reason, "compared": compared,
         }),
-        Answer::Examined { verdict, reason, compared, known, .. } => json!({
-            "receipt": given, "attestation_id": null, "verdict": verdict, "reason": reason, "compared": compared, "signed_before": known,
+        Answer::Examined { verdict, reason, compared, known, caveat, .. } => json!({
+            "receipt": given, "attestation_id": null, "verdict": verdict, "reason": reason, "compared": compared, "signed_before": known, "caveat": caveat,
         }),
         _ => return Err(output::unexpected()),
     })
@@ -88,6 +88,9 @@ fn show(found: &Value) -> Result<(), Failure> {
         .collect();
     if !rows.is_empty() {
         output::table(&["", "what", "claimed", "measured"], &rows, "")?;
+    }
+    if let Some(caveat) = found["caveat"].as_str() {
+        output::line(&format!("whether it counts: {caveat}"))?;
     }
     match (found["attestation_id"].as_str(), found["signed_before"].as_bool()) {
         (Some(id), _) => output::line(&format!("signed and announced as {id}")),

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use zerostate::api::{Link, Recording};
+use zerostate::config::Console;
 use zerostate::node::{Node, NodeError};
 
 use super::attached::{Later, attached, forward};
@@ -66,10 +67,10 @@ impl LookArgs {
 
     /// Lines are asked for, or the terminal can do no more.
     fn is_plain(&self) -> bool {
-        self.plain || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+        self.plain || std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
     }
 
-    fn options(self, data_dir: &Path) -> ConsoleOptions {
+    fn options(self, data_dir: &Path, config: Console) -> ConsoleOptions {
         let keymap = data_dir.join("keymap.toml");
         let plain = self.is_plain();
         let engine = zerostate::execution::environment();
@@ -82,12 +83,12 @@ impl LookArgs {
                 Color::Ansi256 => ColorMode::Ansi256,
                 Color::Ansi16 => ColorMode::Ansi16,
             },
-            theme: self.theme,
+            theme: self.theme.or(config.theme),
             keymap: keymap.exists().then_some(keymap),
             theme_dir: Some(data_dir.join("themes")),
             ascii: self.ascii.then_some(true),
             plain,
-            mouse: self.mouse,
+            mouse: self.mouse || config.mouse,
             drafts: Some(data_dir.join("drafts")),
             bundles: Some(data_dir.join("bundles")),
             info: vec![
@@ -112,7 +113,8 @@ impl LookArgs {
 pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outcome {
     need_terminal(&look, "run a node without a console with `zerostate node`")?;
     let (home, config, log) = node::prepare(globals, args)?;
-    let options = ConsoleOptions { stop_node_on_quit: true, ..look.options(&globals.data_dir()?) };
+    let look = look.options(&globals.data_dir()?, config.console.clone());
+    let options = ConsoleOptions { stop_node_on_quit: true, ..look };
     let (publish_node, node) = watch::channel(None);
     let (publish, snapshots) = watch::channel(None);
     let link = Link::new(Arc::new(Later::that_starts(node)), snapshots);
@@ -146,6 +148,7 @@ const UNDERSTOOD_WITHIN: Duration = Duration::from_secs(1);
 pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
     need_terminal(&verb.look, "`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
+    let look = verb.look.options(&data_dir, globals.load_config()?.console);
     // At the start a node that is not there, or cannot be understood, is an error; later it is waited for.
     let first = globals.client().await?.link().await?;
     let mut heard = first.snapshots.clone();
@@ -154,7 +157,7 @@ pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
             .hint("is the node of the same version as this program?"));
     }
     let link = attached(first, data_dir.clone());
-    let options = ConsoleOptions { badge: Some("attached".to_owned()), ..verb.look.options(&data_dir) };
+    let options = ConsoleOptions { badge: Some("attached".to_owned()), ..look };
     ended(run(link, options).await)
 }
 
@@ -169,20 +172,24 @@ pub async fn replay(globals: &Globals, file: &Path, look: LookArgs) -> Outcome {
         Failure::usage(format!("{shown}: {error}")).hint("`zerostate events --json > FILE` keeps a journal")
     })?;
     let (replay, link) = Replay::new(recording);
-    let options = ConsoleOptions { replay: Some(replay), ..look.options(&globals.data_dir()?) };
+    let look = look.options(&globals.data_dir()?, globals.load_config()?.console);
+    // Of the node that kept it nothing is here.
+    let (journal, engine) =
+        (shown.to_string(), look.info.iter().find(|(label, _)| label == "engine").cloned());
+    let info = [("journal".to_owned(), journal)].into_iter().chain(engine).collect();
+    let options = ConsoleOptions { replay: Some(replay), info, ..look };
     ended(run(link, options).await)
 }
 
 /// The console on the first node of a lab; its submit form starts with an example.
-pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf) -> Outcome {
-    let folder = example.parent().unwrap_or(Path::new(".")).to_path_buf();
+pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf, data_dir: &Path) -> Outcome {
     let options = ConsoleOptions {
         badge: Some("lab".to_owned()),
         example: Some(example),
         stop_node_on_quit: true,
         // The lab's own files go with it.
         bundles: std::env::current_dir().ok(),
-        ..look.options(&folder)
+        ..look.options(data_dir, Console::default())
     };
     ended(run(link, options).await)
 }

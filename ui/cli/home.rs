@@ -1,6 +1,6 @@
 //! Where the data directory and the configuration are, and the way to the node that runs there.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
@@ -13,6 +13,8 @@ use super::{Failure, Globals};
 const PASSPHRASE_FILE: &str = "ZEROSTATE_PASSPHRASE_FILE";
 /// A passphrase is a line, not a file of megabytes.
 const PASSPHRASE_MAX: usize = 4096;
+/// Of its file so much is read.
+const PASSPHRASE_FILE_MAX: u64 = 64 << 10;
 
 impl Globals {
     /// The data directory.
@@ -48,8 +50,10 @@ impl Globals {
 pub fn with_passphrase<T>(open: impl FnOnce(&PassphraseSource<'_>) -> T) -> Result<T, Failure> {
     if let Some(path) = std::env::var_os(PASSPHRASE_FILE) {
         let path = PathBuf::from(path);
-        let text = std::fs::read_to_string(&path);
-        let text = text.map(Zeroizing::new).map_err(|error| {
+        // It may be a pipe, as a shell's process substitution is.
+        let mut text = Zeroizing::new(String::new());
+        let file = std::fs::File::open(&path).map(|file| file.take(PASSPHRASE_FILE_MAX));
+        file.and_then(|mut file| file.read_to_string(&mut text)).map_err(|error| {
             Failure::failed(format!("cannot read the passphrase file {}: {error}", path.display()))
                 .hint(format!("it is named by {PASSPHRASE_FILE}"))
         })?;

@@ -186,7 +186,7 @@ impl Lab {
     async fn console(&self, look: console::LookArgs) -> Outcome {
         let link = self.client().await?.link().await?;
         let manifest = self.folder.0.join("hello.toml");
-        console::on_lab(link, look, manifest).await
+        console::on_lab(link, look, manifest, &self.first()?.data_dir).await
     }
 
     async fn example_task(&self, json: bool) -> Outcome {

@@ -58,7 +58,7 @@ pub async fn run(globals: &Globals, verb: ReceiptVerb) -> Outcome {
             match file {
                 None => output::line(text.trim_end())?,
                 Some(path) => {
-                    let written = std::fs::write(&path, text);
+                    let written = crate::files::write(&path, text.as_bytes());
                     written.map_err(|error| {
                         Failure::failed(format!("cannot write {}: {error}", path.display()))
                     })?;

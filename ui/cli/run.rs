@@ -91,7 +91,7 @@ pub async fn run(globals: &Globals, verb: RunVerb) -> Outcome {
     };
     let shown = show(globals, &report);
     if let Some(path) = &verb.receipt {
-        let written = std::fs::write(path, &report.envelope);
+        let written = crate::files::write(path, report.envelope.as_bytes());
         written.map_err(|error| {
             Failure::failed(format!("cannot write the receipt to {}: {error}", path.display()))
         })?;

@@ -21,6 +21,14 @@ const MOVED_LEAST: usize = 150;
 /// What is no longer than that comes as a whole in any case, and goes without them.
 const SMALL: usize = 128;
 
+/// More cells than any screen has are not drawn: each takes memory, several times.
+const MOST: Size = Size { width: 1_000, height: 400 };
+
+/// How much is drawn of a terminal with so many columns and lines.
+pub fn drawn((width, height): (u16, u16)) -> Size {
+    Size { width: width.min(MOST.width), height: height.min(MOST.height) }
+}
+
 /// A backend that gathers a frame and writes it when it is flushed. Cursor calls that change nothing cost nothing.
 pub struct Quiet<W: Write> {
     frame: Vec<u8>,
@@ -176,7 +184,7 @@ impl<W: Write> Backend for Quiet<W> {
     fn size(&self) -> io::Result<Size> {
         match self.fixed {
             Some(size) => Ok(size),
-            None => crossterm::terminal::size().map(|(width, height)| Size { width, height }),
+            None => crossterm::terminal::size().map(drawn),
         }
     }
 

@@ -162,14 +162,16 @@ async fn bundle(link: &Link, receipt_id: String, folder: &Path) -> Result<String
     let (receipt_id, text) = crate::bundle::bundled(link.node(), receipt_id, true).await?;
     tokio::fs::create_dir_all(folder).await.map_err(complain)?;
     let path = folder.join(format!("{receipt_id}.jsonl"));
-    tokio::fs::write(&path, text).await.map_err(complain)?;
-    Ok(path.display().to_string())
+    let shown = path.display().to_string();
+    let written = tokio::task::spawn_blocking(move || crate::files::write(&path, text.as_bytes()));
+    written.await.map_err(std::io::Error::other).flatten().map_err(complain)?;
+    Ok(shown)
 }
 
 /// What is in a folder that may be wanted: folders, modules and manifests, folders first.
 fn list(folder: &str) -> Result<Vec<FileEntry>, String> {
     let place = if folder.is_empty() { PathBuf::from(".") } else { PathBuf::from(expand(folder)) };
-    let entries = std::fs::read_dir(place).map_err(|error| error.to_string())?;
+    let entries = std::fs::read_dir(place).map_err(|error| why(&error))?;
     let mut found: Vec<FileEntry> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| {
@@ -215,13 +217,33 @@ async fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, String> {
     }
 }
 
+/// What stands in the way, as a person says it.
+fn why(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "it may not be read".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+const NO_FILE: &str = "not a plain file";
+
+/// Whether a module can be in it, by its kind and its size.
+fn is_module(meta: &std::fs::Metadata) -> Result<(), String> {
+    match meta.len() {
+        _ if !meta.is_file() => Err(NO_FILE.to_owned()),
+        1..=ARTIFACT_MAX => Ok(()),
+        bytes => Err(format!("{bytes} bytes; a module has 1 byte to 64 MiB")),
+    }
+}
+
 async fn probe(path: &Path) -> Result<Probe, String> {
-    let meta = tokio::fs::metadata(path).await.map_err(|error| error.to_string())?;
+    let meta = tokio::fs::metadata(path).await.map_err(|error| why(&error))?;
     if meta.is_dir() {
         return Ok(Probe::Folder);
     }
     if !meta.is_file() {
-        return Err("not a plain file".to_owned());
+        return Err(NO_FILE.to_owned());
     }
     let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => Some(DraftFormat::Toml),
@@ -234,18 +256,16 @@ async fn probe(path: &Path) -> Result<Probe, String> {
         let draft = Draft::parse(&text, format, Timestamp::now()).map_err(|error| error.to_string())?;
         let module = module_of(&draft, path);
         if let Some(module) = &module {
-            let found = tokio::fs::metadata(module).await;
-            found.map_err(|error| {
-                format!("its module {}: {error}", Untrusted::new(&module.display().to_string()))
-            })?;
+            let wrong =
+                |why: String| format!("its module {}: {why}", Untrusted::new(&module.display().to_string()));
+            let meta = tokio::fs::metadata(module).await.map_err(|error| wrong(why(&error)))?;
+            is_module(&meta).map_err(wrong)?;
         }
         return Ok(Probe::Manifest { draft: Box::new(draft), module });
     }
-    if meta.len() == 0 || meta.len() > ARTIFACT_MAX {
-        return Err(format!("{} bytes; a module has 1 byte to 64 MiB", meta.len()));
-    }
+    is_module(&meta)?;
     let mut head = [0u8; 4];
-    let mut file = tokio::fs::File::open(path).await.map_err(|error| error.to_string())?;
+    let mut file = tokio::fs::File::open(path).await.map_err(|error| why(&error))?;
     let magic = file.read_exact(&mut head).await.is_ok() && head == *b"\0asm";
     if !magic {
         return Err("neither a WebAssembly module nor a manifest (.toml, .json)".to_owned());

@@ -100,13 +100,61 @@ pub fn encode<'a>(cells: impl Iterator<Item = (u16, u16, &'a Cell)>, screen: Scr
             blanks.reverse();
         }
         let symbol = cell.symbol();
+        let known = known(symbol);
+        if known == Known::Nowhere && !screen.is_clear {
+            // Where the terminal thinks it narrower, nothing of what stood there may be left beside it.
+            out.extend(std::iter::repeat_n(b' ', symbol.width()));
+            go((x, y), None, false, out);
+        }
         out.extend_from_slice(symbol.as_bytes());
         // How far the cursor goes behind what is wide or combined, terminals disagree about; there it is said again.
-        let sure = symbol.chars().count() == 1 && symbol.width() == 1;
-        next = sure.then(|| (x.saturating_add(1), y));
+        next = (known == Known::Narrow).then(|| (x.saturating_add(1), y));
     }
     if pen != PLAIN {
         out.extend_from_slice(b"\x1b[m");
+    }
+}
+
+/// What terminals think of a symbol's width.
+#[derive(PartialEq)]
+enum Known {
+    /// All of them take it for one cell.
+    Narrow,
+    /// All of them take it for two, though not of where the cursor stands in the last column.
+    Wide,
+    /// It depends on their age, their font and their language.
+    Nowhere,
+}
+
+fn known(symbol: &str) -> Known {
+    let mut chars = symbol.chars();
+    match (chars.next(), chars.next()) {
+        (
+            Some(
+                ' '..='~'
+                | '\u{a1}'..='\u{2ff}'
+                | '\u{370}'..='\u{6ff}'
+                | '\u{10a0}'..='\u{10ff}'
+                | '\u{1e00}'..='\u{1fff}'
+                | '\u{2010}'..='\u{205e}'
+                | '\u{2190}'..='\u{22ff}'
+                | '\u{2500}'..='\u{25ff}'
+                | '\u{2700}'..='\u{27bf}'
+                | '\u{fffd}',
+            ),
+            None,
+        ) if symbol.width() == 1 => Known::Narrow,
+        // Kana, CJK ideographs, Hangul, full-width forms.
+        (
+            Some(
+                '\u{3041}'..='\u{30ff}'
+                | '\u{4e00}'..='\u{9fff}'
+                | '\u{ac00}'..='\u{d7a3}'
+                | '\u{ff01}'..='\u{ff60}',
+            ),
+            None,
+        ) if symbol.width() == 2 => Known::Wide,
+        _ => Known::Nowhere,
     }
 }
 
@@ -366,6 +414,28 @@ mod tests {
             encode(first.diff(&second).into_iter(), ERASES, &mut bytes);
             same(&second, &shown(&bytes), &format!("round {round}, second"));
         }
+    }
+
+    /// Of a new emoji an old terminal thinks that it is narrow.
+    #[test]
+    fn nothing_is_left_beside_what_a_terminal_thinks_narrower() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 24, 1));
+        buffer.set_string(0, 0, "a🚀b日e\u{301}", Style::new());
+        let cells = || {
+            buffer
+                .content
+                .iter()
+                .zip(0u16..)
+                .filter(|(cell, x)| *x < 7 && !(cell.symbol() == " " && [2, 5].contains(x)))
+        };
+        let written = |is_clear| {
+            let mut bytes = Vec::new();
+            let screen = Screen { is_clear, ..ERASES };
+            encode(cells().map(|(cell, x)| (x, 0, cell)), screen, &mut bytes);
+            String::from_utf8(bytes).unwrap()
+        };
+        assert_eq!(written(false), "\x1b[Ha  \x1b[1;2H🚀\x1b[1;4Hb日\x1b[1;7H \x1b[1;7He\u{301}");
+        assert_eq!(written(true), "\x1b[Ha🚀\x1b[1;4Hb日\x1b[1;7He\u{301}");
     }
 
     #[test]

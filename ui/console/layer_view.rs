@@ -6,6 +6,7 @@ use tui_input::Input;
 use zerostate::document::Untrusted;
 
 use super::action::Action;
+use super::chord::Chord;
 use super::details::{self, LABEL};
 use super::find::mark;
 use super::forms::connect::ConnectForm;
@@ -301,9 +302,14 @@ fn guild(model: &Model, form: &GuildForm, width: usize) -> Content {
             out.cursor = Some((LABEL + cursor, out.lines.len()));
         }
         out.lines.push(Line::from(vec![label, input]));
+        let below = |text: String, role| {
+            Line::styled(cut(&format!("{}{text}", " ".repeat(LABEL)), width), style(role))
+        };
         if let Some(problem) = form.problem(at) {
-            let problem = format!("{}✗ {problem}", " ".repeat(LABEL));
-            out.lines.push(Line::styled(cut(&problem, width), style(Role::InputError)));
+            out.lines.push(below(format!("✗ {problem}"), Role::InputError));
+        } else if focused && !line.input.value().is_empty() {
+            // What stands in an empty line by itself.
+            out.lines.push(below(line.hint.to_owned(), Role::Dim));
         }
     }
     out.lines.push(Line::default());
@@ -416,15 +422,24 @@ fn palette_lines(model: &Model, palette: &Palette, width: usize) -> Content {
 fn help_lines(model: &Model, help: &Help, width: usize) -> Content {
     let style = |role| model.theme.style(role);
     let mut lines = Vec::new();
+    let mut told: Vec<&[Chord]> = Vec::new();
     for context in &help.contexts {
         // Keys that lead to the same stand in one row.
         let mut rows: Vec<(String, String)> = Vec::new();
-        for binding in model.keymap.section(context).iter().filter(|binding| model.offers(binding.action)) {
+        for binding in model.keymap.section(context) {
+            // A more particular place has it for something else.
+            if !model.offers(binding.action) || told.contains(&binding.keys.as_slice()) {
+                continue;
+            }
             let keys = model.keys_text(binding);
             match rows.iter_mut().find(|(_, desc)| *desc == binding.desc) {
                 Some((known, _)) => *known = format!("{known} {keys}"),
                 None => rows.push((keys, binding.desc.clone())),
             }
+        }
+        // Those of the filter are keys only while one types it.
+        if *context != "filter" {
+            told.extend(model.keymap.section(context).iter().map(|binding| binding.keys.as_slice()));
         }
         if rows.is_empty() {
             continue;

@@ -57,7 +57,7 @@ fn wide(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
     let rows = [Constraint::Fill(5), Constraint::Fill(5), Constraint::Fill(4)];
     let [upper, middle, lower] = Layout::vertical(rows).areas(body);
     let [peers, guilds, tasks] =
-        Layout::horizontal([Constraint::Fill(41), Constraint::Fill(33), Constraint::Fill(46)]).areas(upper);
+        Layout::horizontal([Constraint::Fill(40), Constraint::Fill(36), Constraint::Fill(44)]).areas(upper);
     let [receipts, attestations] =
         Layout::horizontal([Constraint::Fill(59), Constraint::Fill(41)]).areas(middle);
     vec![
@@ -79,17 +79,24 @@ fn narrow(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
     vec![(model.focus, main), (Pane::Events, events)]
 }
 
-/// How many of the panes' names fit beside each other, from the first on.
-pub fn tabs_shown(width: u16) -> usize {
-    let all: usize = Pane::ALL.iter().map(|pane| pane.title().len() + 3).sum();
-    if all <= usize::from(width) { Pane::ALL.len() } else { 6 }
+/// The panes whose names stand in the tab line: all, or those that a wide screen shows, too.
+pub fn tabs_shown(width: u16, focus: Pane) -> Vec<Pane> {
+    if Pane::ALL.into_iter().map(tab_width).sum::<usize>() <= usize::from(width) {
+        return Pane::ALL.to_vec();
+    }
+    let last = if focus.at_bottom() { focus } else { Pane::Events };
+    Pane::ALL.into_iter().filter(|pane| !pane.at_bottom() || *pane == last).collect()
+}
+
+fn tab_width(pane: Pane) -> usize {
+    pane.title().len() + 3
 }
 
 /// The pane whose name stands at a column of the tab line.
-pub fn tab_at(tabs: Rect, x: u16) -> Option<Pane> {
+pub fn tab_at(tabs: Rect, focus: Pane, x: u16) -> Option<Pane> {
     let mut end = usize::from(tabs.x);
-    Pane::ALL.into_iter().take(tabs_shown(tabs.width)).find(|pane| {
-        end += pane.title().len() + 3;
+    tabs_shown(tabs.width, focus).into_iter().find(|pane| {
+        end += tab_width(*pane);
         usize::from(x) < end
     })
 }
@@ -106,11 +113,35 @@ pub fn layer_area(layer: &Layer, areas: &Areas, content: usize) -> Rect {
         Layer::Help(_) => (areas.body.width.min(118), lines),
         Layer::Submit(_) | Layer::Connect(_) | Layer::Guild(_) => (areas.body.width.min(92), lines),
         Layer::Confirm(_) => (areas.body.width.min(84), lines),
-        Layer::Palette(_) => (areas.body.width.min(76), areas.body.height.min(18)),
+        Layer::Palette(_) => (areas.body.width.min(104), areas.body.height.min(18)),
     };
     let (width, height) = (width.min(areas.body.width), height.min(areas.body.height));
     let x = areas.body.x + (areas.body.width - width) / 2;
     // A little above the middle, where the eye is.
     let y = areas.body.y + (areas.body.height - height) / 3;
     Rect { x, y, width, height }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pane_in_focus_has_its_name_in_the_tab_line_at_every_width() {
+        for width in LEAST.0..130 {
+            for focus in Pane::ALL {
+                let shown = tabs_shown(width, focus);
+                assert!(shown.contains(&focus), "{focus:?} at {width}");
+                let tabs = Rect::new(0, 1, width, 1);
+                let mut x = 0;
+                for pane in shown {
+                    assert_eq!(tab_at(tabs, focus, x), Some(pane), "{focus:?} at {width}");
+                    x += super::super::widgets::text::cells(tab_width(pane));
+                }
+                assert!(x <= width, "{focus:?} at {width}");
+                assert_eq!(tab_at(tabs, focus, x), None);
+            }
+        }
+        assert_eq!(tabs_shown(130, Pane::Log), Pane::ALL);
+    }
 }

@@ -208,7 +208,7 @@ impl Console {
                         Err(number) => return Ok(Exit::Signal(number)),
                     };
                     // A ^C that was typed into the editor came here as well.
-                    signals.forget_interrupt()?;
+                    signals.forget_typed()?;
                     self.screen.take_again()?;
                     keys = EventStream::new();
                     self.apply(Msg::Edited(edited))?;

@@ -218,9 +218,6 @@ const TOASTS_MAX: usize = 4;
 /// Notices are few: faults of the key file and the theme, errors of commands.
 const NOTICES_MAX: usize = 100;
 
-/// In so much time every row that tells an age is brought up to date once.
-pub const TURN: SignedDuration = SignedDuration::from_mins(1);
-
 impl Model {
     /// A console that has seen nothing yet.
     pub fn new(settings: Settings, theme: Theme, keymap: Keymap, zone: TimeZone, now: Timestamp) -> Self {
@@ -385,12 +382,9 @@ impl Model {
         self.rows_changed(Pane::Log);
     }
 
-    /// The time by which a row tells its age. Rows are brought up to date in turn, each of them once in a [`TURN`], so that a second
-    /// changes one of those that a screen of forty lines shows.
-    pub fn now_in_turn(&self, turn: usize) -> Timestamp {
-        // In the first second of a minute the clock changes most.
-        let second = 1 + i64::try_from(turn % 59).unwrap_or(0);
-        let late = self.now.as_second().saturating_sub(second).rem_euclid(TURN.as_secs());
+    /// The time by which a row tells its age: when it was so many seconds past a minute last.
+    pub fn now_at(&self, second: i64) -> Timestamp {
+        let late = self.now.as_second().saturating_sub(second).rem_euclid(60);
         self.now.checked_sub(SignedDuration::from_secs(late)).unwrap_or(self.now)
     }
 

@@ -37,6 +37,8 @@ pub struct Found {
     pub verdict: Verdict,
     pub reason: Option<String>,
     pub compared: Vec<Comparison>,
+    /// Why it does not count, or may not.
+    pub caveat: Option<String>,
 }
 
 /// What is done with the answer.
@@ -74,6 +76,8 @@ pub enum Purpose {
     GuildForm,
     Invite {
         name: String,
+        /// How much the operator had done when it was asked for.
+        inputs: u64,
     },
     Leave {
         guild_id: String,
@@ -106,7 +110,7 @@ impl Purpose {
             Self::Bundle { name } => Some(format!("writing {name}")),
             Self::Cancel { name } => Some(format!("cancelling {name}")),
             Self::Inbox { accept } => Some(if *accept { "accepting" } else { "refusing" }.to_owned()),
-            Self::Invite { name } => Some(format!("inviting to {name}")),
+            Self::Invite { name, .. } => Some(format!("inviting to {name}")),
             Self::Leave { name, own, .. } => {
                 Some(format!("{} {name}", if *own { "dissolving" } else { "leaving" }))
             }

@@ -13,7 +13,7 @@ use super::action::Action;
 use super::keymap::Binding;
 use super::layers::Layer;
 use super::layout::{Areas, LEAST, areas, layer_area, tabs_shown};
-use super::model::{Model, Pane, Toast, Tone};
+use super::model::{Model, Toast, Tone};
 use super::pending::Purpose;
 use super::theme::Role;
 use super::widgets::bar::percent;
@@ -257,12 +257,11 @@ fn header_right(model: &Model, with_badge: bool) -> Vec<Span<'static>> {
     right
 }
 
-/// The panes' names: all six at the least size, inbox and log where there is room for them too.
+/// The panes' names, as many as there is room for.
 fn tab_line(model: &Model, frame: &mut Frame, area: Rect) {
     let style = |role| model.theme.style(role);
-    let shown = tabs_shown(area.width);
     let mut spans = Vec::new();
-    for pane in Pane::ALL.into_iter().take(shown) {
+    for pane in tabs_shown(area.width, model.focus) {
         let here = model.focus == pane;
         let (number, title) = if here { (Role::Accent, Role::TitleFocused) } else { (Role::Dim, Role::Dim) };
         let underline = if here { Modifier::UNDERLINED } else { Modifier::empty() };

@@ -8,7 +8,7 @@ mod peer;
 mod receipt;
 mod task;
 
-pub use parts::{LABEL, rows};
+pub use parts::{HEARD, LABEL, rows};
 pub use task::{stale, why};
 
 use ratatui::style::Style;
@@ -188,11 +188,14 @@ impl Detail {
             Subject::Task { id } => {
                 let snapshot = model.snapshot.as_deref()?;
                 let known = snapshot.tasks.items.iter().find(|task| task.record.task_id == *id);
-                match (known, &self.loaded) {
+                let own = match (known, &self.loaded) {
                     (Some(task), _) => task.record.state.receipt_id(),
                     (None, Loaded::Task(task)) => task.view.record.state.receipt_id(),
                     _ => None,
-                }
+                };
+                // Of a task of another only what this node did for it is known.
+                let mut receipts = snapshot.receipts.items.iter().chain(&model.older.receipts.items);
+                own.or_else(|| receipts.find(|one| one.task_id == *id).map(|one| one.receipt_id.clone()))
             }
             Subject::Inbox(item) if item.kind == "attest" => Some(item.subject.clone()),
             _ => None,
@@ -231,8 +234,11 @@ impl Detail {
     /// Everything about it.
     pub fn lines(&self, model: &Model, width: usize) -> Vec<Line<'static>> {
         if let Some(problem) = &self.problem {
-            let style = model.theme.style(Role::Bad);
-            let said = wrap(&format!("✗ {problem}"), width).into_iter();
+            // Of a journal that is nothing wrong.
+            let (glyph, role) =
+                if model.settings.replay.is_some() { ("·", Role::Dim) } else { ("✗", Role::Bad) };
+            let style = model.theme.style(role);
+            let said = wrap(&format!("{glyph} {problem}"), width).into_iter();
             let mut lines: Vec<Line> = said.map(|line| Line::styled(line, style)).collect();
             if let Subject::Task { id } = &self.subject {
                 lines.extend(task::told(id, model, width));

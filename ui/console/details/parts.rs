@@ -10,6 +10,8 @@ use crate::console::widgets::text::{width as cells_of, wrap};
 
 /// The width of a label.
 pub const LABEL: usize = 11;
+/// So wide is no screen: the lines are heard, one thing at a time.
+pub const HEARD: usize = 1_000;
 /// Of a task's name so much stands in a title: what became of it follows.
 pub const NAME: usize = 24;
 
@@ -33,7 +35,7 @@ pub fn rows(rows: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'s
 pub fn pairs(pairs: &[(&str, String)], model: &Model, width: usize) -> Vec<Line<'static>> {
     let (dim, text) = (model.theme.style(Role::Dim), model.theme.style(Role::Text));
     let half = width / 2;
-    let fits = |value: &str| width >= 96 && LABEL + cells_of(value) < half;
+    let fits = |value: &str| (96..HEARD).contains(&width) && LABEL + cells_of(value) < half;
     let mut lines = Vec::new();
     let mut left = pairs.iter().peekable();
     while let Some((label, value)) = left.next() {

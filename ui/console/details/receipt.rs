@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 use zerostate::api::{AttestationView, ReceiptDetail};
 use zerostate::document::{Credits, Untrusted, bytes_text, duration_text};
 
-use super::parts::{LABEL, NAME, heading, limit, output, pairs, rows};
+use super::parts::{HEARD, LABEL, NAME, heading, limit, output, pairs, rows};
 use crate::console::model::Model;
 use crate::console::panes::{attested, status_look, verdict_look};
 use crate::console::theme::Role;
@@ -68,7 +68,7 @@ pub fn lines(
         lines.extend(rows(&[("error", clean(error))], model, width));
     }
     let (cost, limits) = (cost(detail, model), limits(detail, model));
-    if width >= COST_COLUMN + LIMITS_COLUMN {
+    if (COST_COLUMN + LIMITS_COLUMN..HEARD).contains(&width) {
         lines.extend(heading(&format!("{:<COST_COLUMN$}limits", "cost"), model));
         let longest = cost.len().max(limits.len());
         let (mut cost, mut limits) = (cost.into_iter(), limits.into_iter());

@@ -12,7 +12,7 @@ use crate::console::model::Model;
 use crate::console::panes::state_look;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::{Cell, row};
-use crate::console::widgets::text::{clock, cut, date, grouped};
+use crate::console::widgets::text::{clock, cut, date, grouped, wrap};
 
 /// A node that runs a task tells some times a second how far it is; after so many seconds without, that is said.
 const SILENT_S: i64 = 4;
@@ -103,7 +103,7 @@ pub fn lines(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static
     // While it runs, the end of what it has written; then the beginning of what it wrote in all.
     let live = view.progress.as_ref().map(|progress| &progress.output).filter(|_| task.output.is_none());
     let absent = match record.state {
-        TaskState::Running => "it is running, and has not told of any output yet",
+        TaskState::Running if !is_over(task, model) => "it is running, and has not told of any output yet",
         _ => "not known here",
     };
     let shown = task.output.as_ref().or(live.filter(|text| !text.as_str().is_empty()));
@@ -160,7 +160,7 @@ fn timeline(task: &TaskDetail, model: &Model, width: usize) -> Vec<Line<'static>
     }
     let pending = task.view.record.state.is_pending();
     let last = task.timeline.len() - 1;
-    let steps = task.timeline.iter().enumerate().map(|(i, step)| {
+    let steps = task.timeline.iter().enumerate().flat_map(|(i, step)| {
         taken((&step.step, step.at, &step.node, step.detail.as_ref()), pending && i == last, model, width)
     });
     let dim = style(Role::Dim);
@@ -176,7 +176,7 @@ fn taken(
     goes_on: bool,
     model: &Model,
     width: usize,
-) -> Line<'static> {
+) -> Vec<Line<'static>> {
     let style = |role| model.theme.style(role);
     let (glyph, role) = match name {
         "failed" | "disputed" => ("✗", Role::Bad),
@@ -185,17 +185,27 @@ fn taken(
         _ => ("✓", Role::Ok),
     };
     let detail = detail.map(ToString::to_string).unwrap_or_default();
-    row(
-        vec![
-            Cell::fixed(glyph, style(role), 1),
-            Cell::fixed(Untrusted::new(name).to_string(), style(Role::Text), 11),
-            Cell::fixed(clock(at, model.now, &model.zone), style(Role::Dim), 8),
-            Cell::fixed(model.name_of(node), style(Role::Text), 12).rank(1),
-            Cell::fill(detail, style(Role::Dim), 10),
-        ],
-        width,
-    )
+    let who = if width < NARROW { 0 } else { 12 };
+    let before = 1 + 1 + 11 + 2 + 8 + 2 + if who > 0 { who + 2 } else { 0 };
+    let parts = wrap(&detail, width.saturating_sub(before).max(10));
+    let line = |(i, part): (usize, String)| {
+        let first = |text: String| if i == 0 { text } else { String::new() };
+        let mut cells = vec![
+            Cell::fixed(first(glyph.to_owned()), style(role), 1),
+            Cell::fixed(first(Untrusted::new(name).to_string()), style(Role::Text), 11),
+            Cell::fixed(first(clock(at, model.now, &model.zone)), style(Role::Dim), 8),
+        ];
+        if who > 0 {
+            cells.push(Cell::fixed(first(model.name_of(node)), style(Role::Text), who));
+        }
+        cells.push(Cell::fill(part, style(Role::Dim), 10));
+        row(cells, width)
+    };
+    parts.into_iter().enumerate().map(line).collect()
 }
+
+/// In fewer cells it is not said who took a step.
+const NARROW: usize = 60;
 
 /// Of a task that cannot be read: its steps, as the journal tells them.
 pub fn told(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
@@ -204,17 +214,20 @@ pub fn told(id: &str, model: &Model, width: usize) -> Vec<Line<'static>> {
         .chain(&model.older.events.items)
         .filter_map(|event| match &event.what {
             Happening::Task { task_id, step, node, detail, .. } if task_id == id => {
-                Some((event.seq, taken((step, event.at, node, detail.as_ref()), false, model, width)))
+                Some((event.seq, event.at, step, node, detail))
             }
             _ => None,
         })
         .collect();
-    steps.sort_by_key(|(seq, _)| *seq);
-    steps.dedup_by_key(|(seq, _)| *seq);
-    if steps.is_empty() {
-        return Vec::new();
-    }
-    heading("timeline", model).into_iter().chain(steps.into_iter().map(|(_, line)| line)).collect()
+    steps.sort_by_key(|(seq, ..)| *seq);
+    steps.dedup_by_key(|(seq, ..)| *seq);
+    let Some(last) = steps.len().checked_sub(1) else { return Vec::new() };
+    let mut tasks = model.snapshot.iter().flat_map(|snapshot| &snapshot.tasks.items);
+    let is_pending = tasks.any(|task| task.record.task_id == id && task.record.state.is_pending());
+    let lines = steps.into_iter().enumerate().flat_map(|(i, (_, at, step, node, detail))| {
+        taken((step, at, node, detail.as_ref()), is_pending && i == last, model, width)
+    });
+    heading("timeline", model).into_iter().chain(lines).collect()
 }
 
 /// The steps in the life of a task that comes to its end well.
@@ -259,12 +272,18 @@ fn to_come(task: &TaskDetail, model: &Model) -> impl Iterator<Item = &'static st
 /// Why the task runs where it runs.
 pub fn why(task: &TaskView, model: &Model) -> String {
     let record = &task.record;
+    let runs = match record.state {
+        TaskState::Running => "runs",
+        _ if record.state.is_pending() => "is to run",
+        _ => "ran",
+    };
     let executor = match &record.executor {
         Some(did) if Some(did) == model.me() => {
-            format!("{} runs on this node ({}).", record.name, did.short())
+            format!("{} {runs} on this node ({}).", record.name, did.short())
         }
-        Some(did) => format!("{} runs on {} ({}).", record.name, model.name_of(did), did.short()),
-        None => format!("{} has no executor yet.", record.name),
+        Some(did) => format!("{} {runs} on {} ({}).", record.name, model.name_of(did), did.short()),
+        None if record.state.is_pending() => format!("{} has no executor yet.", record.name),
+        None => format!("{} had no executor.", record.name),
     };
     if model.me() != Some(&record.creator) {
         let creator = model.name_of(&record.creator);

@@ -24,6 +24,8 @@ pub struct Line {
     pub label: &'static str,
     /// What stands there while nothing does.
     pub hint: &'static str,
+    /// What stood there first.
+    pub before: String,
     pub input: Input,
 }
 
@@ -47,6 +49,7 @@ impl GuildForm {
         let line = |(label, hint, text): &(&'static str, &'static str, &str)| Line {
             label,
             hint,
+            before: (*text).to_owned(),
             input: Input::new((*text).to_owned()),
         };
         let lines = lines.iter().map(line).collect();
@@ -95,7 +98,7 @@ impl GuildForm {
 
     /// Something was typed.
     pub fn typed(&mut self) {
-        self.changed = true;
+        self.changed = self.lines.iter().any(|line| line.input.value() != line.before);
         self.refused = None;
     }
 
@@ -162,6 +165,7 @@ impl GuildForm {
         self.changed = false;
         self.tried = false;
         for line in &mut self.lines {
+            line.before = String::new();
             line.input = Input::default();
         }
     }

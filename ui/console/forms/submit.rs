@@ -125,6 +125,12 @@ impl SubmitForm {
         self.focus == Field::Path
     }
 
+    /// Whether all that was typed was taken back.
+    pub fn is_as_new(&self) -> bool {
+        let fresh = Self::default();
+        Field::ALL.iter().all(|field| self.value(*field) == fresh.value(*field))
+    }
+
     /// Takes what was found at the path; a manifest fills the other fields.
     pub fn take(&mut self, found: Result<Probe, String>) {
         if std::mem::take(&mut self.filled) {

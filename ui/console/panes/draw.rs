@@ -1,11 +1,13 @@
 //! A pane on the screen: its frame, the rows that can be seen, or what would fill it.
 
+use std::collections::BTreeSet;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{attestations, columns, fields, guilds, inbox, peers, receipts, tasks, total};
+use super::{Entry, attestations, columns, fields, guilds, inbox, peers, receipts, tasks, total};
 use crate::console::action::Action;
 use crate::console::filter::unknown_field;
 use crate::console::layout::is_wide;
@@ -36,16 +38,10 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
     let top = model.list(pane).top.min(rows.len().saturating_sub(1));
     let room = usize::from(inner.width);
     let marked = &model.list(pane).marked;
-    // Of those that tell ages, a wide screen of forty lines shows so many rows of each.
-    let turn = 12
-        * match pane {
-            Pane::Guilds => 0,
-            Pane::Tasks => 1,
-            Pane::Attestations => 2,
-            _ => 3,
-        };
-    let shown = rows.from(top).take(usize::from(inner.height)).map(|(i, entry)| {
-        let mut line = row(entry.cells(model, model.now_in_turn(turn + i)), room);
+    let visible: Vec<(usize, Entry)> = rows.from(top).take(usize::from(inner.height)).collect();
+    let turns = turns(model, pane, &visible);
+    let shown = visible.into_iter().zip(turns).map(|((i, entry), turn)| {
+        let mut line = row(entry.cells(model, model.now_at(turn)), room);
         if !marked.is_empty()
             && marked.contains(&entry.id())
             && let Some(first) = line.spans.iter_mut().find(|span| !span.content.is_empty())
@@ -64,6 +60,30 @@ pub fn draw(model: &Model, pane: Pane, frame: &mut Frame, area: Rect) {
         line
     });
     lines(frame, inner, shown.collect());
+}
+
+/// In which second of a minute each row tells its age anew: when it is another, or soon after, so that no second changes more than one of
+/// all those that can be seen.
+fn turns(model: &Model, pane: Pane, visible: &[(usize, Entry)]) -> Vec<i64> {
+    // Beside each other they have a share of the seconds each.
+    let alone = model.zoomed || !is_wide(model.size);
+    let share = match pane {
+        Pane::Guilds => 0,
+        Pane::Tasks => 1,
+        Pane::Attestations => 2,
+        _ => 3,
+    };
+    // With the minute itself the clock changes most.
+    let mut free: BTreeSet<i64> = (1..60).filter(|second| alone || second % 4 == share).collect();
+    let turn = |(_, entry): &(usize, Entry)| {
+        let Some(changes) = entry.ages_from() else { return 0 };
+        // It is another as soon as a whole second is over.
+        let wanted = changes.as_second().saturating_add(1).rem_euclid(60);
+        let turn = free.range(wanted..).next().or(free.first()).copied().unwrap_or(wanted);
+        free.remove(&turn);
+        turn
+    };
+    visible.iter().map(turn).collect()
 }
 
 /// The levels that the log can be cut to, by their severity.
@@ -116,6 +136,8 @@ fn corner(model: &Model, pane: Pane, shown: usize) -> Vec<(String, Style)> {
                 .searched(snapshot, pane)
                 .map(|percent| (format!("searching {percent} % · "), model.theme.style(Role::Active))),
         );
+    }
+    if !list.filter.is_empty() || (pane == Pane::Log && model.log_level > 0) {
         let more = if Listing::of(model, pane).is_looking() { "…" } else { "" };
         parts.push((format!("{}{more} of ", grouped(shown.try_into().unwrap_or(u64::MAX))), dim));
     }

@@ -1,11 +1,11 @@
 //! The guilds this node is in.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use zerostate::api::GuildView;
 
 use super::{Column, See, column, see_did};
 use crate::console::action::Action;
-use crate::console::model::{Model, TURN};
+use crate::console::model::Model;
 use crate::console::rows::Key;
 use crate::console::theme::Role;
 use crate::console::widgets::columns::Cell;
@@ -51,17 +51,14 @@ pub fn key<'a>(guild: &'a GuildView, column: usize) -> Key<'a> {
 
 pub fn cells(guild: &GuildView, model: &Model, now: Timestamp) -> Vec<Cell> {
     let style = |role| model.theme.style(role);
-    // Until its row has its turn again: no more than there is.
-    let (end, last) = (guild.expires_at, SignedDuration::from_secs(1));
-    // But over it is only when it is.
-    let told_until = now.checked_add(TURN).unwrap_or(now).min(end.checked_sub(last).unwrap_or(end));
-    let left = time_left(end, if end > model.now { told_until } else { model.now });
+    let left = time_left(guild.expires_at, now);
+    let s = if guild.lines_total == 1 { "" } else { "s" };
     vec![
-        Cell::fill(guild.name.as_str(), style(Role::Text), 11),
+        Cell::fill(guild.name.as_str(), style(Role::Text), 9),
         standing(guild, model),
         Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
         Cell::fixed(format!("epoch {}", guild.epoch), style(Role::Dim), 9).rank(2),
-        Cell::fixed(format!("{} lines", grouped(guild.lines_total)), style(Role::Dim), 11).rank(3),
+        Cell::fixed(format!("{} line{s}", grouped(guild.lines_total)), style(Role::Dim), 11).rank(3),
         Cell::fixed(left, style(Role::Dim), 6).right(),
     ]
 }

@@ -16,7 +16,7 @@ pub use events::describe;
 pub use guilds::time_left;
 pub use peers::in_common;
 pub use receipts::{attested, status_look};
-pub use tasks::state_look;
+pub use tasks::{state_look, witnesses};
 
 use jiff::Timestamp;
 use zerostate::api::{
@@ -109,6 +109,17 @@ impl<'a> Entry<'a> {
             Self::Event(event) => event.at,
             Self::Inbox(item) => item.at,
             Self::Log(line) => line.at,
+        }
+    }
+
+    /// What its row tells an age from, or the time to.
+    fn ages_from(&self) -> Option<Timestamp> {
+        match self {
+            Self::Guild(guild) => Some(guild.expires_at),
+            Self::Task(task) => task.progress.as_ref()?.told_at,
+            Self::Attestation(attestation) => Some(attestation.at),
+            Self::Inbox(item) => Some(item.at),
+            Self::Peer(_) | Self::Receipt(_) | Self::Event(_) | Self::Log(_) => None,
         }
     }
 

@@ -110,7 +110,7 @@ pub fn cells(task: &TaskView, model: &Model, now: Timestamp) -> Vec<Cell> {
 }
 
 /// ` 1/2`: how many witnesses agree of how many are wanted.
-fn witnesses(task: &TaskView, model: &Model) -> String {
+pub fn witnesses(task: &TaskView, model: &Model) -> String {
     let Some(receipt_id) = task.record.state.receipt_id() else { return String::new() };
     let mut receipts = model.snapshot.iter().flat_map(|snapshot| &snapshot.receipts.items);
     match receipts.find(|receipt| receipt.receipt_id == receipt_id) {

@@ -74,8 +74,8 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
         tokio::pin!(running);
         loop {
             tokio::select! {
-                // A ^C that is typed into the editor comes here as well.
-                number = signals.next() => if !(editing.get() && number == SignalKind::interrupt().as_raw_value()) {
+                // A ^C or ^\ that is typed into the editor comes here as well.
+                number = signals.next() => if !(editing.get() && typed(number)) {
                     stop.cancel();
                     // It may have something to save.
                     if editing.get() && timeout(editor::LAST_WORDS, &mut running).await.is_err() {
@@ -92,6 +92,11 @@ pub async fn run(link: Link, mut options: ConsoleOptions) -> anyhow::Result<Exit
         modes.put_back();
     }
     ended
+}
+
+/// Whether a signal comes from a key of the terminal.
+fn typed(number: i32) -> bool {
+    [SignalKind::interrupt(), SignalKind::quit()].iter().any(|kind| kind.as_raw_value() == number)
 }
 
 /// How long the last lines may take to be read.
@@ -139,7 +144,9 @@ impl Plain {
         let (mut line, mut over, mut skips) = (Vec::new(), None::<Instant>, false);
         loop {
             if !self.hand_out().await {
-                return Ok(Exit::Signal(SignalKind::hangup().as_raw_value()));
+                // Who pipes commands in wants to know that nothing of it was heard.
+                let hangup = Exit::Signal(SignalKind::hangup().as_raw_value());
+                return Ok(if interactive { hangup } else { Exit::Undone });
             }
             // Before the node has spoken there is nothing to ask; and one who does not listen to the answers has them one after the other.
             let idle = !self.is_waiting();
@@ -181,7 +188,7 @@ impl Plain {
                 _ = tick.tick() => self.apply(Msg::Tick(Timestamp::now())).await?,
             };
             if let Next::Leave = next {
-                self.hand_out().await;
+                self.failed |= !self.hand_out().await;
                 return Ok(self.left(interactive));
             }
         }

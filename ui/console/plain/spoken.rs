@@ -5,7 +5,7 @@ use zerostate::document::{bytes_text, duration_text};
 
 use crate::console::details::LABEL;
 use crate::console::model::Model;
-use crate::console::panes::{Entry, attested, describe, time_left};
+use crate::console::panes::{Entry, attested, describe, time_left, witnesses};
 use crate::console::widgets::bar::percent;
 use crate::console::widgets::text::{age, clock, latency};
 
@@ -37,7 +37,8 @@ pub fn row(entry: &Entry, model: &Model) -> String {
                     duration_text(std::time::Duration::from_millis(progress.elapsed_ms))
                 )
             });
-            format!("{}, state {}, executor {executor}{progress}", record.name, record.state.word())
+            let votes = witnesses(task, model);
+            format!("{}, state {}{votes}, executor {executor}{progress}", record.name, record.state.word())
         }
         Entry::Receipt(receipt) => format!(
             "{}, status {}, cost {}, executor {}, {}, finished {}",

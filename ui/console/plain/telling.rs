@@ -4,13 +4,12 @@ use zerostate::api::{Event, Snapshot};
 
 use super::Plain;
 use super::spoken::plain_lines;
+use crate::console::details::HEARD;
 use crate::console::layer_view::content;
 use crate::console::layers::Layer;
 use crate::console::model::Tone;
 use crate::console::panes::describe;
 
-/// Nothing is wrapped or cut: what reads lines has its own ways to go through long ones.
-const WIDTH: usize = 1_000;
 /// Of what happened while nobody listened, so much is told.
 const EVENTS_AT_ONCE: usize = 20;
 
@@ -98,7 +97,8 @@ impl Plain {
             self.told.field.clear();
             return;
         };
-        let inside = content(&self.model, layer, WIDTH);
+        // Nothing is wrapped or cut: what reads lines has its own ways to go through long ones.
+        let inside = content(&self.model, layer, HEARD);
         let title: String = inside.title.iter().map(|(text, _)| text.as_str()).collect();
         let lines = plain_lines(&inside.lines);
         let body = lines.join("\n");

@@ -193,5 +193,6 @@ pub fn examined(receipt_id: &str, verdict: Verdict) -> Answer {
         reason: None,
         compared: vec![row("fuel", fuel), row("peak memory", "1204551")],
         known: false,
+        caveat: None,
     }
 }

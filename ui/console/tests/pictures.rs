@@ -206,8 +206,11 @@ fn the_six_panes_can_be_named_at_every_size_that_is_enough() {
             let mut model = model(size, Data::Little, Arc::new(samples::busy()), Look::Dark);
             press(&mut model, focus, Data::Little);
             let picture = text(&picture(&model));
-            let named = ["1 Peers", "2 Guilds", "3 Tasks", "4 Receipts", "5 Attestations", "6 Events"];
-            for name in named {
+            let named = ["1 Peers", "2 Guilds", "3 Tasks", "4 Receipts", "5 Attestations"];
+            // The three at the bottom share a place where there is not enough for all.
+            let last = [("1", "6 Events"), ("6", "6 Events"), ("7", "7 Inbox"), ("8", "8 Log")];
+            let last = last.into_iter().find(|(key, _)| *key == focus).map(|(_, name)| name);
+            for name in named.into_iter().chain(last) {
                 assert!(picture.contains(name), "{name} at {size:?} on pane {focus}\n{picture}");
             }
         }

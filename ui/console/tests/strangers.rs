@@ -11,7 +11,7 @@ use crate::console::encode::{Screen, encode};
 use crate::console::samples;
 
 /// Attacks on terminals and on eyes.
-pub const ATTACKS: [&str; 14] = [
+pub const ATTACKS: [&str; 15] = [
     // The clipboard (OSC 52), a title, a hyperlink.
     "\x1b]52;c;ZXZpbA==\x07",
     "\x1b]0;owned\x1b\\",
@@ -33,6 +33,8 @@ pub const ATTACKS: [&str; 14] = [
     // Tags, a byte order mark, a filler, blanks without width.
     "\u{e0041}\u{e0042}\u{feff}\u{3164}\u{200b}\u{2028}\u{ad}",
     "日本語\u{fe0f}ｗｉｄｅ",
+    // Ligatures, and characters that are none, of which every terminal thinks something else.
+    "لالالالالالا\u{fdd0}\u{378}\u{13430}\u{1d173}",
 ];
 
 /// All of them at once.

@@ -199,7 +199,7 @@ fn open_submit(model: &mut Model, path: &str) -> Vec<Effect> {
 /// Whether something was typed that would be lost.
 fn is_changed(layer: &Layer) -> bool {
     match layer {
-        Layer::Submit(form) => form.changed,
+        Layer::Submit(form) => form.changed && !form.is_as_new(),
         Layer::Connect(form) => !form.address.value().is_empty(),
         // What was asked of the node is asked.
         Layer::Guild(form) => form.changed && form.waiting.is_none(),

@@ -100,17 +100,19 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
         };
     }
     match result {
-        Ok(answer) => match guilds::is_about_guilds(&purpose, answer) {
-            Ok(answer) => guilds::answered(model, ticket, purpose, answer),
-            Err(answer) => {
-                let signed = match &purpose {
-                    Purpose::Attest { receipt_id, .. } => Some(receipt_id.clone()),
-                    _ => None,
-                };
-                done(model, purpose, answer);
-                signed.map_or_else(Vec::new, |receipt_id| tidy(model, &receipt_id))
-            }
-        },
+        Ok(Answer::Guild(answer))
+            if matches!(purpose, Purpose::GuildForm | Purpose::Invite { .. } | Purpose::Leave { .. }) =>
+        {
+            guilds::answered(model, ticket, purpose, answer)
+        }
+        Ok(answer) => {
+            let signed = match &purpose {
+                Purpose::Attest { receipt_id, .. } => Some(receipt_id.clone()),
+                _ => None,
+            };
+            done(model, purpose, answer);
+            signed.map_or_else(Vec::new, |receipt_id| tidy(model, &receipt_id))
+        }
         Err(error) => {
             failed(model, ticket, purpose, &error);
             Vec::new()
@@ -168,7 +170,7 @@ fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
         Purpose::Cancel { name } => model.toast(Tone::Bad, format!("{name} was not cancelled: {why}")),
         Purpose::Inbox { .. } => model.toast(Tone::Bad, format!("not done: {why}")),
         Purpose::GuildForm => guilds::refused(model, ticket, &why),
-        Purpose::Invite { name } => model.toast(Tone::Bad, format!("no invitation to {name}: {why}")),
+        Purpose::Invite { name, .. } => model.toast(Tone::Bad, format!("no invitation to {name}: {why}")),
         Purpose::Leave { name, own: true, .. } => {
             model.toast(Tone::Bad, format!("{name} was not dissolved: {why}"))
         }

@@ -166,7 +166,7 @@ pub fn quit(model: &mut Model) -> Vec<Effect> {
     let now = if model.settings.badge.as_deref() == Some("lab") {
         format!("{tasks} on this node. Quitting ends the lab, and nothing of it is kept.")
     } else {
-        format!("{tasks} on this node. Quitting stops it; it begins them anew when it is started again.")
+        format!("{tasks} on this node. Quitting stops the node; started again, it begins what ran anew.")
     };
     let facts = vec![("now".to_owned(), now)];
     let question = Confirm::new("Quit".to_owned(), facts, "", "Quit".to_owned(), Confirmed::Quit);

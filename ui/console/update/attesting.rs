@@ -111,15 +111,15 @@ fn next(model: &mut Model, mut round: Round) -> Vec<Effect> {
 
 /// One has been run again.
 pub fn examined(model: &mut Model, name: String, mut round: Round, answer: Answer) -> Vec<Effect> {
-    if let Answer::Examined { finding, receipt_id, verdict, reason, compared, known } = answer {
+    if let Answer::Examined { finding, receipt_id, verdict, reason, compared, known, caveat } = answer {
         if known {
             model.toast(
                 Tone::Info,
                 format!("you have signed {verdict} of {name} before; a witness has one vote"),
             );
         } else {
-            let reason = reason.map(|reason| reason.to_string());
-            round.found.push(Found { finding, receipt_id, name, verdict, reason, compared });
+            let [reason, caveat] = [reason, caveat].map(|said| said.map(|said| said.to_string()));
+            round.found.push(Found { finding, receipt_id, name, verdict, reason, compared, caveat });
         }
     }
     next(model, round)
@@ -177,6 +177,11 @@ fn show(model: &mut Model, round: Round) -> Vec<Effect> {
             (format!("Attest {} receipts", many.len()), facts.collect(), format!("Sign all {}", many.len()))
         }
     };
+    if let (Some(caveat), true) =
+        (round.found.iter().find_map(|found| found.caveat.as_ref()), round.total > 1)
+    {
+        facts.push(("counts".to_owned(), format!("of some: {caveat}")));
+    }
     if !round.failed.is_empty() {
         let names: Vec<String> = round.failed.iter().map(|name| cut(name, NAME)).collect();
         facts.push(("left out".to_owned(), format!("{} (not run again)", names.join(", "))));
@@ -219,6 +224,7 @@ fn single(model: &Model, found: &Found) -> Vec<(String, String)> {
         let what = row.what.strip_prefix("peak ").unwrap_or(&row.what);
         facts.push((what.to_owned(), said));
     }
+    facts.extend(found.caveat.clone().map(|caveat| ("counts".to_owned(), caveat)));
     facts.push(("receipt".to_owned(), found.receipt_id.clone()));
     let executor = record(model, &found.receipt_id).map(|record| record.executor.clone());
     facts.extend(executor.map(|did| ("executor".to_owned(), format!("{}  {did}", model.name_of(&did)))));

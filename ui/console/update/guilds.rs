@@ -1,13 +1,14 @@
 //! Guilds: what is asked of them by keys and forms, and what comes of it.
 
-use zerostate::api::{Answer, ApiError, Command, GuildAnswer, GuildCommand, GuildView, short_id};
+use zerostate::api::{ApiError, Command, GuildAnswer, GuildCommand, GuildView, short_id};
 use zerostate::document::Untrusted;
 
 use super::actions::{push, with_selected};
 use super::execute;
+use crate::console::action::Action;
 use crate::console::details::{self, Subject};
 use crate::console::forms::guild::GuildForm;
-use crate::console::layers::{Confirm, Confirmed, Layer};
+use crate::console::layers::{Confirm, Confirmed, Layer, Text};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
 use crate::console::panes::Entry;
@@ -42,7 +43,8 @@ pub fn say(model: &mut Model) -> Vec<Effect> {
 pub fn invite(model: &mut Model) -> Vec<Effect> {
     let Some(guild) = guild_here(model) else { return Vec::new() };
     let command = GuildCommand::Invite { guild_id: guild.guild_id, ttl_ms: None };
-    execute(model, Command::Guild(command), Purpose::Invite { name: guild.name.to_string() })
+    let purpose = Purpose::Invite { name: guild.name.to_string(), inputs: model.inputs };
+    execute(model, Command::Guild(command), purpose)
 }
 
 /// Asks before a guild is left.
@@ -108,17 +110,15 @@ pub fn refused(model: &mut Model, ticket: u64, why: &str) {
 /// The node's answer to a form, or to what was asked by a key.
 pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildAnswer) -> Vec<Effect> {
     match (purpose, answer) {
-        (Purpose::GuildForm, GuildAnswer::Founded { guild_id, invitation, .. }) => {
+        (Purpose::GuildForm, GuildAnswer::Founded { guild_id, .. }) => {
             if close(model, ticket) {
                 model.focus_on(Pane::Guilds);
                 model.list_mut(Pane::Guilds).selected = Some(guild_id.clone());
             }
-            let said = format!(
-                "guild {} is there; an invitation to it was sent to the terminal",
-                short_id(&guild_id)
-            );
+            let key = model.key_of(&["guilds"], Action::GuildInvite);
+            let said = format!("guild {} is there; {key} makes an invitation to it", short_id(&guild_id));
             model.toast(Tone::Good, said);
-            vec![Effect::Copy(invitation)]
+            Vec::new()
         }
         (Purpose::GuildForm, GuildAnswer::Joined { guild_id, name, role, state }) => {
             if close(model, ticket) {
@@ -142,8 +142,14 @@ pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildA
             }
             Vec::new()
         }
-        (Purpose::Invite { name }, GuildAnswer::Invitation { invitation, .. }) => {
+        (Purpose::Invite { name, inputs }, GuildAnswer::Invitation { invitation, .. }) => {
             model.toast(Tone::Good, format!("sent to terminal: an invitation to {name}"));
+            // Not every terminal takes it; but who has gone on is not held up.
+            if inputs == model.inputs {
+                let body = format!("{invitation}\n\nWhoever has it can join while the guild lasts.");
+                let title = format!("Invitation to {name}");
+                push(model, Layer::Text(Text { title, body, ..Text::default() }));
+            }
             vec![Effect::Copy(invitation)]
         }
         (Purpose::Leave { guild_id, name, own }, GuildAnswer::Done { .. }) => {
@@ -169,14 +175,4 @@ pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildA
 fn close(model: &mut Model, ticket: u64) -> bool {
     let at = waiting(model, ticket).map(|(at, _)| at);
     at.map(|at| model.layers.remove(at)).is_some()
-}
-
-/// Whether an answer is about guilds.
-pub fn is_about_guilds(purpose: &Purpose, answer: Answer) -> Result<GuildAnswer, Answer> {
-    match (purpose, answer) {
-        (Purpose::GuildForm | Purpose::Invite { .. } | Purpose::Leave { .. }, Answer::Guild(answer)) => {
-            Ok(answer)
-        }
-        (_, answer) => Err(answer),
-    }
 }

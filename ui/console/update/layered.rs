@@ -74,7 +74,8 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         (Some(Layer::Themes(_)), Action::Choose) => {
             model.layers.pop();
-            let said = format!("theme {}; `--theme {}` starts with it", model.theme.name, model.theme.name);
+            let name = &model.theme.name;
+            let said = format!("theme {name}; `theme = \"{name}\"` under [console] in config.toml keeps it");
             model.toast(Tone::Good, said);
         }
         (None, Action::Choose) => model.filtering = None,

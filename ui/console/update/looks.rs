@@ -52,6 +52,10 @@ pub fn info(model: &mut Model) -> Vec<Effect> {
     add("theme", model.theme.name.clone());
     add("screen", format!("{} x {} cells", model.size.0, model.size.1));
     match &model.snapshot {
+        Some(snapshot) if model.settings.replay.is_some() => {
+            add("did", snapshot.node.did.to_string());
+            add("peer id", snapshot.node.peer_id.clone());
+        }
         None => add("node", "has not answered yet".to_owned()),
         Some(snapshot) => {
             let node = &snapshot.node;

@@ -21,6 +21,7 @@ use crossterm::event::KeyEvent;
 use zerostate::api::Command;
 
 use super::action::Action;
+use super::backend::drawn;
 use super::chord::Chord;
 use super::forms::input;
 use super::keymap::Lookup;
@@ -57,7 +58,8 @@ pub fn update(model: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Mouse(event) => mouse::act(model, &event),
         Msg::Resize(width, height) => {
-            model.size = (width, height);
+            let drawn = drawn((width, height));
+            model.size = (drawn.width, drawn.height);
             Vec::new()
         }
         Msg::GoOn => Vec::new(),

@@ -49,7 +49,9 @@ pub fn act(model: &mut Model, event: &MouseEvent) -> Vec<Effect> {
         let top = content.top(usize::from(area.height.saturating_sub(2)));
         return layered::click(model, top + usize::from(at.y.saturating_sub(area.y + 1)));
     }
-    if let Some(pane) = areas.tabs.filter(|tabs| tabs.contains(at)).and_then(|tabs| tab_at(tabs, at.x)) {
+    if let Some(pane) =
+        areas.tabs.filter(|tabs| tabs.contains(at)).and_then(|tabs| tab_at(tabs, model.focus, at.x))
+    {
         model.filtering = None;
         model.focus_on(pane);
         return Vec::new();

@@ -22,8 +22,15 @@ impl Boxed {
     /// Draws the frame over whatever was there, and says what is left inside.
     pub fn draw(self, frame: &mut Frame, area: Rect) -> Rect {
         let room = usize::from(area.width).saturating_sub(4);
-        let right_width: usize = self.right.iter().map(|(text, _)| width(text)).sum();
-        let right_fits = right_width > 0 && right_width + 12 <= room;
+        // What stands first in the corner is needed least.
+        let mut right = self.right;
+        let right_width =
+            |right: &[(String, Style)]| right.iter().map(|(text, _)| width(text)).sum::<usize>();
+        while !right.is_empty() && right_width(&right) + 12 > room {
+            right.remove(0);
+        }
+        let right_width = right_width(&right);
+        let right_fits = right_width > 0;
         let mut title_room =
             room.saturating_sub(if right_fits { right_width + 3 } else { 0 }).saturating_sub(1);
         let titled = !self.title.is_empty();
@@ -39,7 +46,7 @@ impl Boxed {
             block = block.title_top(Line::from(title));
         }
         if right_fits {
-            let spans = self.right.into_iter().map(|(text, style)| Span::styled(text, style));
+            let spans = right.into_iter().map(|(text, style)| Span::styled(text, style));
             let line: Vec<_> = [Span::raw(" ")].into_iter().chain(spans).chain([Span::raw(" ")]).collect();
             block = block.title_top(Line::from(line).right_aligned());
         }

@@ -2,12 +2,13 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use zerostate::document::Untrusted;
 
-/// How many terminal cells `text` takes.
+/// How many terminal cells `text` takes: as many as its graphemes do one by one, for that is how they are drawn.
 pub fn width(text: &str) -> usize {
-    text.width()
+    if text.is_ascii() { text.len() } else { text.graphemes(true).map(UnicodeWidthStr::width).sum() }
 }
 
 /// A count of cells as ratatui wants it.
@@ -17,18 +18,18 @@ pub fn cells(n: usize) -> u16 {
 
 /// `text` in at most `max` cells, ending in `…` when something was cut.
 pub fn cut(text: &str, max: usize) -> String {
-    if text.width() <= max {
+    if width(text) <= max {
         return text.to_owned();
     }
     let mut out = String::new();
     let mut used = 0;
-    for c in text.chars() {
-        let w = c.width().unwrap_or(0);
+    for grapheme in text.graphemes(true) {
+        let w = grapheme.width();
         if used + w + 1 > max {
             break;
         }
         used += w;
-        out.push(c);
+        out.push_str(grapheme);
     }
     if max > 0 {
         out.push('…');
@@ -136,12 +137,14 @@ pub fn age(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `0.080 s`, `41.2 s`, `3 m 20 s` of nanoseconds.
+/// `337 µs`, `0.001337 s`, `0.080 s`, `41.200 s`, `3 m 20 s` of nanoseconds.
 pub fn seconds(ns: u64) -> String {
     let ms = ns / 1_000_000;
     match ms {
         0..1 => format!("{} µs", ns / 1_000),
-        1..60_000 => format!("{}.{:03} s", ms / 1_000, ms % 1_000),
+        // A price is per second: with less of it the product could not be followed.
+        1..10 => format!("0.{:06} s", ns / 1_000),
+        10..60_000 => format!("{}.{:03} s", ms / 1_000, ms % 1_000),
         _ => format!("{} m {:02} s", ms / 60_000, ms / 1_000 % 60),
     }
 }
@@ -164,7 +167,8 @@ mod tests {
     fn numbers_are_short_and_readable() {
         assert_eq!(grouped(1_204_551), "1,204,551");
         assert_eq!([0, 999, 1_200, 13_400, 4_000_000].map(short), ["0", "999", "1.2k", "13k", "4.0M"]);
-        assert_eq!(seconds(80_000_000), "0.080 s");
+        let times = [337_000, 1_337_400, 80_000_000, 41_200_000_000, 200_000_000_000];
+        assert_eq!(times.map(seconds), ["337 µs", "0.001337 s", "0.080 s", "41.200 s", "3 m 20 s"]);
         assert_eq!(latency(3_240), "3.2 ms");
     }
 
@@ -176,5 +180,19 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("日本語日本語", 4), ["日本", "語日", "本語"]);
         assert_eq!(wrap("a\n\nb", 4), ["a", "", "b"]);
+    }
+
+    #[test]
+    fn text_is_as_wide_as_it_is_drawn() {
+        use ratatui::buffer::Buffer;
+        use ratatui::layout::Rect;
+        // A ligature is drawn as its letters, and a mark with its letter.
+        for text in ["abc", "سلام الإسلام", &"لا".repeat(18), "e\u{301}\u{302}", "日本語", "नमस्ते", "🚀🇩🇪", "각"]
+        {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 200, 1));
+            let (drawn, _) = buffer.set_stringn(0, 0, text, 200, ratatui::style::Style::new());
+            assert_eq!(width(text), usize::from(drawn), "{text}");
+            assert!(width(&cut(text, 3)) <= 3, "{text}");
+        }
     }
 }

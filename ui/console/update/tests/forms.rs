@@ -54,6 +54,8 @@ fn leaving_a_form_asks_only_when_something_was_typed() {
         assert_eq!(model.layers.len(), 1, "{typed}: it stands at No");
         press(&mut model, "esc y");
         assert!(model.layers.is_empty(), "{typed}");
+        press(&mut model, &format!("{typed} backspace esc"));
+        assert!(model.layers.is_empty(), "{typed}: it was taken back");
     }
 }
 

@@ -33,8 +33,31 @@ fn a_guild_is_founded_by_a_form_that_stays_until_the_node_has_answered() {
     };
     let effects =
         update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(Answer::Guild(founded)) });
-    assert_eq!(effects, [Effect::Copy("zsguild1.x.y".into())]);
+    assert_eq!(effects, [], "the clipboard is the operator's");
     assert!(model.layers.is_empty());
+    assert!(model.toasts.last().unwrap().text.contains("e makes an invitation"));
+}
+
+#[test]
+fn an_invitation_is_copied_and_can_be_seen() {
+    let mut model = model();
+    for goes_on in [false, true] {
+        let ticket = ticket(&press(&mut model, "2 e"));
+        if goes_on {
+            press(&mut model, "j");
+        }
+        let made = GuildAnswer::Invitation {
+            guild_id: "bafkreig".into(),
+            invitation: "zsguild1.x.y".into(),
+            expires_at: samples::now(),
+        };
+        let effects = update(&mut model, Msg::Answered { ticket, result: Ok(Answer::Guild(made)) });
+        assert_eq!(effects, [Effect::Copy("zsguild1.x.y".into())]);
+        let shown =
+            matches!(model.layers.last(), Some(Layer::Text(text)) if text.body.contains("zsguild1.x.y"));
+        assert_eq!(shown, !goes_on, "who has gone on is not held up");
+        press(&mut model, "esc");
+    }
 }
 
 #[test]
