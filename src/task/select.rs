@@ -110,9 +110,11 @@ impl Pick {
     fn passed_over(&self, known: &Known, is_witnessed: bool) -> &'static str {
         let in_pool = self.pool.iter().any(|offer| offer.from == known.offer.from);
         match known.offer {
-            Offer { attest: true, .. } if is_witnessed && in_pool => "others were drawn",
-            Offer { attest: true, .. } if is_witnessed => "has failed more often than not",
-            Offer { execute: true, .. } => "another runs it",
+            Offer { attest: true, .. } if is_witnessed && !in_pool && known.failed > known.done => {
+                "has failed more often than not"
+            }
+            Offer { attest: true, .. } if is_witnessed => "others were drawn",
+            Offer { execute: true, .. } => "was not needed to run it",
             _ => "offered only to witness it, and nobody has to",
         }
     }
@@ -120,11 +122,12 @@ impl Pick {
     /// Who does what when these have been drawn.
     pub(super) fn drawn(self, draw: Draw, manifest: &Cid, witnesses: usize) -> Choice {
         let drawn = draw.witnesses(manifest, &self.executor.from, witnesses);
+        let own = self.ranked.iter().all(|known| known.offer.from != self.executor.from);
         let candidates = self.ranked.iter().map(|known| {
             let (part, why) = if known.offer.from == self.executor.from {
                 ("executor", "runs it, as the first of those who can be spared as witnesses")
             } else if drawn.contains(&known.offer.from) {
-                ("witness", if known.offer.execute { "was drawn, and another runs it" } else { "was drawn" })
+                ("witness", if own { "was drawn; this node runs it itself" } else { "was drawn" })
             } else {
                 ("reserve", self.passed_over(known, !drawn.is_empty()))
             };

@@ -57,7 +57,7 @@ fn wide(model: &Model, body: Rect) -> Vec<(Pane, Rect)> {
     let rows = [Constraint::Fill(5), Constraint::Fill(5), Constraint::Fill(4)];
     let [upper, middle, lower] = Layout::vertical(rows).areas(body);
     let [peers, guilds, tasks] =
-        Layout::horizontal([Constraint::Fill(40), Constraint::Fill(36), Constraint::Fill(44)]).areas(upper);
+        Layout::horizontal([Constraint::Fill(41), Constraint::Fill(35), Constraint::Fill(44)]).areas(upper);
     let [receipts, attestations] =
         Layout::horizontal([Constraint::Fill(59), Constraint::Fill(41)]).areas(middle);
     vec![

@@ -295,5 +295,8 @@ pub fn why(task: &TaskView, model: &Model) -> String {
     let candidates = record.candidates.iter().map(|candidate| {
         format!("{:<9} {}: {}", candidate.part, model.name_of(&candidate.did), candidate.reason)
     });
-    format!("{executor}\n\n{}", candidates.collect::<Vec<_>>().join("\n"))
+    let own = record.executor.as_ref() == model.me() && record.audit.is_none();
+    let needed =
+        if own { " Those who offered are needed to witness it, or did not offer to run it." } else { "" };
+    format!("{executor}{needed}\n\n{}", candidates.collect::<Vec<_>>().join("\n"))
 }

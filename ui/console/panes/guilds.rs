@@ -54,7 +54,7 @@ pub fn cells(guild: &GuildView, model: &Model, now: Timestamp) -> Vec<Cell> {
     let left = time_left(guild.expires_at, now);
     let s = if guild.lines_total == 1 { "" } else { "s" };
     vec![
-        Cell::fill(guild.name.as_str(), style(Role::Text), 9),
+        Cell::fill(guild.name.as_str(), style(Role::Text), 8),
         standing(guild, model),
         Cell::fixed(guild.members.len().to_string(), style(Role::Text), 3).right().rank(1),
         Cell::fixed(format!("epoch {}", guild.epoch), style(Role::Dim), 9).rank(2),

@@ -257,6 +257,7 @@ fn run(seed: u64, events: u64) {
     }
     eprintln!("{DONE} {most:?}");
     let [early, late] = [&most[1..5], &most[5..]].map(|parts| parts.iter().max().copied().unwrap());
-    assert!(late <= early + early / 8, "it grows: {most:?} MiB");
+    // The allocator keeps some pages of what was open at once; a leak of a few words an event is more than that.
+    assert!(late <= early + 8, "it grows: {most:?} MiB");
     assert!(late <= 256, "{most:?} MiB");
 }
