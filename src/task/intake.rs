@@ -128,7 +128,9 @@ impl Context {
             }
         };
         let (_counting, before) = self.to_count(before, &receipt).await?;
+        // What it said in the guild may have been counted meanwhile.
         if !is_new(&attestation, &before) {
+            self.note_double_vote(&attestation, &before).await?;
             return Ok(None);
         }
         let discounted = before.task.as_ref().and_then(|task| self.discounts(task, &finding.witness));
