@@ -150,7 +150,8 @@ impl Context {
             Ok(Err(error)) => tracing::debug!(%id, %error, "document not in the DHT"),
             Err(_) => {}
         }
-        Ok(None)
+        // It may have come by itself meanwhile.
+        Ok(self.storage.document(id).await?)
     }
 
     /// Connected peers, the likely ones first.

@@ -96,12 +96,15 @@ impl Context {
                 Err(error) => unsettled = Some(format!("this node cannot tell: {error}")),
             }
         }
+        // Until it is written down what they have said, nobody's other vote is taken in.
+        let counting = self.counting.lock(&record.task_id).await;
         if case.given_for.is_none() {
             self.find_double_votes(&receipt, &votes, &mut tally).await?;
         }
         let mut why = tally.why(record.quorum);
         why.extend(wrong.into_iter().chain(unsettled));
         let faulty = self.settle(record, matter, (&heard.commitments, &votes), &tally, &why).await?;
+        drop(counting);
         let outcome = tally.outcome(record.quorum);
         if outcome == Outcome::Disputed || !faulty.is_empty() {
             self.tell_outcome(guilds, plan, outcome.as_str(), why, None).await;
@@ -272,7 +275,7 @@ impl Context {
         Ok(())
     }
 
-    /// Stores what was said and what it comes to.
+    /// Stores what was said and what it comes to. Whoever calls it holds the task's lock `counting`.
     async fn settle(
         &self,
         record: &mut TaskRecord,
@@ -336,7 +339,6 @@ impl Context {
                 rows.push(Write::Task(Box::new(record.clone())));
             }
         }
-        let _counting = self.counting.lock(&record.task_id).await;
         self.write(rows).await?;
         Ok(faulty)
     }

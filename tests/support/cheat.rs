@@ -44,8 +44,10 @@ pub enum Manner {
     Copies,
     NeverCommits,
     NeverReveals,
-    /// Says one thing in the guild and another to everybody.
+    /// Says one thing in the guild and another to everybody, before that.
     VotesTwice,
+    /// The same, at the moment when it is counted.
+    VotesAgain,
     /// Agrees, and disagrees under twenty new names.
     ManyNames,
 }
@@ -94,6 +96,8 @@ struct Inner {
     /// What has been proposed to it.
     plans: Mutex<HashMap<(Cid, Cid), Plan>>,
     votes: Mutex<HashMap<Cid, Envelope<Attestation>>>,
+    /// What it says of the same when it has revealed that.
+    later: Mutex<HashMap<Cid, Envelope<Attestation>>>,
     offers: Mutex<Vec<OfferedKey>>,
     outcomes: Mutex<Vec<(String, String)>>,
     held: Mutex<Vec<tokio::sync::oneshot::Sender<Said>>>,
@@ -146,6 +150,7 @@ impl Cheat {
                 part: Mutex::new(part),
                 plans: Mutex::default(),
                 votes: Mutex::default(),
+                later: Mutex::default(),
                 offers: Mutex::default(),
                 outcomes: Mutex::default(),
                 held: Mutex::default(),
@@ -239,6 +244,9 @@ impl Inner {
             }
             (Content::Reveal { manifest, .. }, _) => {
                 let vote = locked(&self.votes).get(&manifest).cloned().unwrap();
+                if let Some(other) = locked(&self.later).remove(&manifest) {
+                    tokio::spawn(Arc::clone(self).publish(other));
+                }
                 Ok(Some(Content::Attest { manifest, attestation: vote.bytes().to_vec() }))
             }
             (Content::Outcome { state, why, .. }, _) => {
@@ -308,6 +316,10 @@ impl Inner {
         }
     }
 
+    async fn publish(self: Arc<Self>, vote: Envelope<Attestation>) {
+        self.network.publish(&AnyEnvelope::Attestation(vote)).await.unwrap();
+    }
+
     async fn witness(self: Arc<Self>, guild: Cid, creator: Did, manifest: Cid, receipt: Envelope<Receipt>) {
         let Part::Witness(manner) = locked(&self.part).clone() else { return };
         let agrees = manner != Manner::AlwaysDisagrees;
@@ -317,13 +329,16 @@ impl Inner {
         let mut others = Vec::new();
         match manner {
             Manner::VotesTwice => others.push(self::vote(&self.identity, &receipt, false)),
+            Manner::VotesAgain => {
+                locked(&self.later).insert(manifest, self::vote(&self.identity, &receipt, false));
+            }
             Manner::ManyNames => {
                 others.extend((0..20).map(|_| self::vote(&Identity::generate().unwrap(), &receipt, false)));
             }
             _ => {}
         }
         for other in others {
-            self.network.publish(&AnyEnvelope::Attestation(other)).await.unwrap();
+            Arc::clone(&self).publish(other).await;
         }
         if manner == Manner::NeverCommits {
             return;
