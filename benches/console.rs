@@ -168,7 +168,7 @@ fn keys_at_load(temp: &Path) -> [Vec<Duration>; 2] {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             second.tick().await;
-            snapshot.peers.iter_mut().for_each(|peer| peer.bytes_in += 1_000);
+            snapshot.peers.iter_mut().for_each(|peer| Arc::make_mut(peer).bytes_in += 1_000);
             told.send_replace(Some(Arc::new(snapshot.clone())));
         }
     });

@@ -155,25 +155,28 @@ fn main() {
     print("a key in an opened receipt", (0..ROUNDS).map(|_| stage.frame(letter('j'))).collect(), 2.0);
     stage.frame(key(KeyCode::Esc));
 
-    // A snapshot ten times a second in which every peer's numbers are others, and in every second one by which they are put in order.
+    // A snapshot ten times a second in which peers have other numbers: some of them, as when each is pinged every few seconds; and all.
     let mut other = (*big).clone();
-    let mut ticks = Vec::new();
-    let times = (0..120u64)
-        .map(|n| {
-            for peer in &mut other.peers {
-                peer.bytes_in += n * 1_000;
-            }
-            let next = Arc::new(other.clone());
-            let now = samples::now().checked_add(SignedDuration::from_millis(100 * n as i64)).unwrap();
-            if n % 10 == 0 {
-                ticks.push(stage.frame(Msg::Tick(now)));
-            }
-            stage.model.now = now;
-            stage.frame(Msg::Snapshot(next))
-        })
-        .collect();
-    print("a snapshot, ten a second, other numbers of every peer", times, 2.0);
-    print("a second of the clock, between those", ticks, 2.0);
+    for (which, one_in) in [("one peer in a hundred", 100), ("every peer", 1)] {
+        let mut ticks = Vec::new();
+        let times = (0..120u64)
+            .map(|n| {
+                for peer in other.peers.iter_mut().skip(usize::try_from(n).unwrap() % one_in).step_by(one_in)
+                {
+                    Arc::make_mut(peer).bytes_in += n * 1_000;
+                }
+                let next = Arc::new(other.clone());
+                let now = samples::now().checked_add(SignedDuration::from_millis(100 * n as i64)).unwrap();
+                if n % 10 == 0 {
+                    ticks.push(stage.frame(Msg::Tick(now)));
+                }
+                stage.model.now = now;
+                stage.frame(Msg::Snapshot(next))
+            })
+            .collect();
+        print(&format!("a snapshot, ten a second, other numbers of {which}"), times, 2.0);
+        print("    a second of the clock, between those", ticks, 2.0);
+    }
     // One more at the head of the tail, and one that falls off its end.
     let mut newest = |n: u64| {
         let mut receipt = other.receipts.items[0].clone();

@@ -101,13 +101,16 @@ impl Client {
         let (sender, snapshots) = watch::channel(None);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next().await {
-                let snapshot = match parse::<Snapshot>(&line) {
+                let mut snapshot = match parse::<Snapshot>(&line) {
                     Ok(snapshot) => snapshot,
                     Err(error) => {
                         tracing::warn!(%error, "what the node says of itself cannot be read; is it of another version?");
                         break;
                     }
                 };
+                if let Some(before) = sender.borrow().as_deref() {
+                    snapshot.share(before);
+                }
                 if sender.send(Some(Arc::new(snapshot))).is_err() {
                     break;
                 }

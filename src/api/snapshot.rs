@@ -1,5 +1,7 @@
 //! The state of a node at a moment: small enough to send ten times a second.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,8 @@ use crate::storage::{AttestationRecord, Event, ReceiptRecord, TaskRecord};
 pub struct Snapshot {
     pub at: Timestamp,
     pub node: NodeView,
-    pub peers: Vec<PeerView>,
+    /// Whoever is as before is shared with the snapshot before.
+    pub peers: Vec<Arc<PeerView>>,
     /// Those that end first come first.
     pub guilds: Tail<GuildView>,
     pub tasks: Tail<TaskView>,
@@ -100,6 +103,13 @@ impl NodeView {
 }
 
 impl Snapshot {
+    /// Whoever is as in the snapshot before is shared with it.
+    pub(super) fn share(&mut self, before: &Self) {
+        for (peer, known) in self.peers.iter_mut().zip(&before.peers).filter(|(peer, known)| peer == known) {
+            *peer = Arc::clone(known);
+        }
+    }
+
     /// Of a node that has just started, and knows nobody.
     pub fn of(node: NodeView) -> Self {
         Self {

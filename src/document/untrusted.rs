@@ -1,10 +1,11 @@
 //! Text that somebody else chose, made safe to show.
 
 use std::fmt;
+use std::sync::Arc;
 
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use unicode_width::UnicodeWidthChar;
 
 /// More is never shown in one place; what is longer ends in `…`.
@@ -20,19 +21,21 @@ const MAX_MARKS: usize = 2;
 /// use zerostate::document::Untrusted;
 /// assert_eq!(Untrusted::new("\u{1b}[31mred\u{202e}").as_str(), "\u{fffd}[31mred\u{fffd}");
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct Untrusted(String);
+///
+/// A copy shares the text, so that one snapshot is told from the next without reading again what has stayed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(from = "String")]
+pub struct Untrusted(Arc<str>);
 
 impl Untrusted {
     /// Cleans one line of text.
     pub fn new(raw: &str) -> Self {
-        Self(clean(raw, false, MAX_CHARS))
+        Self(clean(raw, false, MAX_CHARS).into())
     }
 
     /// Cleans text of several lines (program output): line ends stay, up to `max_chars`.
     pub fn lines(raw: &str, max_chars: usize) -> Self {
-        Self(clean(raw, true, max_chars))
+        Self(clean(raw, true, max_chars).into())
     }
 
     /// Reads what was cleaned as [`Untrusted::lines`] and was sent as text: its line ends stay. For `#[serde(deserialize_with)]`.
@@ -116,9 +119,9 @@ impl From<&str> for Untrusted {
     }
 }
 
-impl From<Untrusted> for String {
-    fn from(text: Untrusted) -> Self {
-        text.0
+impl Serialize for Untrusted {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
     }
 }
 

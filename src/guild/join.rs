@@ -91,7 +91,8 @@ impl Guilds {
         if let Some(known) = self.shared.directory().get(id) {
             return Ok(known);
         }
-        let peers: Vec<Did> = network.state().borrow().peers.iter().filter_map(did_of).take(ASKED).collect();
+        let peers: Vec<Did> =
+            network.state().borrow().peers.iter().filter_map(|peer| did_of(peer)).take(ASKED).collect();
         if let Some(found) = self.first_charter(&peers, id).await {
             return Ok(found);
         }

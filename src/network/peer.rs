@@ -68,6 +68,7 @@ pub(super) struct Peer {
     pub(super) chosen: bool,
     /// Why this side closes the connection, if it does.
     pub(super) closing: Option<String>,
+    told: Option<Arc<PeerState>>,
 }
 
 impl Peer {
@@ -98,6 +99,7 @@ impl Peer {
             guest: false,
             chosen: false,
             closing: None,
+            told: None,
         }
     }
 
@@ -147,7 +149,16 @@ impl Peer {
         }
     }
 
-    pub(super) fn state(&self, peer_id: &PeerId, faults: u32, bitswap: Ledger) -> PeerState {
+    /// What is told of it, which is shared for as long as it stays the same.
+    pub(super) fn tell(&mut self, peer_id: &PeerId, faults: u32, bitswap: Ledger) -> Arc<PeerState> {
+        let state = self.state(peer_id, faults, bitswap);
+        match &self.told {
+            Some(told) if **told == state => Arc::clone(told),
+            _ => Arc::clone(self.told.insert(Arc::new(state))),
+        }
+    }
+
+    fn state(&self, peer_id: &PeerId, faults: u32, bitswap: Ledger) -> PeerState {
         PeerState {
             peer_id: peer_id.to_base58(),
             did: self.did.as_ref().map(ToString::to_string),

@@ -15,8 +15,8 @@ pub struct NetworkState {
     pub peer_id: String,
     /// Where it can be dialled, each with `/p2p/…` at its end.
     pub listen: Vec<String>,
-    /// Everybody it is connected to, the longest-known first.
-    pub peers: Vec<PeerState>,
+    /// Everybody it is connected to, the longest-known first. Whoever is as before is shared with the state before.
+    pub peers: Vec<Arc<PeerState>>,
     /// Bytes read from and written to streams since the start.
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -34,12 +34,12 @@ pub struct NetworkState {
 
 impl NetworkState {
     /// The peers that are nodes of this network, and no guests.
-    pub fn nodes(&self) -> impl Iterator<Item = &PeerState> {
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<PeerState>> {
         self.peers.iter().filter(|peer| !peer.guest)
     }
 
     /// The peer with a name, if it is connected.
-    pub fn peer_of(&self, who: &Did) -> Option<&PeerState> {
+    pub fn peer_of(&self, who: &Did) -> Option<&Arc<PeerState>> {
         self.peers.iter().find(|peer| peer.did.as_deref() == Some(who.as_str()))
     }
 }

@@ -1,6 +1,7 @@
 //! What each command about guilds does, how guilds look, and what of them waits for the operator.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cid::Cid;
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::commands::{ambiguous, long_enough};
 use crate::api::{
     ApiError, ErrorKind, GuildAnswer, GuildAsking, GuildCommand, GuildLine, GuildMember, GuildView,
-    InboxItem, Missed,
+    InboxItem, Missed, PeerView,
 };
 use crate::config::Admit;
 use crate::document::{Charter, DocumentError, Envelope, Untrusted};
@@ -130,7 +131,7 @@ impl GuildCommands {
     }
 
     /// A guild this node is in, by its id or the beginning of it.
-    pub(super) fn find(&self, prefix: &str) -> Result<std::sync::Arc<GuildState>, ApiError> {
+    pub(super) fn find(&self, prefix: &str) -> Result<Arc<GuildState>, ApiError> {
         long_enough("guild", prefix)?;
         let mut found = self.guilds.list();
         found.retain(|state| state.id.to_string().starts_with(prefix));
@@ -185,17 +186,24 @@ fn parse_did<'a>(text: &str, known: impl Iterator<Item = &'a Did>) -> Result<Did
 }
 
 /// The names of those who are connected, and this node's own.
-pub(super) struct Names(HashMap<String, Untrusted>);
+pub(super) struct Names(HashMap<Did, Untrusted>);
 
 impl Names {
-    pub(super) fn new(network: &NetworkState, (did, name): &(Did, Untrusted)) -> Self {
+    /// As the peers' cards say.
+    fn new(network: &NetworkState, me: &(Did, Untrusted)) -> Self {
         let cards = network.peers.iter().filter_map(|peer| peer.card.as_ref());
-        let named = cards.map(|card| (card.signer().to_string(), Untrusted::new(&card.document().name)));
-        Self(named.chain([(did.to_string(), name.clone())]).collect())
+        let named = cards.map(|card| (card.signer().clone(), Untrusted::new(&card.document().name)));
+        Self(named.chain([me.clone()]).collect())
+    }
+
+    /// As peers are shown.
+    pub(super) fn of(peers: &[Arc<PeerView>], me: &(Did, Untrusted)) -> Self {
+        let named = peers.iter().filter_map(|peer| peer.did.clone().zip(peer.name.clone()));
+        Self(named.chain([me.clone()]).collect())
     }
 
     fn get(&self, did: &Did) -> Option<Untrusted> {
-        self.0.get(did.as_str()).cloned()
+        self.0.get(did).cloned()
     }
 }
 

@@ -8,6 +8,7 @@
 mod commands;
 mod failures;
 mod guilds;
+mod peers;
 mod reducer;
 mod traffic;
 

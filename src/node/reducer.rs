@@ -9,9 +9,10 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::guilds::{self, Names};
+use super::peers::{Views, ledger};
 use crate::api::{
-    AttestationRecord, Event, InboxItem, LedgerView, LogLine, NodeView, PeerView, ProgressView,
-    ReceiptRecord, RerunView, Snapshot, SourceView, Tail, TaskRecord, TaskView, TransferView,
+    AttestationRecord, Event, InboxItem, LogLine, NodeView, PeerView, ProgressView, ReceiptRecord, RerunView,
+    Snapshot, SourceView, Tail, TaskRecord, TaskView, TransferView,
 };
 use crate::artifact::{Artifacts, Direction, Transfer};
 use crate::config::Attest;
@@ -19,7 +20,7 @@ use crate::document::Untrusted;
 use crate::execution::{DEFAULT_OUTPUT_BYTES as OUTPUT_LIMIT, OUTPUT_TOLD};
 use crate::guild::{Guilds, live_secrets};
 use crate::identity::Identity;
-use crate::network::{Ledger, Network, NetworkState, PeerState};
+use crate::network::{Network, NetworkState};
 use crate::storage::{Counts, Happening, Paging, Storage, StorageError};
 use crate::task::{LiveRun, Question, Tasks};
 use crate::telemetry::RecentLog;
@@ -164,7 +165,7 @@ impl Reducer {
         let mut questions = self.tasks.questions();
         let mut logged = self.about.log.changes();
         let mut stale = Stale::everything();
-        let mut lists = Lists::default();
+        let (mut lists, mut views) = (Lists::default(), Views::default());
         loop {
             logged.mark_unchanged();
             guilds.mark_unchanged();
@@ -185,7 +186,8 @@ impl Reducer {
                 live: live.borrow_and_update().clone(),
                 transfers: transfers.borrow_and_update().clone(),
             };
-            publisher.send_replace(Some(Arc::new(self.snapshot(&lists, &now))));
+            let peers = views.of(&now.network.peers);
+            publisher.send_replace(Some(Arc::new(self.snapshot(&lists, &now, peers))));
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -253,7 +255,7 @@ impl Reducer {
         Ok(())
     }
 
-    fn snapshot(&self, lists: &Lists, now: &Now) -> Snapshot {
+    fn snapshot(&self, lists: &Lists, now: &Now, peers: Vec<Arc<PeerView>>) -> Snapshot {
         let Now { network, live, transfers } = now;
         let (store_used, store_quota) = self.artifacts.usage();
         let running: HashMap<&str, &LiveRun> = live.iter().map(|run| (run.id.as_str(), run)).collect();
@@ -264,7 +266,7 @@ impl Reducer {
         let task_count = lists.counts.tasks + hosted.len() as u64;
         let tasks = hosted.into_iter().chain(own);
         let me = (self.about.identity.did().clone(), Untrusted::new(&self.about.name));
-        let (mut guilds, names) = (self.guilds.list(), Names::new(network, &me));
+        let (mut guilds, names) = (self.guilds.list(), Names::of(&peers, &me));
         // Those of tasks are many, and soon over: the operator's own come first.
         guilds.sort_by_key(|guild| guild.formed);
         let shown = guilds.iter().take(GUILDS).map(|state| guilds::view(state, &names));
@@ -299,7 +301,7 @@ impl Reducer {
                 guild_secrets: live_secrets(),
                 attest_policy: self.about.attest.as_str().to_owned(),
             },
-            peers: network.peers.iter().map(peer).collect(),
+            peers,
             guilds: Tail { total: guilds.len() as u64, items: shown.collect() },
             tasks: Tail { total: task_count, items: tasks.collect() },
             receipts: Tail { total: lists.counts.receipts, items: lists.receipts.clone() },
@@ -351,41 +353,6 @@ fn question(question: &Question) -> InboxItem {
         text: question.text.clone(),
         subject: question.subject.clone(),
         at: question.at,
-    }
-}
-
-fn peer(state: &PeerState) -> PeerView {
-    let card = state.card.as_ref().map(|card| card.document());
-    PeerView {
-        peer_id: state.peer_id.clone(),
-        did: card.map(|card| card.did.clone()),
-        name: card.map(|card| Untrusted::new(&card.name)),
-        address: Untrusted::new(&state.address),
-        relayed: state.relayed,
-        connected_since: state.connected_since,
-        ping_us: state.ping.clone(),
-        capabilities: card
-            .map(|c| c.capabilities.iter().map(|c| Untrusted::new(c)).collect())
-            .unwrap_or_default(),
-        prices: card.map(|card| card.prices),
-        agent: Untrusted::new(&state.agent_version),
-        protocols: state.protocols.iter().map(|protocol| Untrusted::new(protocol)).collect(),
-        bytes_in: state.bytes_in,
-        bytes_out: state.bytes_out,
-        guest: state.guest,
-        bitswap: ledger(state.bitswap),
-        faults: state.faults,
-    }
-}
-
-fn ledger(ledger: Ledger) -> LedgerView {
-    LedgerView {
-        blocks_sent: ledger.blocks_sent,
-        bytes_sent: ledger.bytes_sent,
-        blocks_received: ledger.blocks_received,
-        bytes_received: ledger.bytes_received,
-        duplicates: ledger.duplicates,
-        wants: ledger.wants,
     }
 }
 

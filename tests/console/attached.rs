@@ -28,6 +28,23 @@ fn a_console_waits_for_its_node_and_goes_on_when_it_is_back() {
 }
 
 #[test]
+fn a_configuration_that_cannot_be_read_does_not_keep_one_from_a_node_that_runs() {
+    let node = Node::start("alder", &[]);
+    let config = node.data_dir.path().join("config.toml");
+    std::fs::write(&config, "nonsense = 1\n").unwrap();
+    let mut console = node.attach();
+    console.until_shows("alder");
+    console.until_shows("without [console]");
+    console.keys("q");
+    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+    // What was named is meant.
+    let named = ["attach", "--config", path(&config), "--data-dir", path(node.data_dir.path())];
+    let mut console = Pty::start(&named, BIG, node.data_dir.path());
+    assert_eq!(console.ended(), 2);
+    assert!(console.text().contains("nonsense"), "{}", console.text());
+}
+
+#[test]
 fn a_node_that_cannot_be_understood_is_told_of_before_the_screen_is_taken() {
     let temp = TempDir::new().unwrap();
     let socket = UnixListener::bind(zerostate::api::socket_path(temp.path())).unwrap();

@@ -144,11 +144,24 @@ pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outc
 /// A node that takes longer to say anything is shown as starting.
 const UNDERSTOOD_WITHIN: Duration = Duration::from_secs(1);
 
+/// The settings of a console whose node is elsewhere, and what is wrong with their file: one that nobody named does not keep it from
+/// starting.
+fn settings(globals: &Globals) -> Result<(Console, Vec<String>), Failure> {
+    match globals.load_config() {
+        Ok(config) => Ok((config.console, Vec::new())),
+        Err(failure) if globals.config.is_none() => {
+            Ok((Console::default(), vec![format!("without [console]: {}", failure.message())]))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The console on a node in another process.
 pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
     need_terminal(&verb.look, "`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
-    let look = verb.look.options(&data_dir, globals.load_config()?.console);
+    let (config, problems) = settings(globals)?;
+    let look = ConsoleOptions { problems, ..verb.look.options(&data_dir, config) };
     // At the start a node that is not there, or cannot be understood, is an error; later it is waited for.
     let first = globals.client().await?.link().await?;
     let mut heard = first.snapshots.clone();
@@ -172,7 +185,8 @@ pub async fn replay(globals: &Globals, file: &Path, look: LookArgs) -> Outcome {
         Failure::usage(format!("{shown}: {error}")).hint("`zerostate events --json > FILE` keeps a journal")
     })?;
     let (replay, link) = Replay::new(recording);
-    let look = look.options(&globals.data_dir()?, globals.load_config()?.console);
+    let (config, problems) = settings(globals)?;
+    let look = ConsoleOptions { problems, ..look.options(&globals.data_dir()?, config) };
     // Of the node that kept it nothing is here.
     let (journal, engine) =
         (shown.to_string(), look.info.iter().find(|(label, _)| label == "engine").cloned());

@@ -8,7 +8,7 @@ use super::{Globals, Outcome, output};
 pub async fn run(globals: &Globals) -> Outcome {
     let snapshot = globals.client().await?.snapshot().await?;
     if globals.json {
-        output::json(&snapshot.peers.iter().map(row).collect::<Vec<_>>())?;
+        output::json(&snapshot.peers.iter().map(|peer| row(peer)).collect::<Vec<_>>())?;
         return Ok(0);
     }
     let rows: Vec<Vec<String>> = snapshot

@@ -33,6 +33,7 @@ actions! {
     GuildNew "guild.new" "found a guild",
     GuildJoin "guild.join" "join a guild by its id or an invitation",
     GuildSay "guild.say" "say something in the guild",
+    GuildSubmit "guild.submit" "submit a task to the guild alone",
     GuildInvite "guild.invite" "make an invitation to the guild and copy it",
     GuildLeave "guild.leave" "leave the guild; dissolve it, if it is yours",
     Why "why" "why a task runs where it runs",
@@ -156,6 +157,7 @@ impl Action {
                 | Self::GuildNew
                 | Self::GuildJoin
                 | Self::GuildSay
+                | Self::GuildSubmit
                 | Self::GuildInvite
                 | Self::GuildLeave
                 | Self::Accept

@@ -48,7 +48,7 @@ impl Runner {
     pub fn begin(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
             Effect::Execute { ticket, command } => self.execute(ticket, command),
-            Effect::Submit { ticket, module, draft } => self.submit(ticket, module, *draft),
+            Effect::Submit { ticket, module, draft, guild } => self.submit(ticket, module, *draft, guild),
             Effect::Probe { generation, path } => self.probe(generation, path),
             Effect::Complete { generation, typed } => self.complete(generation, typed),
             Effect::List { folder } => self.list(folder),
@@ -88,9 +88,11 @@ impl Runner {
     }
 
     /// Reads a module, hands it over, and submits the draft with it.
-    fn submit(&mut self, ticket: u64, module: Option<PathBuf>, draft: Draft) {
+    fn submit(&mut self, ticket: u64, module: Option<PathBuf>, draft: Draft, guild: Option<String>) {
         let link = self.link.clone();
-        self.spawn(async move { Msg::Answered { ticket, result: submit(&link, module, draft).await } });
+        self.spawn(
+            async move { Msg::Answered { ticket, result: submit(&link, module, draft, guild).await } },
+        );
     }
 
     /// Looks at what stands at a path.
@@ -145,14 +147,19 @@ impl Runner {
     }
 }
 
-async fn submit(link: &Link, module: Option<PathBuf>, mut draft: Draft) -> Result<Answer, ApiError> {
+async fn submit(
+    link: &Link,
+    module: Option<PathBuf>,
+    mut draft: Draft,
+    guild: Option<String>,
+) -> Result<Answer, ApiError> {
     if let Some(path) = module {
         let bytes =
             read_bounded(&path, ARTIFACT_MAX).await.map_err(|why| ApiError::new(ErrorKind::Input, why))?;
         let info = link.add_artifact(Upload::whole(bytes)).await?;
         draft.artifact = ArtifactSource::Cid { cid: info.cid, sha256: None, size: Some(info.size) };
     }
-    link.execute(Command::Submit { draft: Box::new(draft), guild: None }).await
+    link.execute(Command::Submit { draft: Box::new(draft), guild }).await
 }
 
 /// Writes a receipt with all that proves it and the module, as `zerostate verify` reads it; the path of the file.
@@ -325,7 +332,7 @@ mod tests {
         let (sender, mut results) = mpsc::channel(RESULTS_MAX);
         let mut runner = Runner::new(link, sender, &ConsoleOptions::default());
         let draft = Draft::for_module("good", ArtifactSource::Path(path.clone()));
-        runner.submit(7, Some(path), draft.clone());
+        runner.submit(7, Some(path), draft.clone(), None);
         let expected = zerostate::document::content_id(b"\0asm\x01\0\0\0").to_string();
         let Some(Msg::Answered { ticket: 7, result: Ok(Answer::Submitted { task_id }) }) =
             results.recv().await
@@ -333,7 +340,7 @@ mod tests {
             panic!("not submitted")
         };
         assert_eq!(task_id, expected);
-        runner.submit(8, Some(folder.path().join("none.wasm")), draft);
+        runner.submit(8, Some(folder.path().join("none.wasm")), draft, None);
         assert!(matches!(results.recv().await, Some(Msg::Answered { ticket: 8, result: Err(_) })));
     }
 

@@ -185,7 +185,11 @@ fn input_line(
 
 fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
     let style = |role| model.theme.style(role);
-    let mut out = Content { title: titled(model, "Submit a task"), ..Content::default() };
+    let title = match &form.guild {
+        Some((_, name)) => &format!("Submit a task to {name} alone"),
+        None => "Submit a task",
+    };
+    let mut out = Content { title: titled(model, title), ..Content::default() };
     let read_only = form.manifest().is_some();
     let room = width.saturating_sub(LABEL);
     for field in Field::ALL.iter().copied() {

@@ -110,6 +110,7 @@ pub enum Effect {
         ticket: u64,
         module: Option<PathBuf>,
         draft: Box<Draft>,
+        guild: Option<String>,
     },
     /// Look at what stands at a path.
     Probe {

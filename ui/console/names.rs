@@ -1,6 +1,7 @@
 //! What the peers call themselves, found by who they are.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use zerostate::api::PeerView;
 use zerostate::document::Untrusted;
@@ -17,9 +18,11 @@ pub struct Names {
 
 impl Names {
     /// Reads the names of peers. There is nothing to do while they are those of `before`, where the same peers stand in the same places.
-    pub fn read(&mut self, before: Option<&[PeerView]>, peers: &[PeerView]) {
+    pub fn read(&mut self, before: Option<&[Arc<PeerView>]>, peers: &[Arc<PeerView>]) {
         // A peer's id says what its DID is, once that is known.
-        let same = |(a, b): (&PeerView, &PeerView)| a.did.is_some() == b.did.is_some() && a.name == b.name;
+        let same = |(a, b): (&Arc<PeerView>, &Arc<PeerView>)| {
+            Arc::ptr_eq(a, b) || (a.did.is_some() == b.did.is_some() && a.name == b.name)
+        };
         if before.is_some_and(|before| before.iter().zip(peers).all(same)) {
             return;
         }

@@ -44,6 +44,8 @@ pub struct ConsoleOptions {
     pub example: Option<PathBuf>,
     /// The node ends with the console, so quitting asks when tasks run.
     pub stop_node_on_quit: bool,
+    /// What is wrong with files that were read before.
+    pub problems: Vec<String>,
 }
 
 /// How many colours are drawn with.
@@ -65,6 +67,7 @@ fn theme_name(options: &ConsoleOptions) -> &str {
 pub fn build(options: &ConsoleOptions) -> Model {
     let (theme, mut problems) =
         Theme::load(theme_name(options), options.theme_dir.as_deref(), depth(options));
+    problems.splice(..0, options.problems.iter().cloned());
     let overlay = options.keymap.as_ref().and_then(|path| match read_keymap(path) {
         Ok(text) => Some(text),
         Err(problem) => {

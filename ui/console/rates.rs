@@ -92,6 +92,8 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -115,8 +117,8 @@ mod tests {
         rates.read(&snapshot, 1, at(0));
         let (second, third) = (snapshot.peers[1].peer_id.clone(), snapshot.peers[2].peer_id.clone());
         snapshot.peers.remove(0);
-        snapshot.peers[0].bytes_in += 4_000;
-        snapshot.peers[1].bytes_out += 2_000;
+        Arc::make_mut(&mut snapshot.peers[0]).bytes_in += 4_000;
+        Arc::make_mut(&mut snapshot.peers[1]).bytes_out += 2_000;
         snapshot.node.bytes_in += 10_000;
         rates.read(&snapshot, 2, at(2));
         assert_eq!(rates.peer(&second), Rate { bytes_in: 2_000, bytes_out: 0 });
@@ -124,7 +126,7 @@ mod tests {
         assert_eq!(rates.node().bytes_in, 5_000);
         // Held still for a while: what came meanwhile is not of the next window.
         rates.begin_anew();
-        snapshot.peers[0].bytes_in += 1 << 30;
+        Arc::make_mut(&mut snapshot.peers[0]).bytes_in += 1 << 30;
         rates.read(&snapshot, 2, at(60));
         rates.read(&snapshot, 2, at(62));
         assert_eq!(rates.peer(&second), Rate::default());

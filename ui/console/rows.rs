@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use zerostate::api::Snapshot;
+use zerostate::api::{PeerView, Snapshot};
 
 use super::filter::{Filter, Search};
 use super::model::{Model, Pane};
@@ -443,7 +444,7 @@ fn entry(model: &Model, pane: Pane, doubles: usize, place: u32) -> Option<Entry<
     }
     let (snapshot, older) = (snapshot?, &model.older);
     match pane {
-        Pane::Peers => snapshot.peers.get(place).map(Entry::Peer),
+        Pane::Peers => snapshot.peers.get(place).map(|peer| Entry::Peer(peer)),
         Pane::Guilds => snapshot.guilds.items.get(place).map(Entry::Guild),
         Pane::Inbox => snapshot.inbox.get(place).map(Entry::Inbox),
         Pane::Tasks => either(&snapshot.tasks.items, &older.tasks, doubles, place).map(Entry::Task),
@@ -471,7 +472,12 @@ pub fn same_rows(pane: Pane, before: &Snapshot, after: &Snapshot) -> bool {
         a.len() == b.len() && a.iter().map(&id).eq(b.iter().map(&id))
     }
     match pane {
-        Pane::Peers => same(&before.peers, &after.peers, |peer| peer.peer_id.as_str()),
+        Pane::Peers => {
+            let (a, b) = (&before.peers, &after.peers);
+            // Most are shared.
+            let same = |(a, b): (&Arc<PeerView>, &Arc<PeerView>)| Arc::ptr_eq(a, b) || a.peer_id == b.peer_id;
+            a.len() == b.len() && a.iter().zip(b).all(same)
+        }
         Pane::Guilds => same(&before.guilds.items, &after.guilds.items, |guild| guild.guild_id.as_str()),
         Pane::Tasks => same(&before.tasks.items, &after.tasks.items, |task| task.record.task_id.as_str()),
         Pane::Receipts => same(&before.receipts.items, &after.receipts.items, |one| one.cursor),

@@ -1,6 +1,7 @@
 //! Who was connected.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,7 +11,7 @@ use crate::identity::Did;
 use crate::storage::{Event, Happening};
 
 /// Who was connected.
-pub(super) fn peers(past: &[Event]) -> Vec<PeerView> {
+pub(super) fn peers(past: &[Event]) -> Vec<Arc<PeerView>> {
     let mut peers: BTreeMap<&str, PeerView> = BTreeMap::new();
     let mut cards: HashMap<&str, (&Did, &Untrusted)> = HashMap::new();
     let mut faults: HashMap<&str, u32> = HashMap::new();
@@ -38,7 +39,7 @@ pub(super) fn peers(past: &[Event]) -> Vec<PeerView> {
         }
         peer.faults = faults.get(id).copied().unwrap_or(0);
     }
-    peers.into_values().collect()
+    peers.into_values().map(Arc::new).collect()
 }
 
 fn peer(peer_id: &str, address: &Untrusted, at: Timestamp) -> PeerView {

@@ -19,7 +19,7 @@ async fn two_nodes_meet_over_tcp_and_over_quic_and_know_each_other_by_their_card
             };
             let peer = here.peer(&there.id(), complete).await;
             assert_eq!(peer.did.as_deref(), Some(there.identity.did().as_str()));
-            assert_eq!(peer.card.unwrap().signer(), there.identity.did());
+            assert_eq!(peer.card.as_ref().unwrap().signer(), there.identity.did());
             assert_eq!(peer.agent_version, concat!("zerostate/", env!("CARGO_PKG_VERSION")));
             assert!(peer.protocols.iter().any(|protocol| protocol == crate::network::DOCUMENT_PROTOCOL));
             assert_eq!((peer.relayed, peer.faults), (false, 0));

@@ -168,7 +168,7 @@ impl Node {
         soon(state.wait_for(|state| fits(state))).await.unwrap().clone()
     }
 
-    async fn peer(&self, id: &str, fits: impl Fn(&PeerState) -> bool) -> PeerState {
+    async fn peer(&self, id: &str, fits: impl Fn(&PeerState) -> bool) -> Arc<PeerState> {
         let state = self.state(|state| state.peers.iter().any(|peer| peer.peer_id == id && fits(peer))).await;
         state.peers.into_iter().find(|peer| peer.peer_id == id).unwrap()
     }

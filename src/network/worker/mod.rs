@@ -295,11 +295,11 @@ impl Worker {
 
     fn publish_state(&mut self) {
         self.changed = false;
-        let mut peers: Vec<_> = self.peers.iter().collect();
+        let mut peers: Vec<_> = self.peers.iter_mut().collect();
         peers.sort_by_key(|(id, peer)| (peer.since, **id));
         let bitswap = &self.swarm.behaviour().bitswap;
         let states =
-            peers.into_iter().map(|(id, peer)| peer.state(id, self.faults.count(id), bitswap.ledger(id)));
+            peers.into_iter().map(|(id, peer)| peer.tell(id, self.faults.count(id), bitswap.ledger(id)));
         let (peers, exchanged) = (states.collect(), bitswap.total());
         let state = NetworkState {
             peer_id: self.swarm.local_peer_id().to_base58(),

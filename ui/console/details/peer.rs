@@ -13,7 +13,12 @@ use crate::console::widgets::bar::spark;
 use crate::console::widgets::text::{age, date, latency, short};
 
 fn find<'a>(id: &str, model: &'a Model) -> Option<&'a PeerView> {
-    model.snapshot.iter().flat_map(|snapshot| &snapshot.peers).find(|peer| peer.peer_id == id)
+    model
+        .snapshot
+        .iter()
+        .flat_map(|snapshot| &snapshot.peers)
+        .map(AsRef::as_ref)
+        .find(|peer| peer.peer_id == id)
 }
 
 pub fn title(mut head: Vec<(String, Style)>, id: &str, model: &Model) -> Vec<(String, Style)> {

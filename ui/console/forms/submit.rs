@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tui_input::Input;
-use zerostate::document::{ARTIFACT_MAX, ArtifactSource, Cost, Credits, Draft, Limits, bytes_text};
+use zerostate::document::{
+    ARTIFACT_MAX, ArtifactSource, Cost, Credits, Draft, Limits, Untrusted, bytes_text,
+};
 
 use super::fields;
 pub use super::fields::{Field, expand};
@@ -13,6 +15,8 @@ use crate::console::msg::Probe;
 /// The form.
 #[derive(Debug)]
 pub struct SubmitForm {
+    /// The guild that it is submitted to, and its name; without one, to whoever offers to run it.
+    pub guild: Option<(String, Untrusted)>,
     inputs: Vec<Input>,
     pub focus: Field,
     pub found: Option<Result<Probe, String>>,
@@ -43,6 +47,7 @@ impl Default for SubmitForm {
             _ => String::new(),
         };
         Self {
+            guild: None,
             inputs: Field::ALL.iter().map(|field| Input::new(text(field))).collect(),
             focus: Field::Path,
             found: None,

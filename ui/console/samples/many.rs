@@ -1,5 +1,7 @@
 //! A node that has been at work for long.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use zerostate::api::{AttestationRecord, Event, GuildView, InboxItem, LogLine, PeerView, Snapshot, Tail};
 use zerostate::document::{Untrusted, content_id};
@@ -27,6 +29,7 @@ pub fn many(peers: u32, tasks: u32, receipts: u64) -> Snapshot {
                 ..one.clone()
             }
         })
+        .map(Arc::new)
         .collect();
     let states = snapshot.tasks.items.clone();
     let again = |n: u32| {

@@ -6,6 +6,8 @@ mod many;
 pub use details::*;
 pub use many::*;
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use zerostate::api::{
     AttestationRecord, Candidate, Event, GuildAsking, GuildLine, GuildMember, GuildView, Happening,
@@ -275,7 +277,7 @@ pub fn busy() -> Snapshot {
         attestation(10, "render-tile", 10, Verdict::Unverifiable, &[]),
     ];
     Snapshot {
-        peers: (0..12).map(peer).collect(),
+        peers: (0..12).map(peer).map(Arc::new).collect(),
         guilds: Tail { total: 2, items: guilds },
         tasks: Tail { total: 41, items: tasks },
         receipts: Tail { total: 1_204, items: receipts },

@@ -52,7 +52,7 @@ pub fn snapshot() -> Snapshot {
     snapshot.node.data_dir = text();
     snapshot.node.attest_policy = text();
     snapshot.node.listen = vec![evil()];
-    for (i, peer) in snapshot.peers.iter_mut().enumerate() {
+    for (i, peer) in snapshot.peers.iter_mut().map(Arc::make_mut).enumerate() {
         peer.name = Some(Untrusted::new(ATTACKS[i % ATTACKS.len()]));
         peer.address = evil();
         peer.agent = evil();

@@ -2,6 +2,7 @@
 
 use tui_input::Input;
 use zerostate::api::{Command, Snapshot, TaskView, short_id};
+use zerostate::document::Untrusted;
 
 use super::moving::{self, Move};
 use super::{asks, attesting, guilds, layered, looks, many, receipts, replay};
@@ -31,12 +32,16 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         return Vec::new();
     }
     match action {
-        Action::Submit => open_submit(model, argument),
+        Action::Submit => open_submit(model, argument, None),
         Action::Connect if argument.is_empty() => push(model, Layer::Connect(ConnectForm::default())),
         Action::Connect => push(model, Layer::Connect(ConnectForm::with(argument))),
         Action::GuildNew => push(model, Layer::Guild(GuildForm::found())),
         Action::GuildJoin => push(model, Layer::Guild(GuildForm::join(argument))),
         Action::GuildSay => guilds::say(model),
+        Action::GuildSubmit => match guilds::guild_here(model) {
+            Some(guild) => open_submit(model, argument, Some((guild.guild_id, guild.name))),
+            None => Vec::new(),
+        },
         Action::GuildInvite => guilds::invite(model),
         Action::GuildLeave => guilds::leave(model),
         Action::Attest => attesting::attest(model),
@@ -178,8 +183,9 @@ fn go(model: &mut Model, pane: Pane) -> Vec<Effect> {
     Vec::new()
 }
 
-fn open_submit(model: &mut Model, path: &str) -> Vec<Effect> {
+fn open_submit(model: &mut Model, path: &str, guild: Option<(String, Untrusted)>) -> Vec<Effect> {
     let mut form = SubmitForm::default();
+    form.guild = guild;
     let example = model.settings.example.clone().unwrap_or_default();
     let path = if path.is_empty() { example } else { path.to_owned() };
     if path.is_empty() {

@@ -38,12 +38,13 @@ pub fn snapshot(model: &mut Model, latest: Arc<Snapshot>) -> Vec<Effect> {
     let forgotten = before.as_ref().map_or_else(Vec::new, |before| model.older.carry(before, &latest));
     for pane in Pane::ALL {
         let is_same = if pane == Pane::Peers { same_peers.is_some() } else { same(pane) };
-        let came = before.as_ref().and_then(|before| came_before(pane, before, &latest));
-        match came {
-            _ if forgotten.contains(&pane) => forget(model, pane),
-            _ if is_same => {}
-            Some(came) => model.rows_came(pane, came),
-            None => model.rows_changed(pane),
+        if forgotten.contains(&pane) {
+            forget(model, pane);
+        } else if !is_same {
+            match before.as_ref().and_then(|before| came_before(pane, before, &latest)) {
+                Some(came) => model.rows_came(pane, came),
+                None => model.rows_changed(pane),
+            }
         }
     }
     model.rates.read(&latest, model.changes(Pane::Peers).others, model.now);

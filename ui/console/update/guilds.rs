@@ -15,7 +15,7 @@ use crate::console::panes::Entry;
 use crate::console::pending::Purpose;
 
 /// The guild that is selected or open.
-fn guild_here(model: &mut Model) -> Option<GuildView> {
+pub fn guild_here(model: &mut Model) -> Option<GuildView> {
     let here = match model.layers.last() {
         Some(Layer::Detail(detail)) => match &detail.subject {
             Subject::Guild { id } => details::guild::find(id, model).cloned(),

@@ -296,8 +296,11 @@ pub fn submit(model: &mut Model) -> Vec<Effect> {
             let Some(ticket) = ticket(model, Purpose::Submit { name: draft.name.clone() }) else {
                 return Vec::new();
             };
-            model.layers.pop();
-            vec![Effect::Submit { ticket, module, draft: Box::new(draft) }]
+            let guild = match model.layers.pop() {
+                Some(Layer::Submit(form)) => form.guild.map(|(id, _)| id),
+                _ => None,
+            };
+            vec![Effect::Submit { ticket, module, draft: Box::new(draft), guild }]
         }
         _ => Vec::new(),
     }

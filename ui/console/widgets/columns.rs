@@ -4,7 +4,7 @@
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::text::{cut, width};
+use super::text::{blank, cut, width};
 use crate::console::theme::{Role, Theme};
 
 const GAP: usize = 2;
@@ -75,16 +75,16 @@ impl Cell {
         let used: usize = self.spans.iter().map(|(text, _)| width(text)).sum();
         let pad = room.saturating_sub(used);
         if self.right && pad > 0 {
-            line.push(Span::raw(" ".repeat(pad)));
+            line.push(blank(pad));
         }
         let mut left = room;
         for (text, style) in self.spans {
-            let text = cut(&text, left);
+            let text = if used <= room { text } else { cut(&text, left) };
             left = left.saturating_sub(width(&text));
             line.push(Span::styled(text, style));
         }
         if !self.right && left > 0 {
-            line.push(Span::raw(" ".repeat(left)));
+            line.push(blank(left));
         }
     }
 }
@@ -116,7 +116,7 @@ pub fn row(mut cells: Vec<Cell>, room: usize) -> Line<'static> {
     let mut left = room;
     let mut gap = 0;
     for cell in cells {
-        spans.push(Span::raw(" ".repeat(gap.min(left))));
+        spans.push(blank(gap.min(left)));
         left -= gap.min(left);
         gap = cell.gap();
         let mut size = cell.least();
@@ -131,7 +131,7 @@ pub fn row(mut cells: Vec<Cell>, room: usize) -> Line<'static> {
         cell.push_onto(&mut spans, size);
     }
     if left > 0 {
-        spans.push(Span::raw(" ".repeat(left)));
+        spans.push(blank(left));
     }
     Line::from(spans)
 }

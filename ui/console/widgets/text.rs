@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use ratatui::text::Span;
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use zerostate::document::Untrusted;
@@ -9,6 +10,15 @@ use zerostate::document::Untrusted;
 /// How many terminal cells `text` takes: as many as its graphemes do one by one, for that is how they are drawn.
 pub fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.graphemes(true).map(UnicodeWidthStr::width).sum() }
+}
+
+/// So many blanks.
+pub fn blank(cells: usize) -> Span<'static> {
+    const BLANKS: &str = "                                                                ";
+    match BLANKS.get(..cells) {
+        Some(blanks) => Span::raw(blanks),
+        None => Span::raw(" ".repeat(cells)),
+    }
 }
 
 /// A count of cells as ratatui wants it.

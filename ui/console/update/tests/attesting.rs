@@ -158,7 +158,7 @@ fn ones_own_receipt_cannot_be_attested() {
 #[test]
 fn nobody_else_can_be_called_you() {
     let mut next = samples::busy();
-    next.peers[0].name = Some(" You ".into());
+    Arc::make_mut(&mut next.peers[0]).name = Some(" You ".into());
     let mut model = model();
     update(&mut model, Msg::Snapshot(Arc::new(next)));
     assert_ne!(model.name_of(&samples::did(10)).trim().to_lowercase(), "you");

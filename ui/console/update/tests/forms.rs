@@ -40,6 +40,29 @@ fn a_module_is_submitted_with_its_draft_and_the_answer_becomes_a_toast() {
 }
 
 #[test]
+fn a_task_can_be_for_one_guild_alone() {
+    let mut model = model();
+    let chosen = model.snapshot.as_ref().unwrap().guilds.items[0].clone();
+    for keys in ["2 d", "2 enter d"] {
+        press(&mut model, &format!("{keys} x"));
+        let shown = text(&picture(&model));
+        assert!(shown.contains(&format!("Submit a task to {} alone", chosen.name)), "{keys}\n{shown}");
+        press(&mut model, "ctrl-s");
+        let Some(Layer::Submit(form)) = model.layers.last() else { panic!("{keys}") };
+        let found = Msg::Probed { generation: form.generation, found: Ok(Probe::Module { size: 8 }) };
+        let effects = update(&mut model, found);
+        let [Effect::Submit { guild: Some(guild), .. }] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!(*guild, chosen.guild_id);
+        model.layers.clear();
+    }
+    press(&mut model, "S x ctrl-s");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!() };
+    let found = Msg::Probed { generation: form.generation, found: Ok(Probe::Module { size: 8 }) };
+    let effects = update(&mut model, found);
+    assert!(matches!(&effects[..], [Effect::Submit { guild: None, .. }]), "{effects:?}");
+}
+
+#[test]
 fn leaving_a_form_asks_only_when_something_was_typed() {
     let mut model = model();
     press(&mut model, "S esc");

@@ -343,7 +343,7 @@ fn a_long_list_is_put_in_order_once_a_second() {
     let first = |model: &Model| Listing::of(model, Pane::Peers).get(0).unwrap().id();
     let before = first(&model);
     let slowest = snapshot.peers.iter().position(|peer| peer.peer_id != before).unwrap();
-    snapshot.peers[slowest].bytes_in = u64::MAX / 2;
+    Arc::make_mut(&mut snapshot.peers[slowest]).bytes_in = u64::MAX / 2;
     let now_first = snapshot.peers[slowest].peer_id.clone();
     update(&mut model, Msg::Snapshot(Arc::new(snapshot)));
     assert_eq!(first(&model), before);
@@ -402,8 +402,8 @@ fn the_guilds_that_one_has_in_common_with_a_peer_follow_their_members() {
         let is_in = |guild: &GuildView, peer: &PeerView| {
             guild.members.iter().any(|member| Some(&member.did) == peer.did.as_ref())
         };
-        let count = |peer| snapshot.guilds.items.iter().filter(|guild| is_in(guild, peer)).count();
-        snapshot.peers.iter().map(count).collect()
+        let count = |peer: &PeerView| snapshot.guilds.items.iter().filter(|guild| is_in(guild, peer)).count();
+        snapshot.peers.iter().map(|peer| count(peer)).collect()
     };
     assert_eq!(with(&model), by_hand(&snapshot));
     let counts = with(&model);

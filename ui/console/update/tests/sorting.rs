@@ -20,7 +20,7 @@ use crate::console::update::update;
 /// A node whose rows come in no order, and are not the same in anything that is looked at here.
 fn scrambled() -> Snapshot {
     let mut snapshot = samples::busy();
-    for (n, peer) in (0u32..).zip(&mut snapshot.peers) {
+    for (n, peer) in (0u32..).zip(snapshot.peers.iter_mut().map(Arc::make_mut)) {
         peer.ping_us = vec![1, n * 7 % 12 * 1_000];
         peer.bytes_in = u64::from(n) * 5 % 12 * 1_000;
         peer.faults = n * 11 % 12;
