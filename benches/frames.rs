@@ -52,6 +52,9 @@ const TASKS: u32 = 1_000;
 const RECEIPTS: u64 = 100_000;
 /// Of a long list, so much is in a snapshot.
 const TAIL: usize = 200;
+const GUILDS: usize = 100;
+/// Snapshots one after the other.
+const SNAPSHOTS: u64 = 120;
 const ROUNDS: usize = 400;
 
 fn key(code: KeyCode) -> Msg {
@@ -115,6 +118,8 @@ fn main() {
     let mut big = samples::many(PEERS, TASKS, RECEIPTS);
     let (tasks, receipts) = (big.tasks.items.split_off(TAIL), big.receipts.items.split_off(TAIL));
     samples::cut_to_tails(&mut big, TAIL);
+    big.guilds.items.truncate(GUILDS);
+    big.inbox.truncate(TAIL);
     let big = Arc::new(big);
     let mut buffer = ratatui::buffer::Buffer::empty(Rect::new(0, 0, SIZE.0, SIZE.1));
     let mut fills: Vec<Duration> = (0..ROUNDS)
@@ -157,16 +162,17 @@ fn main() {
 
     // A snapshot ten times a second in which peers have other numbers: some of them, as when each is pinged every few seconds; and all.
     let mut other = (*big).clone();
-    for (which, one_in) in [("one peer in a hundred", 100), ("every peer", 1)] {
+    for (round, (which, one_in)) in (0u64..).zip([("one peer in 100", 100), ("every peer", 1)]) {
         let mut ticks = Vec::new();
-        let times = (0..120u64)
+        let times = (0..SNAPSHOTS)
             .map(|n| {
                 for peer in other.peers.iter_mut().skip(usize::try_from(n).unwrap() % one_in).step_by(one_in)
                 {
                     Arc::make_mut(peer).bytes_in += n * 1_000;
                 }
                 let next = Arc::new(other.clone());
-                let now = samples::now().checked_add(SignedDuration::from_millis(100 * n as i64)).unwrap();
+                let passed = SignedDuration::from_millis(100 * (round * SNAPSHOTS + n) as i64);
+                let now = samples::now().checked_add(passed).unwrap();
                 if n % 10 == 0 {
                     ticks.push(stage.frame(Msg::Tick(now)));
                 }
@@ -174,7 +180,7 @@ fn main() {
                 stage.frame(Msg::Snapshot(next))
             })
             .collect();
-        print(&format!("a snapshot, ten a second, other numbers of {which}"), times, 2.0);
+        print(&format!("a snapshot, ten a second, others of {which}"), times, 2.0);
         print("    a second of the clock, between those", ticks, 2.0);
     }
     // One more at the head of the tail, and one that falls off its end.

@@ -242,6 +242,7 @@ fn one_lying_witness_of_three_changes_nothing_and_is_named() {
         (Manner::NeverCommits, "it has said nothing"),
         (Manner::VotesTwice, "it has voted twice"),
         (Manner::VotesAgain, "it has voted twice"),
+        (Manner::VotesTwiceOutside, "it has voted twice"),
         (Manner::ManyNames, ""),
     ] {
         cheat.become_(Part::Witness(manner));

@@ -258,3 +258,43 @@ pub struct LogLine {
     pub target: String,
     pub text: Untrusted,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    fn peer(peer_id: &str, bytes_in: u64) -> Arc<PeerView> {
+        Arc::new(PeerView {
+            peer_id: peer_id.to_owned(),
+            did: None,
+            name: Some("atlas".into()),
+            address: "/ip4/192.0.2.1/tcp/4001".into(),
+            relayed: false,
+            connected_since: Timestamp::UNIX_EPOCH,
+            ping_us: vec![900],
+            capabilities: Vec::new(),
+            prices: None,
+            agent: Untrusted::default(),
+            protocols: Vec::new(),
+            bytes_in,
+            bytes_out: 0,
+            guest: false,
+            bitswap: LedgerView::default(),
+            faults: 0,
+        })
+    }
+
+    #[test]
+    fn whoever_is_as_in_the_snapshot_before_is_shared_with_it_and_nobody_else() {
+        let me = Identity::from_secret(&[7; 32]).did().clone();
+        let of = |peers| Snapshot { peers, ..Snapshot::of(NodeView::new(me.clone(), Timestamp::UNIX_EPOCH)) };
+        let before = of(vec![peer("a", 1), peer("b", 1)]);
+        let mut after = of(vec![peer("a", 1), peer("b", 2), peer("c", 1)]);
+        let told = after.clone();
+        after.share(&before);
+        assert_eq!(after, told);
+        let shared = after.peers.iter().zip(&before.peers).map(|(one, known)| Arc::ptr_eq(one, known));
+        assert_eq!(shared.collect::<Vec<_>>(), [true, false]);
+    }
+}

@@ -13,7 +13,7 @@ const LIST_MAX: usize = 32;
 const ITEM_MAX: usize = 256;
 
 /// A node's name, what it can do, what it asks and where it listens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentCard {
     pub did: Did,

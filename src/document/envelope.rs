@@ -17,7 +17,7 @@ use super::{Document, DocumentError, content_id};
 use crate::identity::{Did, Identity};
 
 /// A document, the bytes it came in and the key that signed it. One that exists has been verified. Cheap to clone.
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq)]
 pub struct Envelope<T> {
     document: Arc<T>,
     id: Cid,

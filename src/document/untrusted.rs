@@ -22,7 +22,7 @@ const MAX_MARKS: usize = 2;
 /// assert_eq!(Untrusted::new("\u{1b}[31mred\u{202e}").as_str(), "\u{fffd}[31mred\u{fffd}");
 /// ```
 ///
-/// A copy shares the text, so that one snapshot is told from the next without reading again what has stayed.
+/// A copy shares the text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(from = "String")]
 pub struct Untrusted(Arc<str>);

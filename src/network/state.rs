@@ -45,7 +45,7 @@ impl NetworkState {
 }
 
 /// One connected peer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerState {
     pub peer_id: String,
     /// The same key as a DID; `None` for keys other than Ed25519.

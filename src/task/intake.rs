@@ -16,6 +16,9 @@ use crate::storage::{AttestationRecord, Happening, Standing, TaskRecord, TaskSta
 /// Votes on a receipt, beyond which none is kept that does not count.
 const VOTES_KEPT: usize = 256;
 
+/// Why the vote of a witness does not count that has said two things.
+pub(super) const TWICE: &str = "it has voted twice";
+
 /// What follows from a document that was taken in.
 pub(super) enum Next {
     /// By policy the receipt is to be attested.
@@ -112,6 +115,7 @@ impl Context {
         }
         let before = self.storage.standing(&finding.receipt, &claim.task_id).await?;
         if !is_new(&attestation, &before) {
+            let (_counting, before) = self.to_count(before, &receipt).await?;
             self.note_double_vote(&attestation, &before).await?;
             return Ok(None);
         }
@@ -213,7 +217,7 @@ impl Context {
         }
     }
 
-    /// A witness that says two things is known to have done so.
+    /// A witness that says two things is known to have done so. Whoever calls it holds the task's lock `counting`, where it is unsettled.
     async fn note_double_vote(
         &self,
         attestation: &Envelope<Attestation>,
@@ -234,10 +238,9 @@ impl Context {
         let mut rows = vec![document, Write::Event(Timestamp::now(), warning)];
         if let Some(task) = before.task.as_ref().filter(|task| task.has_offered(&finding.witness)) {
             // What it said first was heard before anybody could know.
-            let record =
-                AttestationRecord { discounted: Some(Untrusted::new("it has voted twice")), ..first.clone() };
+            let record = AttestationRecord { discounted: Some(Untrusted::new(TWICE)), ..first.clone() };
             rows.push(Write::Testimony(record));
-            let why = format!("it has voted twice; later it says {}", finding.verdict);
+            let why = format!("{TWICE}; later it says {}", finding.verdict);
             rows.push(self.step_by(
                 &finding.witness,
                 Timestamp::now(),

@@ -18,6 +18,7 @@ use super::attest::{Asked, Presented, attestation_rows};
 use super::awaited::Early;
 use super::context::Word;
 use super::guilded::WITNESS_WITHIN;
+use super::intake::TWICE;
 use super::life::Reins;
 use super::member::{AGAIN, answer, invalid, is_passing};
 use super::{Context, TaskError, evidence};
@@ -251,7 +252,7 @@ impl Context {
         }
     }
 
-    /// Who has said one thing in the guild and another outside is no witness.
+    /// Who has said one thing in the guild and another outside, or two things outside, is no witness.
     async fn find_double_votes(
         &self,
         receipt: &Cid,
@@ -259,15 +260,19 @@ impl Context {
         tally: &mut Tally<'_>,
     ) -> Result<(), TaskError> {
         for known in self.storage.attestations_of(&receipt.to_string()).await? {
-            let other = |vote: &&Envelope<Attestation>| {
-                *vote.signer() == known.witness && vote.id().to_string() != known.attestation_id
-            };
             if known.verdict == Verdict::Unverifiable {
                 continue;
             }
+            let noted = known.discounted.as_ref().is_some_and(|why| why.as_str() == TWICE);
+            let other = |vote: &&Envelope<Attestation>| {
+                *vote.signer() == known.witness && (noted || vote.id().to_string() != known.attestation_id)
+            };
             if let Some(vote) = votes.iter().find(other) {
                 tally.counted.retain(|counted| counted.signer() != vote.signer());
-                let why = format!("it has voted twice; outside of the guild it says {}", known.verdict);
+                let why = match vote.id().to_string() == known.attestation_id {
+                    true => TWICE.to_owned(),
+                    false => format!("{TWICE}; outside of the guild it says {}", known.verdict),
+                };
                 let attestation = Some(*vote.id());
                 tally.faults.push(Fault { who: known.witness.clone(), attestation, why, silent: false });
             }

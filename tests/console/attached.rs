@@ -33,8 +33,8 @@ fn a_configuration_that_cannot_be_read_does_not_keep_one_from_a_node_that_runs()
     let config = node.data_dir.path().join("config.toml");
     std::fs::write(&config, "nonsense = 1\n").unwrap();
     let mut console = node.attach();
+    console.until_shows("the configuration is not used");
     console.until_shows("alder");
-    console.until_shows("without [console]");
     console.keys("q");
     assert_eq!(console.ended_with_the_terminal_given_back(), 0);
     // What was named is meant.

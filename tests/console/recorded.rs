@@ -19,8 +19,10 @@ fn a_journal_is_gone_through_back_and_forth() {
     std::fs::write(&file, &journal.stdout).unwrap();
     // Another data directory: no node is needed, and none is started.
     let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::write(elsewhere.path().join("config.toml"), "nonsense = 1\n").unwrap();
     let args = ["--replay", path(&file), "--data-dir", path(elsewhere.path())];
     let mut console = Pty::start(&args, BIG, elsewhere.path());
+    console.until_shows("the configuration is not used");
     console.until_shows(&format!("replay {total}/{total}"));
     console.keys("4");
     console.until_shows("✓ hello");

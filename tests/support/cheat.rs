@@ -48,6 +48,8 @@ pub enum Manner {
     VotesTwice,
     /// The same, at the moment when it is counted.
     VotesAgain,
+    /// Says to everybody what it will say in the guild, and then another thing.
+    VotesTwiceOutside,
     /// Agrees, and disagrees under twenty new names.
     ManyNames,
 }
@@ -325,10 +327,13 @@ impl Inner {
         let agrees = manner != Manner::AlwaysDisagrees;
         let vote = vote(&self.identity, &receipt, agrees);
         let committed_to = if manner == Manner::Copies { content_id(b"nothing") } else { *vote.id() };
-        locked(&self.votes).insert(manifest, vote);
+        locked(&self.votes).insert(manifest, vote.clone());
         let mut others = Vec::new();
         match manner {
             Manner::VotesTwice => others.push(self::vote(&self.identity, &receipt, false)),
+            Manner::VotesTwiceOutside => {
+                others.extend([vote.clone(), self::vote(&self.identity, &receipt, false)]);
+            }
             Manner::VotesAgain => {
                 locked(&self.later).insert(manifest, self::vote(&self.identity, &receipt, false));
             }

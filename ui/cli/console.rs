@@ -150,7 +150,7 @@ fn settings(globals: &Globals) -> Result<(Console, Vec<String>), Failure> {
     match globals.load_config() {
         Ok(config) => Ok((config.console, Vec::new())),
         Err(failure) if globals.config.is_none() => {
-            Ok((Console::default(), vec![format!("without [console]: {}", failure.message())]))
+            Ok((Console::default(), vec![format!("the configuration is not used: {}", failure.message())]))
         }
         Err(failure) => Err(failure),
     }

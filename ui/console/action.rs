@@ -171,6 +171,14 @@ impl Action {
 
     /// Whether the palette takes a word after its name.
     pub fn takes_argument(self) -> bool {
-        matches!(self, Self::Connect | Self::Theme | Self::Submit | Self::GuildJoin | Self::DebugPanic)
+        matches!(
+            self,
+            Self::Connect
+                | Self::Theme
+                | Self::Submit
+                | Self::GuildJoin
+                | Self::GuildSubmit
+                | Self::DebugPanic
+        )
     }
 }

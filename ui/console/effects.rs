@@ -332,14 +332,14 @@ mod tests {
         let (sender, mut results) = mpsc::channel(RESULTS_MAX);
         let mut runner = Runner::new(link, sender, &ConsoleOptions::default());
         let draft = Draft::for_module("good", ArtifactSource::Path(path.clone()));
-        runner.submit(7, Some(path), draft.clone(), None);
+        runner.submit(7, Some(path), draft.clone(), Some("bafkg".to_owned()));
         let expected = zerostate::document::content_id(b"\0asm\x01\0\0\0").to_string();
         let Some(Msg::Answered { ticket: 7, result: Ok(Answer::Submitted { task_id }) }) =
             results.recv().await
         else {
             panic!("not submitted")
         };
-        assert_eq!(task_id, expected);
+        assert_eq!(task_id, format!("{expected} in bafkg"));
         runner.submit(8, Some(folder.path().join("none.wasm")), draft, None);
         assert!(matches!(results.recv().await, Some(Msg::Answered { ticket: 8, result: Err(_) })));
     }

@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use zerostate::api::{AttestationRecord, Event, Page, ReceiptRecord, Snapshot, TaskView};
 
 use super::model::Pane;
+use super::rows::same_rows;
 
 /// Rows in one page.
 pub const PAGE: u32 = 200;
@@ -185,16 +186,22 @@ impl Older {
             true
         }
         let (a, b) = (before, after);
+        // Nothing falls off a tail that is as it was.
+        let same = |pane| same_rows(pane, a, b);
         let own = |task: &TaskView| task.record.creator == before.node.did;
-        let tasks = keep(&mut self.tasks, (&a.tasks.items, &b.tasks.items), false, own, |task| {
-            task.record.task_id.clone()
-        });
+        let tasks = same(Pane::Tasks)
+            || keep(&mut self.tasks, (&a.tasks.items, &b.tasks.items), false, own, |task| {
+                task.record.task_id.clone()
+            });
         let (a_rows, b_rows) = (&a.receipts.items, &b.receipts.items);
-        let receipts = keep(&mut self.receipts, (a_rows, b_rows), false, |_| true, |one| one.cursor);
+        let receipts = same(Pane::Receipts)
+            || keep(&mut self.receipts, (a_rows, b_rows), false, |_| true, |one| one.cursor);
         let (a_rows, b_rows) = (&a.attestations.items, &b.attestations.items);
-        let attestations = keep(&mut self.attestations, (a_rows, b_rows), false, |_| true, |one| one.cursor);
+        let attestations = same(Pane::Attestations)
+            || keep(&mut self.attestations, (a_rows, b_rows), false, |_| true, |one| one.cursor);
         let (a_rows, b_rows) = (&a.events.items, &b.events.items);
-        let events = keep(&mut self.events, (a_rows, b_rows), true, |_| true, |event| event.seq);
+        let events =
+            same(Pane::Events) || keep(&mut self.events, (a_rows, b_rows), true, |_| true, |event| event.seq);
         let kept = [
             (Pane::Tasks, tasks),
             (Pane::Receipts, receipts),

@@ -19,7 +19,7 @@ peers, guilds, tasks, receipts, attestations, events, inbox, log: tell that list
 more: the next rows. filter WORDS: only those rows; filter alone: all. sort, sort.reverse: another order.
 NUMBER: open that row. select NUMBER: choose it. mark NUMBER: mark it, for what is done to many.
 show: what is open, again. back: close what is open. status: how the node is.
-submit FILE, attest, attest.marked, cancel, connect ADDRESS, guild.new, guild.join PLACE, guild.say, accept, refuse, why, manifest, output, \
+submit FILE, attest, attest.marked, cancel, connect ADDRESS, guild.new, guild.join PLACE, guild.say, guild.submit FILE, guild.invite, guild.leave, accept, refuse, why, manifest, output, \
 compare, bundle, info: what the console does, for the row that is open or chosen. The names are those of its palette; actions: all of them.
 In a form: a line goes into the field that is asked for, an empty one leaves it as it is, = empties it, = WORDS is WORDS even where they \
 are a command; submit sends the form, previous goes back a field, edit opens the editor, back leaves.

@@ -138,9 +138,11 @@ impl zerostate::api::Answering for Still {
             match command {
                 Command::ReceiptShow { .. } => Ok(Answer::Receipt(Box::new(receipt_detail()))),
                 Command::TaskShow { .. } => Ok(Answer::Task(Box::new(task_detail()))),
-                // The task is called after the module it was given, so that a test can see what arrived.
-                Command::Submit { draft, .. } => match draft.artifact {
-                    ArtifactSource::Cid { cid, .. } => Ok(Answer::Submitted { task_id: cid }),
+                // The task is called after the module it was given, and its guild, so that a test can see what arrived.
+                Command::Submit { draft, guild } => match draft.artifact {
+                    ArtifactSource::Cid { cid, .. } => Ok(Answer::Submitted {
+                        task_id: guild.map_or(cid.clone(), |guild| format!("{cid} in {guild}")),
+                    }),
                     ArtifactSource::Path(_) => {
                         Err(ApiError::new(ErrorKind::Input, "a path means nothing to a node"))
                     }

@@ -38,7 +38,7 @@ pub fn act(model: &mut Model, action: Action, argument: &str) -> Vec<Effect> {
         Action::GuildNew => push(model, Layer::Guild(GuildForm::found())),
         Action::GuildJoin => push(model, Layer::Guild(GuildForm::join(argument))),
         Action::GuildSay => guilds::say(model),
-        Action::GuildSubmit => match guilds::guild_here(model) {
+        Action::GuildSubmit => match guilds::guild_to_propose_in(model) {
             Some(guild) => open_submit(model, argument, Some((guild.guild_id, guild.name))),
             None => Vec::new(),
         },

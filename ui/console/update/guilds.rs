@@ -2,6 +2,7 @@
 
 use zerostate::api::{ApiError, Command, GuildAnswer, GuildCommand, GuildView, short_id};
 use zerostate::document::Untrusted;
+use zerostate::guild::{self, Role};
 
 use super::actions::{push, with_selected};
 use super::execute;
@@ -15,7 +16,7 @@ use crate::console::panes::Entry;
 use crate::console::pending::Purpose;
 
 /// The guild that is selected or open.
-pub fn guild_here(model: &mut Model) -> Option<GuildView> {
+fn guild_here(model: &mut Model) -> Option<GuildView> {
     let here = match model.layers.last() {
         Some(Layer::Detail(detail)) => match &detail.subject {
             Subject::Guild { id } => details::guild::find(id, model).cloned(),
@@ -31,6 +32,21 @@ pub fn guild_here(model: &mut Model) -> Option<GuildView> {
         model.toast(Tone::Undone, "select a guild first");
     }
     here
+}
+
+/// The same, where this node may propose tasks in it; the node would refuse when all is typed.
+pub fn guild_to_propose_in(model: &mut Model) -> Option<GuildView> {
+    let guild = guild_here(model)?;
+    let role = guild.role.as_deref().and_then(|role| role.parse::<Role>().ok());
+    let why = match role {
+        _ if guild.state != "member" => "you are not in it yet".to_owned(),
+        Some(role) if !role.may(guild::Action::Propose) => {
+            format!("its role {role} may not {}", guild::Action::Propose.as_str())
+        }
+        _ => return Some(guild),
+    };
+    model.toast(Tone::Undone, format!("no task to {}: {why}", guild.name));
+    None
 }
 
 /// Opens the line to say something in a guild.

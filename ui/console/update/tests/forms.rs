@@ -1,12 +1,15 @@
 //! Forms: text is text, and what was typed is not lost.
 
+use std::sync::Arc;
+
 use zerostate::api::{Answer, ApiError, Command, ErrorKind};
 use zerostate::document::ArtifactSource;
 
 use super::{model, press, ticket};
 use crate::console::layers::Layer;
-use crate::console::model::Model;
+use crate::console::model::{Model, Pane};
 use crate::console::msg::{Effect, Msg, Probe};
+use crate::console::samples;
 use crate::console::tests::stage::{picture, text};
 use crate::console::update::update;
 
@@ -54,6 +57,22 @@ fn a_task_can_be_for_one_guild_alone() {
         let [Effect::Submit { guild: Some(guild), .. }] = &effects[..] else { panic!("{effects:?}") };
         assert_eq!(*guild, chosen.guild_id);
         model.layers.clear();
+    }
+    // Where one may only watch, and where one is not in yet, the node would refuse what one has typed.
+    let mut other = samples::busy();
+    let watched =
+        other.guilds.items.iter_mut().find(|guild| guild.role.as_deref() == Some("observer")).unwrap();
+    let id = watched.guild_id.clone();
+    for (state, said) in [("member", "observer may not propose a task"), ("asking", "you are not in it yet")]
+    {
+        let guild = other.guilds.items.iter_mut().find(|guild| guild.guild_id == id).unwrap();
+        guild.state = state.to_owned();
+        update(&mut model, Msg::Snapshot(Arc::new(other.clone())));
+        model.list_mut(Pane::Guilds).selected = Some(id.clone());
+        press(&mut model, "2 d");
+        assert!(model.layers.is_empty(), "{state}");
+        let toast = &model.toasts.last().unwrap().text;
+        assert!(toast.contains(said), "{toast}");
     }
     press(&mut model, "S x ctrl-s");
     let Some(Layer::Submit(form)) = model.layers.last() else { panic!() };
