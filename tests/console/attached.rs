@@ -192,6 +192,45 @@ pub fn talker(folder: &Path) -> PathBuf {
 }
 
 #[test]
+fn a_task_goes_to_one_guild_alone_by_key() {
+    let a = Node::start("alder", &[]);
+    let willing = TempDir::new().unwrap();
+    std::fs::write(willing.path().join("config.toml"), "name = \"birch\"\n[policy]\naccept = \"matching\"\n")
+        .unwrap();
+    let b = Node::on(willing, &["--bootstrap", &a.address]);
+    let founded = a.ask(&["guild", "create", "--name", "nightly", "--admit", "open"]);
+    let [guild, invitation] = ["guild_id", "invitation"].map(|what| founded[what].as_str().unwrap());
+    b.ask(&["guild", "join", invitation, "--role", "executor"]);
+    // Whoever may not propose is told before anything is typed.
+    let mut console = b.attach();
+    console.until_rows("2 Guilds", 1);
+    console.keys("2d");
+    console.until_shows("executor may not propose a task");
+    console.keys("q");
+    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+    let mut console = a.attach();
+    console.until_rows("2 Guilds", 1);
+    console.keys("2d");
+    console.until_shows("Submit a task to nightly alone");
+    console.keys(HELLO);
+    console.until_shows("a module of");
+    console.keys("\x13");
+    console.until_rows("4 Receipts", 1);
+    console.keys("4\r");
+    console.until_shows("none were asked for");
+    console.keys("u");
+    console.until_shows("each change of members begins one");
+    console.keys("qqq");
+    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+    let receipt = a.ask(&["receipt", "list"])[0]["receipt_id"].as_str().unwrap().to_owned();
+    let receipt = a.ask(&["receipt", "show", &receipt])["receipt"].clone();
+    assert_eq!(
+        (receipt["guild"].as_str(), receipt["executor"].as_str()),
+        (Some(guild), Some(b.did.as_str()))
+    );
+}
+
+#[test]
 fn a_task_of_another_is_seen_where_it_runs_and_for_as_long() {
     let a = Node::start("alder", &[]);
     let willing = TempDir::new().unwrap();

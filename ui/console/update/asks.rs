@@ -72,6 +72,11 @@ pub fn cancel(model: &mut Model) -> Vec<Effect> {
         facts.extend(pending.iter().map(shown));
         (format!("Cancel {} tasks", pending.len()), format!("Cancel all {}", pending.len()))
     };
+    let left_out = tasks.len() - pending.len();
+    if left_out > 0 {
+        let why = format!("{left_out} of those marked, which have a receipt, have ended, or are of others");
+        facts.push(("left out".to_owned(), why));
+    }
     let stopped = if others.is_empty() {
         "The task is stopped where it is."
     } else {

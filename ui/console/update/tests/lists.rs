@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zerostate::api::{Answer, ApiError, Command, ErrorKind, GuildView, Page, PeerView, Snapshot, Tail};
 
 use super::{model, press, selected, ticket};
-use crate::console::layers::Layer;
+use crate::console::layers::{Confirmed, Layer};
 use crate::console::model::{Model, Pane};
 use crate::console::msg::{Effect, Msg};
 use crate::console::panes::in_common;
@@ -135,6 +135,17 @@ fn what_is_marked_is_cancelled_copied_and_answered_at_once() {
         effects.iter().filter(|e| matches!(e, Effect::Execute { command: Command::TaskCancel { .. }, .. }));
     assert_eq!(cancelled.count(), 2, "{effects:?}");
     assert!(model.list(Pane::Tasks).marked.is_empty());
+    // Of all of them only some can be; how many are left out is said.
+    press(&mut model, "3 * x");
+    let Some(Layer::Confirm(question)) = model.layers.last() else { panic!("{:?}", model.toasts) };
+    let marked = model.list(Pane::Tasks).marked.len();
+    let Confirmed::Cancel(asked) = &question.what else { panic!() };
+    let said = format!("{} of those marked", marked - asked.len());
+    assert!(
+        marked > asked.len()
+            && question.facts.iter().any(|(what, how)| what == "left out" && how.contains(&said))
+    );
+    press(&mut model, "n *");
     press(&mut model, "4 *");
     assert_eq!(model.list(Pane::Receipts).marked.len(), 8);
     let effects = press(&mut model, "y");
