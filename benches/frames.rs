@@ -26,6 +26,7 @@ mod files;
 mod signals;
 
 use std::hint::black_box;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,10 +34,10 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
-use ratatui::backend::TestBackend;
-use ratatui::layout::Rect;
+use ratatui::layout::{Rect, Size};
 use zerostate::api::{Page, ReceiptRecord, Snapshot, TaskView};
 
+use console::backend::Quiet;
 use console::depth::Depth;
 use console::keymap::Keymap;
 use console::model::{Model, Pane, Settings};
@@ -67,7 +68,8 @@ fn letter(c: char) -> Msg {
 
 struct Stage {
     model: Model,
-    terminal: Terminal<TestBackend>,
+    /// As in the console, with every byte that goes to the terminal; nobody reads them.
+    terminal: Terminal<Quiet<io::Sink>>,
 }
 
 impl Stage {
@@ -82,7 +84,8 @@ impl Stage {
         model.rows_changed(Pane::Tasks);
         model.older.take_receipts(Page { total: RECEIPTS, items: receipts, next: None });
         model.rows_changed(Pane::Receipts);
-        Self { model, terminal: Terminal::new(TestBackend::new(SIZE.0, SIZE.1)).unwrap() }
+        let backend = Quiet::fixed(io::sink(), Size::new(SIZE.0, SIZE.1));
+        Self { model, terminal: Terminal::new(backend).unwrap() }
     }
 
     /// Does what was left unfinished.
@@ -138,8 +141,10 @@ fn main() {
     let missed = std::cell::Cell::new(false);
     let print = |what: &str, mut times: Vec<Duration>, target: f64| {
         let (half, most) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
-        let ok = if half <= target { "yes" } else { "NO" };
-        missed.set(missed.get() || half > target);
+        // A word is typed letter by letter, and the first has the most to look through: there the slowest counts.
+        let counts = if target > 2.0 { most } else { half };
+        let ok = if counts <= target { "yes" } else { "NO" };
+        missed.set(missed.get() || counts > target);
         println!("{what:<58} {half:>6.2} ms {most:>6.2} ms {target:>5} ms {:>7.1}x {ok:>5}", half / fill);
     };
 

@@ -164,6 +164,16 @@ fn names_errors_output_and_guild_messages_of_strangers_steer_no_terminal() {
         assert_eq!(ran.ended(), 0);
         assert!(contains(&ran.raw, b"evil"), "{}", ran.text());
         clean(&ran.raw, &format!("run on a terminal with {attack}"));
+        // And so is an artifact.
+        let printed = honest.data_dir.path().join("printed");
+        std::fs::write(&printed, &raw).unwrap();
+        let cid = honest.ask(&["artifact", "add", path(&printed)])["cid"].as_str().unwrap().to_owned();
+        let get = ["artifact", "get", &cid, "--output", "-", "--data-dir", path(honest.data_dir.path())];
+        let mut got = Pty::start(&get, (80, 24), honest.data_dir.path());
+        assert_eq!(got.ended(), 0);
+        assert!(contains(&got.raw, b"evil"), "{}", got.text());
+        clean(&got.raw, &format!("artifact get on a terminal with {attack}"));
+        assert_eq!(Command::new(PROGRAM).args(get).output().unwrap().stdout, raw.as_bytes());
         let piped = Command::new(PROGRAM).args(run).output().unwrap();
         assert_eq!(piped.stdout, raw.as_bytes(), "a program gets the bytes as they are");
         let mut plain = Command::new(PROGRAM)

@@ -28,6 +28,37 @@ fn the_terminal_is_given_back_on_every_way_out_and_the_node_lives_on() {
 }
 
 #[test]
+fn a_passphrase_is_asked_for_and_not_shown_and_can_be_left() {
+    let temp = TempDir::new().unwrap();
+    let (data_dir, phrase) = (temp.path().join("node"), temp.path().join("phrase"));
+    std::fs::write(&phrase, "open sesame\n").unwrap();
+    let made = Command::new(PROGRAM)
+        .args(["id", "--data-dir", path(&data_dir)])
+        .env("ZEROSTATE_PASSPHRASE_FILE", &phrase)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let args = [&["--data-dir", path(&data_dir)], &LISTEN[..]].concat();
+    for (typed, code, said) in
+        [("\x03", 1, "interrupted"), ("\x04", 1, "passphrase"), ("opensesame\r", 1, "passphrase")]
+    {
+        let mut console = Pty::start(&args, BIG, temp.path());
+        console.until_shows("passphrase of the key:");
+        console.keys(typed);
+        assert_eq!(console.ended(), code, "{}", console.text());
+        assert!(console.text().contains(said), "{}", console.text());
+        assert!(!contains(&console.raw, b"sesame"), "the passphrase is on the screen");
+        assert!(!contains(&console.raw, b"\x1b[?1049h"), "the screen was taken");
+    }
+    let mut console = Pty::start(&args, BIG, temp.path());
+    console.until_shows("passphrase of the key:");
+    console.keys("wrong\x15open sesamx\x7fe\r");
+    console.until_shows("/tcp/");
+    console.keys("q");
+    assert_eq!(console.ended_with_the_terminal_given_back(), 0);
+}
+
+#[test]
 fn a_cut_line_ends_the_console_and_the_node_lives_on() {
     let mut node = Node::start("alder", &[]);
     let mut console = node.attach();

@@ -1,6 +1,6 @@
 //! `zerostate artifact add|get|list|pin|unpin|gc`.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -194,8 +194,9 @@ fn name(source: &SourceView) -> String {
 async fn write_out(client: &Client, info: &ArtifactInfo, path: &Path) -> Result<(), Failure> {
     let Download { mut bytes, .. } = client.read_artifact(info.cid.clone()).await?;
     if path == Path::new("-") {
+        let terminal = std::io::stdout().is_terminal();
         while let Some(piece) = bytes.next().await {
-            output::bytes(&piece?)?;
+            output::bytes(&output::for_people(&piece?, terminal))?;
         }
         return Ok(());
     }

@@ -70,7 +70,7 @@ impl LookArgs {
         self.plain || std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
     }
 
-    fn options(self, data_dir: &Path, config: Console) -> ConsoleOptions {
+    fn options(self, data_dir: &Path, named: Option<&Path>, config: Console) -> ConsoleOptions {
         let keymap = data_dir.join("keymap.toml");
         let plain = self.is_plain();
         let engine = zerostate::execution::environment();
@@ -95,10 +95,17 @@ impl LookArgs {
                 ("data".to_owned(), data_dir.display().to_string()),
                 (
                     "config".to_owned(),
-                    format!("{}, unless --config named another", data_dir.join("config.toml").display()),
+                    named
+                        .map_or_else(|| data_dir.join("config.toml"), Path::to_path_buf)
+                        .display()
+                        .to_string(),
                 ),
                 ("key".to_owned(), data_dir.join("keys").join("node.pem").display().to_string()),
                 ("database".to_owned(), data_dir.join("node.db").display().to_string()),
+                ("blocks".to_owned(), data_dir.join("blocks").display().to_string()),
+                ("compiled".to_owned(), data_dir.join("cache").join("compiled").display().to_string()),
+                ("disputes".to_owned(), data_dir.join("disputes").display().to_string()),
+                ("proofs".to_owned(), data_dir.join("equivocations").display().to_string()),
                 ("engine".to_owned(), format!("{} {}, {}", engine.engine, engine.version, engine.target)),
                 ("socket".to_owned(), zerostate::api::socket_path(data_dir).display().to_string()),
                 ("log".to_owned(), data_dir.join("zerostate.log").display().to_string()),
@@ -113,7 +120,7 @@ impl LookArgs {
 pub async fn embedded(globals: &Globals, args: NodeArgs, look: LookArgs) -> Outcome {
     need_terminal(&look, "run a node without a console with `zerostate node`")?;
     let (home, config, log) = node::prepare(globals, args)?;
-    let look = look.options(&globals.data_dir()?, config.console.clone());
+    let look = look.options(&globals.data_dir()?, globals.config.as_deref(), config.console.clone());
     let options = ConsoleOptions { stop_node_on_quit: true, ..look };
     let (publish_node, node) = watch::channel(None);
     let (publish, snapshots) = watch::channel(None);
@@ -161,7 +168,7 @@ pub async fn attach(globals: &Globals, verb: AttachVerb) -> Outcome {
     need_terminal(&verb.look, "`zerostate status`, `events --follow` and the other verbs work without one")?;
     let data_dir = globals.data_dir()?;
     let (config, problems) = settings(globals)?;
-    let look = ConsoleOptions { problems, ..verb.look.options(&data_dir, config) };
+    let look = ConsoleOptions { problems, ..verb.look.options(&data_dir, globals.config.as_deref(), config) };
     // At the start a node that is not there, or cannot be understood, is an error; later it is waited for.
     let first = globals.client().await?.link().await?;
     let mut heard = first.snapshots.clone();
@@ -186,7 +193,7 @@ pub async fn replay(globals: &Globals, file: &Path, look: LookArgs) -> Outcome {
     })?;
     let (replay, link) = Replay::new(recording);
     let (config, problems) = settings(globals)?;
-    let look = ConsoleOptions { problems, ..look.options(&globals.data_dir()?, config) };
+    let look = ConsoleOptions { problems, ..look.options(&globals.data_dir()?, None, config) };
     // Of the node that kept it nothing is here.
     let (journal, engine) =
         (shown.to_string(), look.info.iter().find(|(label, _)| label == "engine").cloned());
@@ -203,7 +210,7 @@ pub async fn on_lab(link: Link, look: LookArgs, example: PathBuf, data_dir: &Pat
         stop_node_on_quit: true,
         // The lab's own files go with it.
         bundles: std::env::current_dir().ok(),
-        ..look.options(data_dir, Console::default())
+        ..look.options(data_dir, None, Console::default())
     };
     ended(run(link, options).await)
 }

@@ -8,11 +8,11 @@ use zerostate::api::Client;
 use zerostate::config::Config;
 use zerostate::identity::PassphraseSource;
 
-use super::{Failure, Globals};
+use super::{Failure, Globals, passphrase};
 
 const PASSPHRASE_FILE: &str = "ZEROSTATE_PASSPHRASE_FILE";
 /// A passphrase is a line, not a file of megabytes.
-const PASSPHRASE_MAX: usize = 4096;
+pub const PASSPHRASE_MAX: usize = 4096;
 /// Of its file so much is read.
 const PASSPHRASE_FILE_MAX: u64 = 64 << 10;
 
@@ -67,8 +67,7 @@ pub fn with_passphrase<T>(open: impl FnOnce(&PassphraseSource<'_>) -> T) -> Resu
         return Ok(open(&PassphraseSource::Given(Zeroizing::new(line.to_owned()))));
     }
     if io::stdin().is_terminal() {
-        let prompt = |_: bool| rpassword::prompt_password("passphrase of the key: ").map(Zeroizing::new);
-        return Ok(open(&PassphraseSource::Ask(&prompt)));
+        return Ok(open(&PassphraseSource::Ask(&|_| passphrase::ask())));
     }
     Ok(open(&PassphraseSource::None))
 }

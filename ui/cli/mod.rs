@@ -22,6 +22,7 @@ mod lab;
 mod manifest;
 mod node;
 mod output;
+mod passphrase;
 mod peers;
 mod progress;
 mod receipt;

@@ -1,5 +1,6 @@
 //! What goes to stdout: JSON for programs, aligned columns for people.
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 
 use jiff::Timestamp;
@@ -55,6 +56,15 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::unread()),
         other => other.map_err(|error| Failure::failed(format!("cannot write to stdout: {error}"))),
     }
+}
+
+/// What a stranger has written, as it is; on a terminal without what would steer that.
+pub fn for_people(written: &[u8], terminal: bool) -> Cow<'_, [u8]> {
+    if !terminal {
+        return Cow::Borrowed(written);
+    }
+    let text = Untrusted::lines(&String::from_utf8_lossy(written), usize::MAX);
+    Cow::Owned(text.as_str().as_bytes().to_vec())
 }
 
 /// A line on stderr: progress and errors. Nobody may be reading it, which is no reason to end.

@@ -1,7 +1,6 @@
 //! `zerostate run`: run something here and now. Through the node where one runs on the data directory, else alone; the receipt
 //! is stored either way.
 
-use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
@@ -173,9 +172,9 @@ fn show(globals: &Globals, report: &RunReport) -> Outcome {
         })?;
         return failed.map_or(Ok(0), Err);
     }
-    output::bytes(&for_people(&report.stdout, std::io::stdout().is_terminal()))?;
+    output::bytes(&output::for_people(&report.stdout, std::io::stdout().is_terminal()))?;
     let mut err = std::io::stderr().lock();
-    let stderr = for_people(&report.stderr, err.is_terminal());
+    let stderr = output::for_people(&report.stderr, err.is_terminal());
     if let Err(error) = err.write_all(&stderr).and_then(|()| err.flush()) {
         return Err(Failure::failed(format!("cannot write to stderr: {error}")));
     }
@@ -184,15 +183,6 @@ fn show(globals: &Globals, report: &RunReport) -> Outcome {
         // The guest's exit code is the program's; what does not fit is a failure all the same.
         None => Ok(report.exit_code.map_or(0, |code| u8::try_from(code).unwrap_or(1))),
     }
-}
-
-/// What a module has written, as it is; on a terminal without what would steer that.
-fn for_people(written: &[u8], terminal: bool) -> Cow<'_, [u8]> {
-    if !terminal {
-        return Cow::Borrowed(written);
-    }
-    let text = Untrusted::lines(&String::from_utf8_lossy(written), usize::MAX);
-    Cow::Owned(text.as_str().as_bytes().to_vec())
 }
 
 fn why(report: &RunReport) -> Option<String> {

@@ -250,6 +250,10 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
     } else {
         "the rest has its defaults"
     };
+    if let Some(line) = answered(model, form.refused.as_deref(), form.waiting.is_some(), width) {
+        out.lines.extend(line);
+        return out;
+    }
     let ready = form.ready(model.now).is_some();
     let key = model.key_of(&["form"], Action::FormSubmit);
     out.lines.push(Line::from(vec![
@@ -258,6 +262,18 @@ fn submit(model: &Model, form: &SubmitForm, width: usize) -> Content {
         Span::styled(format!("; {word}"), style(Role::Dim)),
     ]));
     out
+}
+
+/// Why the node has refused what a form asks, or that it has not answered yet.
+fn answered(model: &Model, refused: Option<&str>, waits: bool, width: usize) -> Option<Vec<Line<'static>>> {
+    let style = |role| model.theme.style(role);
+    match refused {
+        Some(why) => {
+            let parts = wrap(&format!("✗ {why}"), width).into_iter();
+            Some(parts.map(|part| Line::styled(part, style(Role::InputError))).collect())
+        }
+        None => waits.then(|| vec![Line::styled("the node is asked …", style(Role::Dim))]),
+    }
 }
 
 fn connect(model: &Model, form: &ConnectForm, width: usize) -> Content {
@@ -317,14 +333,8 @@ fn guild(model: &Model, form: &GuildForm, width: usize) -> Content {
         }
     }
     out.lines.push(Line::default());
-    match &form.refused {
-        Some(why) => {
-            let parts = wrap(&format!("✗ {why}"), width).into_iter();
-            out.lines.extend(parts.map(|part| Line::styled(part, style(Role::InputError))));
-        }
-        None if form.waiting.is_some() => {
-            out.lines.push(Line::styled("the node is asked …", style(Role::Dim)))
-        }
+    match answered(model, form.refused.as_deref(), form.waiting.is_some(), width) {
+        Some(lines) => out.lines.extend(lines),
         None => {
             let key = model.key_of(&["form"], Action::FormSubmit);
             let ready = form.command().is_some();

@@ -11,7 +11,7 @@
 
 mod action;
 mod ascii;
-mod backend;
+pub mod backend;
 mod chord;
 mod common;
 pub(crate) mod depth;

@@ -92,7 +92,11 @@ pub fn build(options: &ConsoleOptions) -> Model {
     let mut model = Model::new(settings, theme, keymap, TimeZone::system(), Timestamp::now());
     model.mouse = options.mouse;
     if depth(options) != Depth::Mono {
-        model.themes = Theme::all(options.theme_dir.as_deref(), depth(options));
+        let (themes, faults) = Theme::all(options.theme_dir.as_deref(), depth(options));
+        model.themes = themes;
+        problems.extend(faults);
+        let mut said = std::collections::HashSet::new();
+        problems.retain(|problem| said.insert(problem.clone()));
     }
     for problem in problems {
         model.toast(Tone::Bad, problem);
@@ -108,7 +112,7 @@ fn info(options: &ConsoleOptions) -> Vec<(String, String)> {
         let text = path.as_ref().map_or_else(|| none.to_owned(), |path| path.display().to_string());
         facts.push((label.to_owned(), text));
     };
-    path("keymap", &options.keymap, "as shipped; keymap.toml in the data directory is laid over it");
+    path("keymap", &options.keymap, "as shipped; keymap.toml in the data directory would be laid over it");
     path("themes", &options.theme_dir, "those shipped");
     path("drafts", &options.drafts, "nowhere");
     path("bundles", &options.bundles, "nowhere");

@@ -16,7 +16,9 @@ pub const SHIPPED: [(&str, &str); 5] = [
     ("ansi16", include_str!("../../themes/ansi16.toml")),
     ("mono", include_str!("../../themes/mono.toml")),
 ];
-/// How far `inherits` is followed; a circle ends here.
+/// What stands under a theme that cannot be read.
+const FALLBACK: &str = "dark";
+/// How far `inherits` is followed.
 const INHERITANCE_MAX: usize = 8;
 /// More themes than that are not read.
 const OWN_MAX: usize = 100;
@@ -114,21 +116,30 @@ impl Theme {
     /// part, and what is right still stands.
     pub fn load(name: &str, folder: Option<&Path>, depth: Depth) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
-        let mut chain = Vec::new();
+        let (mut chain, mut seen): (Vec<File>, Vec<String>) = (Vec::new(), Vec::new());
         let mut next = Some(name.to_owned());
         while let Some(wanted) = next.take() {
-            if chain.len() >= INHERITANCE_MAX {
-                problems.push(format!("theme {name}: inherits in a circle"));
-                break;
-            }
-            match read(&wanted, folder) {
+            // One that inherits from its own name means the one shipped.
+            let again = seen.contains(&wanted);
+            let circle = again && !SHIPPED.iter().any(|(shipped, _)| *shipped == wanted);
+            let file = match circle || chain.len() >= INHERITANCE_MAX {
+                true => Err(format!("theme {name}: inherits in a circle")),
+                false => read(&wanted, folder.filter(|_| !again)),
+            };
+            match file {
                 Ok(file) => {
                     next.clone_from(&file.inherits);
                     chain.push(file);
+                    seen.push(wanted);
                 }
-                Err(problem) => problems.push(problem),
+                // Without anything below it nothing could be told apart.
+                Err(problem) => {
+                    problems.push(problem);
+                    chain.extend(read(FALLBACK, None));
+                }
             }
         }
+        let name = if seen.is_empty() { FALLBACK } else { name };
         let mut palette = toml::Table::new();
         let mut roles = toml::Table::new();
         for file in chain.into_iter().rev() {
@@ -150,8 +161,8 @@ impl Theme {
         (Self { name: name.to_owned(), styles }, problems)
     }
 
-    /// All there are: those shipped, and those in the user's folder that have no faults.
-    pub fn all(folder: Option<&Path>, depth: Depth) -> Vec<Self> {
+    /// All there are: those shipped, and those in the user's folder that have no faults; and the faults of the others.
+    pub fn all(folder: Option<&Path>, depth: Depth) -> (Vec<Self>, Vec<String>) {
         let mut names: Vec<String> = SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect();
         let own = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten();
         let own = own.filter_map(Result::ok).filter_map(|entry| {
@@ -161,8 +172,14 @@ impl Theme {
         let mut own: Vec<String> = own.filter(|name| !names.contains(name)).take(OWN_MAX).collect();
         own.sort();
         names.extend(own);
-        let loaded = names.iter().map(|name| Self::load(name, folder, depth));
-        loaded.filter(|(_, problems)| problems.is_empty()).map(|(theme, _)| theme).collect()
+        let (mut themes, mut faults) = (Vec::new(), Vec::new());
+        for (theme, problems) in names.iter().map(|name| Self::load(name, folder, depth)) {
+            if problems.is_empty() {
+                themes.push(theme);
+            }
+            faults.extend(problems);
+        }
+        (themes, faults)
     }
 
     /// The style of a role.

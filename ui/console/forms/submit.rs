@@ -33,6 +33,10 @@ pub struct SubmitForm {
     filled: bool,
     /// Shown once one has tried to submit.
     pub tried: bool,
+    /// The ticket of what the node has not answered yet.
+    pub waiting: Option<u64>,
+    /// Why the node refused it.
+    pub refused: Option<String>,
 }
 
 impl Default for SubmitForm {
@@ -58,6 +62,8 @@ impl Default for SubmitForm {
             eager: false,
             name_is_own: false,
             tried: false,
+            waiting: None,
+            refused: None,
         }
     }
 }
@@ -112,6 +118,7 @@ impl SubmitForm {
     pub fn typed(&mut self) -> bool {
         self.changed = true;
         self.eager = false;
+        self.refused = None;
         match self.focus {
             Field::Name => self.name_is_own = true,
             Field::Path => {

@@ -187,15 +187,24 @@ fn empty(model: &Model, pane: Pane, area: Rect) -> Vec<Line<'static>> {
         Pane::Tasks => tasks::empty(model),
         Pane::Receipts => receipts::empty(model),
         Pane::Attestations => attestations::empty(model),
-        Pane::Events => (
-            "Nothing has happened yet.".to_owned(),
-            "Peers that come and go, and each step of tasks, guilds and receipts stand here.".to_owned(),
-        ),
+        Pane::Events => {
+            let [submit, connect] =
+                [Action::Submit, Action::Connect].map(|action| model.key_of(&["events", "global"], action));
+            let what = "Peers that come and go, and each step of tasks, guilds and receipts stand here";
+            (
+                "Nothing has happened yet.".to_owned(),
+                format!("{what}. {submit} submits a task, {connect} connects to a peer."),
+            )
+        }
         Pane::Inbox => inbox::empty(model),
-        Pane::Log => (
-            "The log is empty.".to_owned(),
-            "What the node says of its own work; the journal of what happened is in Events.".to_owned(),
-        ),
+        Pane::Log => {
+            let key = model.key_of(&["log", "global"], Action::PaneEvents);
+            let what = "What the node says of its own work";
+            (
+                "The log is empty.".to_owned(),
+                format!("{what}; the journal of what happened is in Events: {key} goes there."),
+            )
+        }
     };
     let room = usize::from(area.width);
     let text = model.theme.style(Role::Text);

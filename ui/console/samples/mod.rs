@@ -378,6 +378,22 @@ fn events() -> Tail<Event> {
         },
         task_step(5, "classify", "disputed", 13, Some("fuel ≠")),
         Happening::Artifact { cid: content_id(b"x").to_string(), size: 21_504 },
+        Happening::Guild {
+            guild_id: content_id(b"g1").to_string(),
+            name: "summarise-q3".into(),
+            step: "joined".to_owned(),
+            who: did(12),
+            detail: Some("observer".into()),
+        },
+        Happening::Equivocation {
+            node: did(17),
+            position: 12,
+            proof: "/var/lib/zerostate/equivocations/bafkreia.jsonl".into(),
+        },
+        Happening::Warning { text: "a receipt is disputed; what speaks for and against it is kept".into() },
+        Happening::PeerCard { peer_id: identity(12).peer_id(), did: did(12), name: "ceres".into() },
+        Happening::PeerDisconnected { peer_id: identity(18).peer_id(), reason: "keep-alive timeout".into() },
+        Happening::Stopped,
         Happening::Listening { address: "/ip4/192.0.2.7/tcp/4001".into() },
         Happening::Started { version: "0.1.0".to_owned() },
     ];

@@ -59,7 +59,7 @@ const KEYS: [KeyCode; 14] = [
     KeyCode::Delete,
 ];
 /// Letters that lead somewhere come more often than others.
-const LETTERS: &str = "123456789 jkGgzpisRNn*yaAbwmonJStTPMIxeucLrq:?/=.!~\u{1b}\u{202e}é日\u{301}";
+const LETTERS: &str = "123456789 jkhlGgzpisRNn*yaAbdfwmonJStTPMIxeucLrq[]:?/=.!~\u{1b}\u{202e}é日\u{301}";
 
 fn key(chance: &mut Chance) -> Msg {
     let letters: Vec<char> = LETTERS.chars().collect();

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
-use zerostate::api::{Answer, ApiError, Command, ErrorKind, Named, Snapshot};
+use zerostate::api::{Answer, ApiError, Command, ErrorKind, GuildAnswer, GuildCommand, Named, Snapshot};
 use zerostate::document::{Untrusted, Verdict};
 
 use super::strangers;
@@ -128,6 +128,11 @@ pub const PLACES: &[Place] = &[
     Place { wrong: "nowhere", ..place("connect", "c") },
     Place { wrong: "enter soon enter enter nobody enter", ..place("guild-new", "2 n nightly") },
     Place { wrong: "enter king ctrl-s", ..place("guild-join", "J") },
+    Place { wrong: "tab x", ..place("guild-task", "2 d task.wasm") },
+    place("guild-invitation", "2 e"),
+    place("leave-another", "2 j x"),
+    place("inbox-accept-many", "7 space space a"),
+    place("log-level", "8 L L"),
     Place { wrong: "enter", ..place("guild-say", "2 t good") },
     place("attest", "4 j a"),
     place("attest-marked", "4 space space space A"),
@@ -155,7 +160,7 @@ fn silent(size: (u16, u16), look: Look) -> Model {
     };
     let mut model = Model::new(settings, theme, Keymap::new(None), TimeZone::UTC, samples::now());
     if depth != Depth::Mono {
-        model.themes = Theme::all(None, depth);
+        model.themes = Theme::all(None, depth).0;
     }
     update(&mut model, Msg::Resize(size.0, size.1));
     model
@@ -247,6 +252,15 @@ fn reply(effect: Effect, data: Data) -> Option<Msg> {
                         strangers::task(&mut detail);
                     }
                     Ok(Answer::Task(Box::new(detail)))
+                }
+                Command::Guild(GuildCommand::Invite { .. }) => {
+                    let invitation = format!("zsguild1.{}", "q".repeat(180));
+                    let guild_id = "bafkreia".to_owned();
+                    Ok(Answer::Guild(GuildAnswer::Invitation {
+                        guild_id,
+                        invitation,
+                        expires_at: samples::now(),
+                    }))
                 }
                 Command::Examine { receipt: Named::ReceiptId(id) } => {
                     let mut answer = samples::examined(&id, Verdict::Disagree);

@@ -108,7 +108,17 @@ pub fn snapshot() -> Snapshot {
             }
             Happening::Receipt { name, .. } | Happening::Attestation { name, .. } => *name = evil(),
             Happening::Started { version } => *version = text(),
-            _ => {}
+            Happening::PeerDisconnected { reason, .. } => *reason = evil(),
+            Happening::PeerCard { name, .. } => *name = evil(),
+            Happening::Guild { name, step, detail, .. } => {
+                *name = evil();
+                *step = text();
+                *detail = Some(evil());
+            }
+            Happening::Equivocation { proof, .. } => *proof = evil(),
+            Happening::Warning { text } => *text = evil(),
+            Happening::Artifact { cid, .. } => *cid = text(),
+            Happening::Stopped => {}
         }
     }
     for item in &mut snapshot.inbox {

@@ -72,6 +72,44 @@ fn every_shipped_theme_says_how_everything_looks() {
 }
 
 #[test]
+fn a_theme_that_cannot_be_read_leaves_nothing_without_a_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("broken.toml", "inherits = ");
+    write("orphan.toml", "inherits = \"nothing\"\n");
+    write("one.toml", "inherits = \"other\"\n");
+    write("other.toml", "inherits = \"one\"\n");
+    let load = |name: &str| Theme::load(name, Some(folder.path()), Depth::TrueColor);
+    let dark = load("dark").0;
+    for (name, said) in [
+        ("drak", "no theme \"drak\""),
+        ("broken", "theme broken: TOML"),
+        ("orphan", "no theme \"nothing\""),
+        ("one", "in a circle"),
+    ] {
+        let (theme, problems) = load(name);
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{name}: {problems:?}");
+        for role in Role::ALL {
+            assert_eq!(theme.style(*role), dark.style(*role), "{name}: {}", role.name());
+        }
+    }
+    // Those that are right are there all the same, and the faults of the others are told.
+    let (themes, faults) = Theme::all(Some(folder.path()), Depth::TrueColor);
+    assert_eq!(themes.len(), SHIPPED.len());
+    assert!(faults.iter().any(|fault| fault.contains("theme broken: TOML")), "{faults:?}");
+    // One that is laid over the shipped one of its name, and one above it.
+    write("dark.toml", "inherits = \"light\"\n[palette]\nblue = \"#ff00ff\"\n");
+    for name in ["dark", "high-contrast"] {
+        let (theme, problems) = load(name);
+        assert_eq!((theme.name.as_str(), problems), (name, Vec::new()));
+    }
+    write("dark.toml", "inherits = \"dark\"\n[roles]\n\"text\" = { fg = \"#010203\" }\n");
+    let own = load("dark").0;
+    assert_eq!(own.style(Role::Text).fg, Some(Color::Rgb(1, 2, 3)));
+    assert_eq!(own.style(Role::Selected), dark.style(Role::Selected));
+}
+
+#[test]
 fn text_can_be_read_on_every_background_that_a_theme_sets() {
     let mut set = 0;
     for theme in SHIPPED.map(|(name, _)| Theme::load(name, None, Depth::TrueColor).0) {

@@ -205,9 +205,9 @@ fn open_submit(model: &mut Model, path: &str, guild: Option<(String, Untrusted)>
 /// Whether something was typed that would be lost.
 fn is_changed(layer: &Layer) -> bool {
     match layer {
-        Layer::Submit(form) => form.changed && !form.is_as_new(),
-        Layer::Connect(form) => !form.address.value().is_empty(),
         // What was asked of the node is asked.
+        Layer::Submit(form) => form.changed && form.waiting.is_none() && !form.is_as_new(),
+        Layer::Connect(form) => !form.address.value().is_empty(),
         Layer::Guild(form) => form.changed && form.waiting.is_none(),
         _ => false,
     }

@@ -163,6 +163,14 @@ fn running(model: &Model) -> u64 {
 
 /// Quits, or asks first when the node would stop with tasks running on it.
 pub fn quit(model: &mut Model) -> Vec<Effect> {
+    // What was asked for last may not have gone out yet.
+    let asked: Vec<String> = model.pending.iter().filter_map(|pending| pending.purpose.waiting()).collect();
+    if !asked.is_empty() {
+        let mut facts: Vec<_> = asked.into_iter().map(|what| ("unanswered".to_owned(), what)).collect();
+        facts.push(("now".to_owned(), "Whether the node does it is not known, if you leave now.".to_owned()));
+        let question = Confirm::new("Quit".to_owned(), facts, "", "Quit".to_owned(), Confirmed::Quit);
+        return push(model, Layer::Confirm(question));
+    }
     let running = running(model);
     if !model.settings.stop_node_on_quit || running == 0 {
         return vec![Effect::Quit];

@@ -279,8 +279,11 @@ pub fn submit(model: &mut Model) -> Vec<Effect> {
             model.layers.pop();
             execute(model, Command::Connect { address: address.clone() }, Purpose::Connect { address })
         }
+        // It stays until the node has taken it.
+        Some(Layer::Submit(form)) if form.waiting.is_some() => Vec::new(),
         Some(Layer::Submit(form)) => {
             form.tried = true;
+            form.refused = None;
             form.eager = form.is_probed();
             if form.eager {
                 return Vec::new();
@@ -296,10 +299,9 @@ pub fn submit(model: &mut Model) -> Vec<Effect> {
             let Some(ticket) = ticket(model, Purpose::Submit { name: draft.name.clone() }) else {
                 return Vec::new();
             };
-            let guild = match model.layers.pop() {
-                Some(Layer::Submit(form)) => form.guild.map(|(id, _)| id),
-                _ => None,
-            };
+            let Some(Layer::Submit(form)) = model.layers.last_mut() else { return Vec::new() };
+            form.waiting = Some(ticket);
+            let guild = form.guild.as_ref().map(|(id, _)| id.clone());
             vec![Effect::Submit { ticket, module, draft: Box::new(draft), guild }]
         }
         _ => Vec::new(),

@@ -37,9 +37,40 @@ fn a_module_is_submitted_with_its_draft_and_the_answer_becomes_a_toast() {
     assert_eq!((module.to_str(), draft.name.as_str()), (Some("./hello.wasm"), "hello"));
     assert!(matches!(&draft.artifact, ArtifactSource::Path(_)));
     let error = ApiError::new(ErrorKind::Failed, "disk full").hint("make room");
+    assert!(text(&picture(&model)).contains("the node is asked"), "it stays until the node has taken it");
+    assert_eq!(press(&mut model, "ctrl-s"), [], "it is not submitted twice");
     update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Err(error) });
-    let toast = &model.toasts.last().unwrap().text;
-    assert!(toast.contains("disk full") && toast.contains("make room"), "{toast}");
+    let shown = text(&picture(&model));
+    assert!(shown.contains("✗ hello was not submitted: disk full; make room"), "{shown}");
+    // What was typed is still there, and goes when the node has taken it.
+    let effects = press(&mut model, "ctrl-s");
+    let [Effect::Submit { draft, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(draft.name, "hello");
+    let answer = Answer::Submitted { task_id: "ab".repeat(16) };
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Ok(answer) });
+    assert!(model.layers.is_empty());
+    assert!(model.toasts.last().unwrap().text.contains("hello submitted"), "{:?}", model.toasts);
+}
+
+#[test]
+fn a_form_that_is_gone_when_the_node_refuses_leaves_a_toast() {
+    let mut model = model();
+    press(&mut model, "S x");
+    let Some(Layer::Submit(form)) = model.layers.last() else { panic!() };
+    let found = Msg::Probed { generation: form.generation, found: Ok(Probe::Module { size: 8 }) };
+    update(&mut model, found);
+    let effects = press(&mut model, "ctrl-s");
+    press(&mut model, "esc");
+    assert!(model.layers.is_empty(), "what was asked is asked");
+    // Nobody leaves before it is answered, unless that is meant.
+    model.settings.stop_node_on_quit = false;
+    assert_eq!(press(&mut model, "q"), []);
+    assert!(text(&picture(&model)).contains("submitting x"));
+    press(&mut model, "n");
+    let error = ApiError::new(ErrorKind::Failed, "disk full");
+    update(&mut model, Msg::Answered { ticket: ticket(&effects), result: Err(error) });
+    assert!(model.toasts.last().unwrap().text.contains("disk full"), "{:?}", model.toasts);
+    assert_eq!(press(&mut model, "q"), [Effect::Quit]);
 }
 
 #[test]

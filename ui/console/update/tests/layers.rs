@@ -109,7 +109,7 @@ fn toasts_go_away_by_themselves_and_bad_ones_stay_in_the_log() {
 #[test]
 fn themes_are_tried_and_left_as_they_were_or_kept() {
     let mut model = model();
-    model.themes = Theme::all(None, Depth::TrueColor);
+    model.themes = Theme::all(None, Depth::TrueColor).0;
     press(&mut model, "T j");
     assert_eq!(model.theme.name, "light");
     press(&mut model, "esc");
