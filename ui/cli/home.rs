@@ -8,11 +8,10 @@ use zerostate::api::Client;
 use zerostate::config::Config;
 use zerostate::identity::PassphraseSource;
 
-use super::{Failure, Globals, passphrase};
+use super::{Failure, Globals};
+use crate::console::passphrase::{self, PASSPHRASE_MAX};
 
 const PASSPHRASE_FILE: &str = "ZEROSTATE_PASSPHRASE_FILE";
-/// A passphrase is a line, not a file of megabytes.
-pub const PASSPHRASE_MAX: usize = 4096;
 /// Of its file so much is read.
 const PASSPHRASE_FILE_MAX: u64 = 64 << 10;
 

@@ -22,7 +22,6 @@ mod lab;
 mod manifest;
 mod node;
 mod output;
-mod passphrase;
 mod peers;
 mod progress;
 mod receipt;

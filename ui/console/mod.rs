@@ -35,6 +35,7 @@ mod outlet;
 mod pacing;
 mod palette;
 mod panes;
+pub(crate) mod passphrase;
 mod pending;
 mod plain;
 mod privacy;

@@ -6,7 +6,8 @@ use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers, read};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use zeroize::Zeroizing;
 
-use super::home::PASSPHRASE_MAX;
+/// A passphrase is a line, not a file of megabytes.
+pub const PASSPHRASE_MAX: usize = 4096;
 
 /// The terminal gives every key as it is typed, ^C among them, until this value ends.
 struct Raw;
@@ -32,10 +33,11 @@ impl Drop for Raw {
 /// When it is interrupted, or the terminal is gone.
 pub fn ask() -> io::Result<Zeroizing<String>> {
     let mut err = io::stderr();
-    write!(err, "passphrase of the key: ")?;
-    err.flush()?;
     let typed = {
+        // From before it is asked on, or what is typed at once would be shown.
         let _raw = Raw::on()?;
+        write!(err, "passphrase of the key: ")?;
+        err.flush()?;
         typed()
     };
     writeln!(err)?;
@@ -51,7 +53,8 @@ fn typed() -> io::Result<Zeroizing<String>> {
             _ => continue,
         };
         match (key.code, key.modifiers.contains(KeyModifiers::CONTROL)) {
-            (KeyCode::Enter, _) => return Ok(typed),
+            // A line end that was typed before the terminal was ours comes as ^J.
+            (KeyCode::Enter, _) | (KeyCode::Char('j'), true) => return Ok(typed),
             (KeyCode::Char('c'), true) => {
                 return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
             }
