@@ -84,6 +84,14 @@ impl Node {
         Self::on(data_dir, more)
     }
 
+    /// One that runs and witnesses what others ask for.
+    fn willing(name: &str, more: &[&str]) -> Self {
+        let data_dir = TempDir::new().unwrap();
+        let config = format!("name = \"{name}\"\n[policy]\naccept = \"matching\"\n");
+        std::fs::write(data_dir.path().join("config.toml"), config).unwrap();
+        Self::on(data_dir, more)
+    }
+
     /// A node on a directory that is there.
     fn on(data_dir: TempDir, more: &[&str]) -> Self {
         let args = [&["node", "--json", "--data-dir", path(data_dir.path())], &LISTEN[..], more].concat();

@@ -194,10 +194,7 @@ pub fn talker(folder: &Path) -> PathBuf {
 #[test]
 fn a_task_goes_to_one_guild_alone_by_key() {
     let a = Node::start("alder", &[]);
-    let willing = TempDir::new().unwrap();
-    std::fs::write(willing.path().join("config.toml"), "name = \"birch\"\n[policy]\naccept = \"matching\"\n")
-        .unwrap();
-    let b = Node::on(willing, &["--bootstrap", &a.address]);
+    let b = Node::willing("birch", &["--bootstrap", &a.address]);
     let founded = a.ask(&["guild", "create", "--name", "nightly", "--admit", "open"]);
     let [guild, invitation] = ["guild_id", "invitation"].map(|what| founded[what].as_str().unwrap());
     b.ask(&["guild", "join", invitation, "--role", "executor"]);
@@ -233,10 +230,7 @@ fn a_task_goes_to_one_guild_alone_by_key() {
 #[test]
 fn a_task_of_another_is_seen_where_it_runs_and_for_as_long() {
     let a = Node::start("alder", &[]);
-    let willing = TempDir::new().unwrap();
-    std::fs::write(willing.path().join("config.toml"), "name = \"birch\"\n[policy]\naccept = \"matching\"\n")
-        .unwrap();
-    let b = Node::on(willing, &["--bootstrap", &a.address]);
+    let b = Node::willing("birch", &["--bootstrap", &a.address]);
     let mut console = b.attach();
     console.until_shows("alder");
     let mut other = a.attach();

@@ -1,7 +1,7 @@
 //! What lies over the panes. The topmost layer takes the keys; Esc takes one away.
 
 use tui_input::Input;
-use zerostate::document::Draft;
+use zerostate::document::{Draft, Untrusted};
 
 use super::details::Detail;
 use super::find::Find;
@@ -234,6 +234,25 @@ impl Layer {
             Self::Facts(facts) => Some(&mut facts.find),
             Self::Files(files) => Some(&mut files.find),
             _ => None,
+        }
+    }
+
+    /// The ticket of what a form has asked the node, which has not answered yet.
+    pub fn asked(&self) -> Option<u64> {
+        match self {
+            Self::Submit(form) => form.waiting,
+            Self::Guild(form) => form.waiting,
+            _ => None,
+        }
+    }
+
+    /// The node has refused what a form asked: it says so, and can be sent again.
+    pub fn refuse(&mut self, why: &str) {
+        let why = Some(Untrusted::new(why).to_string());
+        match self {
+            Self::Submit(form) => (form.waiting, form.refused) = (None, why),
+            Self::Guild(form) => (form.waiting, form.refused) = (None, why),
+            _ => {}
         }
     }
 

@@ -5,3 +5,4 @@ mod fields;
 pub mod guild;
 pub mod input;
 pub mod submit;
+pub mod view;

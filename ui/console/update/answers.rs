@@ -6,9 +6,8 @@ use zerostate::api::{Answer, ApiError, Command, Snapshot, short_id};
 use zerostate::document::{Untrusted, Verdict};
 
 use super::actions::push;
-use super::{attesting, execute, guilds};
+use super::{attesting, execute, guilds, layered};
 use crate::console::details::{Detail, Loaded};
-use crate::console::forms::submit::SubmitForm;
 use crate::console::layers::{Layer, Text};
 use crate::console::model::{Model, Pane, Tone};
 use crate::console::msg::Effect;
@@ -112,9 +111,7 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
                 Purpose::Attest { receipt_id, .. } => Some(receipt_id.clone()),
                 _ => None,
             };
-            if let Some((at, _)) = submitted(model, ticket) {
-                model.layers.remove(at);
-            }
+            layered::close(model, ticket);
             done(model, purpose, answer);
             signed.map_or_else(Vec::new, |receipt_id| tidy(model, &receipt_id))
         }
@@ -123,14 +120,6 @@ pub fn answered(model: &mut Model, ticket: u64, result: Result<Answer, ApiError>
             Vec::new()
         }
     }
-}
-
-/// The form that waits for the answer to a ticket, if it is still there.
-fn submitted(model: &mut Model, ticket: u64) -> Option<(usize, &mut SubmitForm)> {
-    model.layers.iter_mut().enumerate().rev().find_map(|(at, layer)| match layer {
-        Layer::Submit(form) if form.waiting == Some(ticket) => Some((at, form.as_mut())),
-        _ => None,
-    })
 }
 
 /// Takes the question out of the inbox that has been answered by signing.
@@ -175,13 +164,13 @@ fn failed(model: &mut Model, ticket: u64, purpose: Purpose, error: &ApiError) {
             model.toast(Tone::Bad, format!("older {} not read: {why}", pane.title().to_lowercase()));
         }
         Purpose::Connect { address } => model.toast(Tone::Bad, format!("not connected to {address}: {why}")),
-        Purpose::Submit { name } => match submitted(model, ticket) {
-            Some((_, form)) => {
-                form.waiting = None;
-                form.refused = Some(format!("{name} was not submitted: {}", Untrusted::new(&why)));
+        Purpose::Submit { name } => {
+            let said = format!("{name} was not submitted: {why}");
+            match layered::asking(model, ticket) {
+                Some(form) => form.refuse(&said),
+                None => model.toast(Tone::Bad, said),
             }
-            None => model.toast(Tone::Bad, format!("{name} was not submitted: {why}")),
-        },
+        }
         // Of these the round goes on before; and what is gone already is as it should be.
         Purpose::Examine { .. } | Purpose::Tidy => {}
         Purpose::Attest { name, .. } => model.toast(Tone::Bad, format!("{name} was not attested: {why}")),

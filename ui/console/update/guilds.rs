@@ -1,11 +1,10 @@
 //! Guilds: what is asked of them by keys and forms, and what comes of it.
 
 use zerostate::api::{ApiError, Command, GuildAnswer, GuildCommand, GuildView, short_id};
-use zerostate::document::Untrusted;
 use zerostate::guild::{self, Role};
 
 use super::actions::{push, with_selected};
-use super::execute;
+use super::{execute, layered};
 use crate::console::action::Action;
 use crate::console::details::{self, Subject};
 use crate::console::forms::guild::GuildForm;
@@ -104,21 +103,10 @@ pub fn submit(model: &mut Model) -> Vec<Effect> {
     effects
 }
 
-/// The form that waits for the answer to a ticket, if it is still there.
-fn waiting(model: &mut Model, ticket: u64) -> Option<(usize, &mut GuildForm)> {
-    model.layers.iter_mut().enumerate().rev().find_map(|(at, layer)| match layer {
-        Layer::Guild(form) if form.waiting == Some(ticket) => Some((at, form)),
-        _ => None,
-    })
-}
-
 /// The node has refused what a form asked: it is said where it was asked, or in the corner when the form is gone.
 pub fn refused(model: &mut Model, ticket: u64, why: &str) {
-    match waiting(model, ticket) {
-        Some((_, form)) => {
-            form.waiting = None;
-            form.refused = Some(Untrusted::new(why).to_string());
-        }
+    match layered::asking(model, ticket) {
+        Some(form) => form.refuse(why),
         None => model.toast(Tone::Bad, format!("not done: {why}")),
     }
 }
@@ -127,7 +115,7 @@ pub fn refused(model: &mut Model, ticket: u64, why: &str) {
 pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildAnswer) -> Vec<Effect> {
     match (purpose, answer) {
         (Purpose::GuildForm, GuildAnswer::Founded { guild_id, .. }) => {
-            if close(model, ticket) {
+            if layered::close(model, ticket) {
                 model.focus_on(Pane::Guilds);
                 model.list_mut(Pane::Guilds).selected = Some(guild_id.clone());
             }
@@ -137,7 +125,7 @@ pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildA
             Vec::new()
         }
         (Purpose::GuildForm, GuildAnswer::Joined { guild_id, name, role, state }) => {
-            if close(model, ticket) {
+            if layered::close(model, ticket) {
                 model.focus_on(Pane::Guilds);
                 model.list_mut(Pane::Guilds).selected = Some(guild_id);
             }
@@ -149,7 +137,7 @@ pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildA
             Vec::new()
         }
         (Purpose::GuildForm, GuildAnswer::Said { missed, .. }) => {
-            if let Some((_, form)) = waiting(model, ticket) {
+            if let Some(Layer::Guild(form)) = layered::asking(model, ticket) {
                 form.clear();
             }
             for one in missed {
@@ -185,10 +173,4 @@ pub fn answered(model: &mut Model, ticket: u64, purpose: Purpose, answer: GuildA
             Vec::new()
         }
     }
-}
-
-/// Takes the form away; `false` when it is gone already, and the operator somewhere else.
-fn close(model: &mut Model, ticket: u64) -> bool {
-    let at = waiting(model, ticket).map(|(at, _)| at);
-    at.map(|at| model.layers.remove(at)).is_some()
 }

@@ -271,6 +271,17 @@ fn answer(model: &mut Model) -> Vec<Effect> {
     }
 }
 
+/// The form that waits for the answer to a ticket, if it is still there.
+pub fn asking(model: &mut Model, ticket: u64) -> Option<&mut Layer> {
+    model.layers.iter_mut().rev().find(|layer| layer.asked() == Some(ticket))
+}
+
+/// Takes that form away; `false` when it is gone already, and the operator somewhere else.
+pub fn close(model: &mut Model, ticket: u64) -> bool {
+    let at = model.layers.iter().rposition(|layer| layer.asked() == Some(ticket));
+    at.map(|at| model.layers.remove(at)).is_some()
+}
+
 pub fn submit(model: &mut Model) -> Vec<Effect> {
     let now = model.now;
     match model.layers.last_mut() {
